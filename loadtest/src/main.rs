@@ -1,0 +1,2 @@
+//! The `wirefan-loadtest` binary.
+fn main() {}

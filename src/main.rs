@@ -1,0 +1,3 @@
+//! The `wirefan` binary.
+
+fn main() {}
