@@ -285,19 +285,22 @@ fn unfinished(source: &Source) -> Offences {
     found
 }
 
-/// Names that say nothing, in what the code defines.
+/// Names that say nothing, in what the code defines: types by any of their words, all else by the last, as a function
+/// may well ask something about the services of others.
 fn names(source: &Source) -> Offences {
     let mut found = Offences::new();
     let mut previous = "";
     for (at, word) in source.words() {
-        let defined = matches!(
-            previous,
-            "fn" | "struct" | "enum" | "union" | "trait" | "type" | "mod"
-        );
-        let empty = name_parts(word)
+        let parts = name_parts(word);
+        let judged = match previous {
+            "struct" | "enum" | "union" | "trait" | "type" => &parts[..],
+            "fn" | "mod" => &parts[parts.len() - 1..],
+            _ => &[],
+        };
+        let empty = judged
             .iter()
             .any(|part| EMPTY_NAMES.contains(&part.as_str()));
-        if defined && (empty || previous == "fn" && word.starts_with("get_")) {
+        if empty || previous == "fn" && word.starts_with("get_") {
             found.push((
                 Source::line(&source.code, at),
                 format!("`{word}` does not say what it is"),
