@@ -63,3 +63,9 @@ pub const CLOSE_MS_MAX: u64 = 5_000;
 
 // A frame of a publication is longer than 48 bytes, so one batch cannot hold all idle topics.
 const _: () = assert!(TOPICS_IDLE_MAX > BATCH_BYTES_MAX / 48);
+
+/// Most bytes of a request or response head, up to and with its empty line.
+pub const HEAD_BYTES_MAX: usize = 8192;
+
+/// Most header lines of a request or response head.
+pub const HEADERS_MAX: usize = 64;
