@@ -3,11 +3,10 @@
 //! Called by `Draft::finish`, last of all. Refuses above all a broker that strangers could use without its operator
 //! having said so.
 
-use super::source::Written;
 use super::{AllowAnonymous, Config, Problem};
 
-/// All problems of `config`; `written` says where a key's value came from.
-pub(super) fn check(config: &Config, written: impl Fn(&'static str) -> Written) -> Vec<Problem> {
+/// All problems of `config`; `written` begins a sentence about a key: the place, the key, the value.
+pub(super) fn check(config: &Config, written: impl Fn(&'static str) -> String) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut refuse = |name, reason: String| problems.push(Problem::new(written(name), reason));
     if let Err(reason) = listen(config) {

@@ -5,7 +5,6 @@
 //! understands and notes a problem for each other one, so that all of them are reported at once.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
 use toml::de::DeValue;
@@ -19,27 +18,9 @@ use super::{AllowAnonymous, Config, ConfigError, Flags, Problem, check};
 #[derive(Default)]
 pub(super) struct Draft {
     config: Config,
-    written: BTreeMap<&'static str, Written>,
+    /// For each key that a layer set: the value and its place, as the beginning of a sentence about it.
+    written: BTreeMap<&'static str, String>,
     problems: Vec<Problem>,
-}
-
-/// A value and the place where it was written, as the beginning of a sentence about it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Written {
-    Line(String),
-    Variable { name: String, value: String },
-    Flag(String),
-    Default { name: &'static str, value: Value },
-}
-
-impl fmt::Display for Written {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Variable { name, value } => write!(f, "{name}={value}"),
-            Self::Line(written) | Self::Flag(written) => f.write_str(written),
-            Self::Default { name, value } => write!(f, "{name} = {value} (the default)"),
-        }
-    }
 }
 
 impl Draft {
@@ -62,7 +43,7 @@ impl Draft {
                 self.problems.push(Problem::new(place, reason));
             } else if let Some(key) = KEYS.iter().find(|key| key.name == name) {
                 let place = format!("{place} = {written}");
-                self.set(key, &value, Written::Line(place));
+                self.set(key, &value, place);
             } else if value == Value::Table && !name.contains('.') {
                 let place = format!("{file}:{line}: [{}]", excerpt(&name));
                 self.problems
@@ -91,14 +72,7 @@ impl Draft {
             };
             // The shape of the default says how the text is to be read.
             let value = value_of_text(&(key.show)(&self.config), &text);
-            self.set(
-                key,
-                &value,
-                Written::Variable {
-                    name,
-                    value: excerpt(&text),
-                },
-            );
+            self.set(key, &value, format!("{name}={}", excerpt(&text)));
         }
     }
 
@@ -111,22 +85,16 @@ impl Draft {
                 .map(|address| format!("--listen {address}"))
                 .collect();
             let value = Value::List(addresses.map(Value::Text).collect());
-            self.set_named("server.listen", &value, Written::Flag(spelled.join(" ")));
+            self.set_named("server.listen", &value, spelled.join(" "));
         }
         if let Some(shards) = flags.shards {
             let value = Value::Integer(shards as u64);
-            self.set_named(
-                "server.shards",
-                &value,
-                Written::Flag(format!("--shards {shards}")),
-            );
+            self.set_named("server.shards", &value, format!("--shards {shards}"));
         }
         if flags.allow_anonymous {
             self.config.server.allow_anonymous = AllowAnonymous::Always;
-            self.written.insert(
-                "server.allow_anonymous",
-                Written::Flag("--allow-anonymous".to_owned()),
-            );
+            self.written
+                .insert("server.allow_anonymous", "--allow-anonymous".to_owned());
         }
     }
 
@@ -148,7 +116,7 @@ impl Draft {
         }
     }
 
-    fn set_named(&mut self, name: &'static str, value: &Value, written: Written) {
+    fn set_named(&mut self, name: &'static str, value: &Value, written: String) {
         let key = KEYS
             .iter()
             .find(|key| key.name == name)
@@ -156,7 +124,7 @@ impl Draft {
         self.set(key, value, written);
     }
 
-    fn set(&mut self, key: &'static Key, value: &Value, written: Written) {
+    fn set(&mut self, key: &'static Key, value: &Value, written: String) {
         match (key.read)(&mut self.config, value) {
             Ok(()) => {
                 self.written.insert(key.name, written);
@@ -168,18 +136,15 @@ impl Draft {
 
 fn written_as(
     config: &Config,
-    written: &BTreeMap<&'static str, Written>,
+    written: &BTreeMap<&'static str, String>,
     name: &'static str,
-) -> Written {
+) -> String {
     written.get(name).cloned().unwrap_or_else(|| {
         let key = KEYS
             .iter()
             .find(|key| key.name == name)
             .expect("checks name keys of the table");
-        Written::Default {
-            name,
-            value: (key.show)(config),
-        }
+        format!("{name} = {} (the default)", (key.show)(config))
     })
 }
 

@@ -241,78 +241,7 @@ fn variables_of_others_and_the_service_links_of_kubernetes_are_left_alone() {
 
 #[test]
 fn wrong_types_and_values_out_of_range_name_key_value_and_reason() {
-    let cases = [
-        (
-            "server.shards = 257",
-            "server.shards = 257: must be a whole number from 0 to 256",
-        ),
-        (
-            "server.shards = -1",
-            "server.shards = -1: must be a whole number from 0 to 256",
-        ),
-        (
-            "server.shards = \"2\"",
-            "server.shards = \"2\": must be a whole number from 0 to 256",
-        ),
-        ("server.pin = 1", "server.pin = 1: must be true or false"),
-        (
-            "server.allow_anonymous = true",
-            r#"server.allow_anonymous = true: must be "loopback", "always" or "never""#,
-        ),
-        (
-            "server.allowed_origins = \"*\"",
-            r#"server.allowed_origins = "*": must be a list: ["same"], ["*"], or origins such as ["https://app.example"]"#,
-        ),
-        (
-            "limits.message_bytes_max = 0",
-            "limits.message_bytes_max = 0: must be a whole number of bytes from 1 to 67108864",
-        ),
-        (
-            "limits.message_bytes_max = 67108865",
-            "limits.message_bytes_max = 67108865: must be a whole number of bytes from 1 to 67108864",
-        ),
-        (
-            "limits.message_bytes_max = 1e6",
-            "limits.message_bytes_max = 1e6: must be a whole number of bytes from 1 to 67108864",
-        ),
-        (
-            "limits.connections_max = 99999999999999999999999",
-            "limits.connections_max = 99999999999999999999999: must be a whole number from 1 to 100000000",
-        ),
-        (
-            "limits.handshake_ms_max = 99",
-            "limits.handshake_ms_max = 99: must be a whole number of milliseconds from 100 to 600000",
-        ),
-        (
-            "heartbeat.interval_s = 0",
-            "heartbeat.interval_s = 0: must be a whole number of seconds from 1 to 86400",
-        ),
-        (
-            "heartbeat.timeout_s = 0",
-            "heartbeat.timeout_s = 0: must be a whole number of seconds from 1 to 86400",
-        ),
-        (
-            "server.listen = [\"localhost:80\"]",
-            r#"server.listen = ["localhost:80"]: "localhost:80" is a name: write the address, 127.0.0.1:80 or [::1]:80"#,
-        ),
-        (
-            "server.listen = [8080]",
-            r#"server.listen = [8080]: must be a list of addresses, such as ["127.0.0.1:8080"]"#,
-        ),
-        (
-            "server.listen = []",
-            "server.listen = []: must name at least one address to listen on",
-        ),
-        (
-            "server.listen = [\"127.0.0.1:1\",\"127.0.0.1:1\"]",
-            r#"server.listen = ["127.0.0.1:1","127.0.0.1:1"]: names 127.0.0.1:1 twice"#,
-        ),
-        (
-            "server.allowed_origins = [\"\"]",
-            r#"server.allowed_origins = [""]: must not contain an empty origin"#,
-        ),
-    ];
-    for (toml, sentence) in cases {
+    for (toml, sentence) in WRONG {
         assert_eq!(refusal(toml), format!("wirefan.toml:1: {sentence}"));
     }
 }
@@ -510,3 +439,76 @@ fn the_reference_documents_every_key_with_its_default_and_variable() {
         );
     }
 }
+
+/// What the file says, and the refusal after `wirefan.toml:1: `.
+const WRONG: &[(&str, &str)] = &[
+    (
+        "server.shards = 257",
+        "server.shards = 257: must be a whole number from 0 to 256",
+    ),
+    (
+        "server.shards = -1",
+        "server.shards = -1: must be a whole number from 0 to 256",
+    ),
+    (
+        "server.shards = \"2\"",
+        "server.shards = \"2\": must be a whole number from 0 to 256",
+    ),
+    ("server.pin = 1", "server.pin = 1: must be true or false"),
+    (
+        "server.allow_anonymous = true",
+        r#"server.allow_anonymous = true: must be "loopback", "always" or "never""#,
+    ),
+    (
+        "server.allowed_origins = \"*\"",
+        r#"server.allowed_origins = "*": must be a list: ["same"], ["*"], or origins such as ["https://app.example"]"#,
+    ),
+    (
+        "limits.message_bytes_max = 0",
+        "limits.message_bytes_max = 0: must be a whole number of bytes from 1 to 67108864",
+    ),
+    (
+        "limits.message_bytes_max = 67108865",
+        "limits.message_bytes_max = 67108865: must be a whole number of bytes from 1 to 67108864",
+    ),
+    (
+        "limits.message_bytes_max = 1e6",
+        "limits.message_bytes_max = 1e6: must be a whole number of bytes from 1 to 67108864",
+    ),
+    (
+        "limits.connections_max = 99999999999999999999999",
+        "limits.connections_max = 99999999999999999999999: must be a whole number from 1 to 100000000",
+    ),
+    (
+        "limits.handshake_ms_max = 99",
+        "limits.handshake_ms_max = 99: must be a whole number of milliseconds from 100 to 600000",
+    ),
+    (
+        "heartbeat.interval_s = 0",
+        "heartbeat.interval_s = 0: must be a whole number of seconds from 1 to 86400",
+    ),
+    (
+        "heartbeat.timeout_s = 0",
+        "heartbeat.timeout_s = 0: must be a whole number of seconds from 1 to 86400",
+    ),
+    (
+        "server.listen = [\"localhost:80\"]",
+        r#"server.listen = ["localhost:80"]: "localhost:80" is a name: write the address, 127.0.0.1:80 or [::1]:80"#,
+    ),
+    (
+        "server.listen = [8080]",
+        r#"server.listen = [8080]: must be a list of addresses, such as ["127.0.0.1:8080"]"#,
+    ),
+    (
+        "server.listen = []",
+        "server.listen = []: must name at least one address to listen on",
+    ),
+    (
+        "server.listen = [\"127.0.0.1:1\",\"127.0.0.1:1\"]",
+        r#"server.listen = ["127.0.0.1:1","127.0.0.1:1"]: names 127.0.0.1:1 twice"#,
+    ),
+    (
+        "server.allowed_origins = [\"\"]",
+        r#"server.allowed_origins = [""]: must not contain an empty origin"#,
+    ),
+];
