@@ -63,6 +63,12 @@ impl Parser {
     }
 }
 
+impl std::fmt::Debug for Parser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parser").finish_non_exhaustive()
+    }
+}
+
 impl Default for Parser {
     fn default() -> Self {
         Self::new()

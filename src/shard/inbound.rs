@@ -8,7 +8,7 @@ use super::Shard;
 use crate::http::{self, Problem};
 use crate::ids::ConnId;
 use crate::limits;
-use crate::protocol::reply;
+use crate::protocol::{Command, Fault, reply};
 use crate::transport::websocket;
 use crate::ws::{Event, Input, Kind, Opcode, Violation, encode, handshake};
 
@@ -48,7 +48,7 @@ impl Shard {
                 taken
             }
             Err(problem) => {
-                self.refuse(index, &problem, false);
+                self.refuse(index, &problem);
                 filled
             }
         };
@@ -61,35 +61,31 @@ impl Shard {
 
     fn answer_head(&mut self, index: u32, head: &http::Head<'_>) {
         if !handshake::is_upgrade(head) {
-            let answered = matches!(head.method, "GET" | "HEAD");
-            self.outbound.push_solid(index, |out| http::route(head, out));
-            let reason = if answered { CloseReason::HttpAnswered } else { CloseReason::HttpRefused };
-            return self.linger(index, reason);
+            let echo = self.settings.config.server.echo;
+            self.outbound.push_solid(index, |out| http::respond_to(out, head, echo));
+            return self.linger(index, CloseReason::HttpAnswered);
         }
         match self.judge_upgrade(head) {
             Ok((upgrade, echo)) => {
                 self.outbound.push_solid(index, |out| upgrade.respond(out));
                 self.open(index, echo);
             }
-            Err(problem) => self.refuse(index, &problem, false),
+            Err(problem) => self.refuse(index, &problem),
         }
     }
 
     /// The upgrade, and whether it is one to `/echo`.
     fn judge_upgrade<'h>(&self, head: &'h http::Head<'_>) -> Result<(handshake::Upgrade<'h>, bool), Problem> {
         let upgrade = handshake::upgrade(head)?;
-        let echo = upgrade.path == "/echo" && self.settings.config.server.echo;
-        if !echo && !matches!(upgrade.path, "/ws" | "/") {
-            return Err(Problem::new(404, "there is no WebSocket here: it is at /ws"));
-        }
+        let echo = http::endpoint(upgrade.path, self.settings.config.server.echo)? == http::Endpoint::Echo;
         if !self.settings.origins.allows(upgrade.origin, upgrade.host) {
             return Err(Problem::new(403, "this origin is not among server.allowed_origins"));
         }
         Ok((upgrade, echo))
     }
 
-    fn refuse(&mut self, index: u32, problem: &Problem, head_only: bool) {
-        self.outbound.push_solid(index, |out| http::respond_problem(out, problem, head_only));
+    fn refuse(&mut self, index: u32, problem: &Problem) {
+        self.outbound.push_solid(index, |out| http::respond_problem(out, problem, false));
         self.linger(index, CloseReason::HttpRefused);
     }
 
@@ -181,7 +177,7 @@ impl Shard {
     fn handle_message(&mut self, index: u32, kind: Kind, payload: &[u8]) {
         let id = self.id_of(index);
         let mut parser = self.parser.take().expect("messages are handled one at a time");
-        let mut each = |command: Result<_, _>| self.handle_command(id, command);
+        let mut each = |command: Result<Command<'_>, Fault>| self.handle_command(id, command);
         match kind {
             Kind::Text => parser.text(payload, &mut each),
             Kind::Binary => parser.binary(payload, &mut each),

@@ -27,11 +27,10 @@ use std::rc::Rc;
 use foldhash::fast::FixedState;
 use slab::Slab;
 
-use crate::auth::Origins;
+use crate::auth::origin::Origins;
 use crate::config::Config;
 use crate::home::Home;
 use crate::ids::{ConnId, ShardId};
-use crate::limits;
 use crate::mesh::Desk;
 use crate::protocol::Parser;
 use crate::topic::Topic;

@@ -100,43 +100,51 @@ impl Outbound {
 
     fn flush_spill(&mut self, conn: u32, wire: &mut impl Wire) -> Flushed {
         loop {
-            let spill = &self.spills[self.hot[conn as usize].spill as usize];
-            if spill.bytes == 0 {
-                self.drop_ranges(conn);
-                return Flushed::Done;
-            }
-            let mut offered = 0;
-            let pieces: SmallVec<[&[u8]; 16]> = spill
-                .ranges
-                .iter()
-                .take(limits::PIECES_PER_WRITE)
-                .enumerate()
-                .map(|(index, range)| {
-                    let skip = if index == 0 { spill.sent } else { 0 };
-                    &self.segments.bytes(range.segment)[(range.start + skip) as usize..range.end as usize]
-                })
-                .inspect(|piece| offered += piece.len())
-                .collect();
-            let sent = if let [only] = pieces[..] {
-                wire.send(conn, only)
-            } else if offered <= limits::GATHER_BYTES_MAX {
-                self.scratch.clear();
-                pieces.iter().for_each(|piece| self.scratch.extend_from_slice(piece));
-                wire.send(conn, &self.scratch)
-            } else {
-                let pieces: SmallVec<[IoSlice<'_>; 16]> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-                wire.send_pieces(conn, &pieces)
-            };
+            let (offered, sent) = self.offer(conn, wire);
             match sent {
-                Sent::Gone => return Flushed::Gone,
+                Sent::Bytes(_) if offered == 0 => {
+                    self.drop_ranges(conn);
+                    return Flushed::Done;
+                }
                 Sent::Bytes(sent) => {
                     self.consume(conn, sent);
                     if sent < offered {
                         return self.block(conn);
                     }
                 }
+                Sent::Gone => return Flushed::Gone,
             }
         }
+    }
+
+    /// Offers the front of a spill to the socket, in one system call: how many bytes, and what it said.
+    fn offer(&mut self, conn: u32, wire: &mut impl Wire) -> (usize, Sent) {
+        let spill = &self.spills[self.hot[conn as usize].spill as usize];
+        let pieces: SmallVec<[&[u8]; 16]> = spill
+            .ranges
+            .iter()
+            .take(limits::PIECES_PER_WRITE)
+            .enumerate()
+            .map(|(index, range)| {
+                let skip = if index == 0 { spill.sent } else { 0 };
+                &self.segments.bytes(range.segment)[(range.start + skip) as usize..range.end as usize]
+            })
+            .collect();
+        let offered = pieces.iter().map(|piece| piece.len()).sum();
+        let sent = match pieces[..] {
+            [] => Sent::Bytes(0),
+            [only] => wire.send(conn, only),
+            _ if offered <= limits::GATHER_BYTES_MAX => {
+                self.scratch.clear();
+                pieces.iter().for_each(|piece| self.scratch.extend_from_slice(piece));
+                wire.send(conn, &self.scratch)
+            }
+            _ => {
+                let pieces: SmallVec<[IoSlice<'_>; 16]> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+                wire.send_pieces(conn, &pieces)
+            }
+        };
+        (offered, sent)
     }
 
     /// Takes sent bytes off the front of a spill.

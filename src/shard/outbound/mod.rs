@@ -14,7 +14,8 @@ use slab::Slab;
 
 use crate::limits;
 use crate::ws::encode;
-pub(super) use flush::{Flushed, Sent, Wire};
+pub(super) use flush::{FlushBudget, Flushed};
+pub use flush::{Sent, Wire};
 pub(super) use segments::SegmentKey;
 use segments::Segments;
 
