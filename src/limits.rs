@@ -87,3 +87,6 @@ pub const ID_BYTES_MAX: usize = 64;
 
 /// The longest message whose buffers a shard's parser keeps for the next one, in bytes.
 pub const PARSER_KEPT_BYTES: usize = 64 * 1024;
+
+/// How long a stop may take before connections that are still there are dropped, in milliseconds.
+pub const STOP_MS_MAX: u64 = 10_000;

@@ -65,6 +65,19 @@ struct Link {
     commands_in: Arc<Lane<Command>>,
     deliveries_out: Arc<Lane<Delivery>>,
     deliveries_in: Arc<Lane<Delivery>>,
+    /// The ring was too full for what was to be posted.
+    commands_left: bool,
+    deliveries_left: bool,
+}
+
+impl Link {
+    /// Whether there is something to do: mail, or room again in a ring that was full.
+    fn is_busy(&self, with_commands: bool) -> bool {
+        !self.deliveries_in.ring.is_empty()
+            || (with_commands && !self.commands_in.ring.is_empty())
+            || (self.commands_left && !self.commands_out.stalled.load(Ordering::SeqCst))
+            || (self.deliveries_left && !self.deliveries_out.stalled.load(Ordering::SeqCst))
+    }
 }
 
 /// One shard's end of the mesh.
@@ -75,8 +88,6 @@ pub struct Desk {
     links: Vec<Link>,
     /// Per shard: commands of this turn, or left over because the ring was full.
     commands: Vec<Parcel<Command>>,
-    commands_wait: bool,
-    deliveries_wait: bool,
     bells_rung: u64,
 }
 
@@ -100,6 +111,8 @@ pub fn join(wakes: Vec<Arc<dyn Wake>>, capacity: usize) -> Vec<Desk> {
             commands_in: Arc::clone(&from.0),
             deliveries_out: Arc::clone(&to.1),
             deliveries_in: Arc::clone(&from.1),
+            commands_left: false,
+            deliveries_left: false,
         }
     };
     let desk = |me: usize| Desk {
@@ -107,8 +120,6 @@ pub fn join(wakes: Vec<Arc<dyn Wake>>, capacity: usize) -> Vec<Desk> {
         bell: bells[me].clone(),
         links: (0..shards).filter(|&peer| peer != me).map(|peer| link(me, peer)).collect(),
         commands: (0..shards).map(|_| Parcel::default()).collect(),
-        commands_wait: false,
-        deliveries_wait: false,
         bells_rung: 0,
     };
     (0..shards).map(desk).collect()
@@ -136,19 +147,12 @@ impl Desk {
     /// Posts this turn's commands and what the home of this shard has for the others. What a full ring does not take
     /// stays where it is and goes first in the next turn.
     pub fn post(&mut self, home: &mut Home) {
-        (self.commands_wait, self.deliveries_wait) = (false, false);
-        for link in &self.links {
+        for link in &mut self.links {
             let (commands, deliveries) = (&mut self.commands[link.peer.index()], home.parcel(link.peer));
-            let mut posted = false;
-            if !commands.is_empty() {
-                let taken = link.commands_out.post(commands);
-                (posted, self.commands_wait) = (taken, self.commands_wait | !taken);
-            }
-            if !deliveries.is_empty() {
-                let taken = link.deliveries_out.post(deliveries);
-                (posted, self.deliveries_wait) = (posted | taken, self.deliveries_wait | !taken);
-            }
-            if posted {
+            let some = (!commands.is_empty(), !deliveries.is_empty());
+            link.commands_left = some.0 && !link.commands_out.post(commands);
+            link.deliveries_left = some.1 && !link.deliveries_out.post(deliveries);
+            if (some.0 && !link.commands_left) || (some.1 && !link.deliveries_left) {
                 self.bells_rung += u64::from(link.bell.ring());
             }
         }
@@ -157,13 +161,13 @@ impl Desk {
     /// Whether a ring was too full for commands: no connection of this shard may be read until it is not.
     #[must_use]
     pub fn commands_wait(&self) -> bool {
-        self.commands_wait
+        self.links.iter().any(|link| link.commands_left)
     }
 
     /// Whether a ring was too full for deliveries: the home of this shard may take no command until it is not.
     #[must_use]
     pub fn deliveries_wait(&self) -> bool {
-        self.deliveries_wait
+        self.links.iter().any(|link| link.deliveries_left)
     }
 
     /// The next parcel of commands for this shard's home, of one peer after the other. `turn` numbers the peers.
@@ -184,13 +188,12 @@ impl Desk {
         self.links.len()
     }
 
-    /// Before sleeping: true if no mail waits, and from now on whoever posts will ring. `with_commands` is false while the
+    /// Before sleeping: true if there is nothing to do, and from now on whoever posts or makes room will ring. `with_commands` is false while the
     /// home cannot take commands: then only deliveries count as mail.
     #[must_use]
     pub fn lie_down(&self, with_commands: bool) -> bool {
         self.bell.lie_down();
-        let mail = |link: &Link| !link.deliveries_in.ring.is_empty() || (with_commands && !link.commands_in.ring.is_empty());
-        let quiet = !self.links.iter().any(mail);
+        let quiet = !self.links.iter().any(|link| link.is_busy(with_commands));
         if !quiet {
             self.bell.get_up();
         }

@@ -75,6 +75,8 @@ pub struct Counters {
     pub delivered: u64,
     /// Commands answered with an error.
     pub faults: u64,
+    /// Times that accepting paused because the machine was out of descriptors or memory.
+    pub accept_pauses: u64,
 }
 
 /// See the module's page.

@@ -6,22 +6,20 @@
 
 /// Unit of coarse time: `TICK_MS` milliseconds since the broker began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Tick(pub u32);
+pub(super) struct Tick(pub(super) u32);
 
 /// Length of a tick in milliseconds.
 pub const TICK_MS: u64 = 100;
 
 impl Tick {
     /// The tick that a time in milliseconds falls into.
-    #[must_use]
-    pub fn of_ms(ms: u64) -> Self {
+    pub(super) fn of_ms(ms: u64) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "2^32 ticks are 13 years")]
         Self((ms / TICK_MS) as u32)
     }
 
     /// The tick `ms` milliseconds later, at least one.
-    #[must_use]
-    pub fn after_ms(self, ms: u64) -> Self {
+    pub(super) fn after_ms(self, ms: u64) -> Self {
         let ticks = u32::try_from(ms.div_ceil(TICK_MS).max(1)).unwrap_or(u32::MAX);
         Self(self.0.saturating_add(ticks))
     }

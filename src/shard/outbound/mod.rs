@@ -189,10 +189,6 @@ impl Outbound {
         marked
     }
 
-    pub(super) fn is_marked(&self, conn: u32) -> bool {
-        self.hot[conn as usize].flags & MARKED != 0
-    }
-
     /// Appends `start..end` of a batch. A range that continues the last one becomes part of it. `bulk` says in which queue
     /// the connection waits.
     ///
