@@ -227,3 +227,6 @@ fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem>
     head.query = query;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,8 @@ fn not_found() -> Problem {
 const PAGE_HEADERS: [(&str, &str); 4] = [
     (
         "Content-Security-Policy",
-        "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
     ),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
