@@ -161,8 +161,8 @@ fn problem(error: httparse::Error, bytes: &[u8]) -> Problem {
         }
         httparse::Error::NewLine => Problem::bad_request("a line has CR without LF"),
         httparse::Error::Version => {
-            let first = bytes.trim_ascii_start().split(|&byte| byte == b'\n').next();
-            if first.is_some_and(|line| memchr::memmem::find(line, b" HTTP/").is_some()) {
+            let version = bytes.trim_ascii_start().split(|&byte| byte == b' ').nth(2);
+            if version.is_some_and(|version| version.starts_with(b"HTTP/")) {
                 // The preface of HTTP/2 with prior knowledge (RFC 9113 3.4) ends here too.
                 Problem::new(505, "this server speaks HTTP/1.1")
             } else {
