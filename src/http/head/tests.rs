@@ -5,8 +5,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Method and target, version and number of headers, host, length.
+type Parts = (String, String, Option<String>, usize);
+
 /// What a head says, or the status of the problem; the same byte by byte, up to where it is decided.
-fn judge(bytes: &[u8]) -> Result<Option<(String, String, Option<String>, usize)>, u16> {
+fn judge(bytes: &[u8]) -> Result<Option<Parts>, u16> {
     let judge_once = |bytes| match parse_head(bytes) {
         Ok(None) => Ok(None),
         Ok(Some((head, len))) => {
@@ -38,7 +41,8 @@ fn accepted(text: &str) -> (String, Option<String>) {
 
 #[test]
 fn s3_a_head_is_split_into_its_parts() {
-    let text = b"GET /a/b%20c?d=e?f HTTP/1.1\r\nHost: a.example\r\nX-A: 1 \r\nx-a:\t2\r\nEmpty:\r\n\r\nmore";
+    let text = b"GET /a/b%20c?d=e?f HTTP/1.1\r\nHost: a.example\r\nX-A: 1 \r\nx-a:\t2\r\n\
+        Empty:\r\n\r\nmore";
     let (head, len) = parse_head(text).unwrap().unwrap();
     assert_eq!(
         (head.method, head.path, head.query),
