@@ -6,7 +6,7 @@
 
 use memchr::memchr;
 
-use super::command::{Command, Form};
+use super::command::{Command, Form, Members};
 use super::fallback;
 use super::fault::{Fault, Reason};
 use super::id::Id;
@@ -53,13 +53,20 @@ impl Parser {
         form: Form<'_>,
         each: &mut dyn FnMut(Result<Command<'_>, Fault>),
     ) {
-        let mut item = |members: Result<super::command::Members<'_>, Reason>| match members {
+        let mut item = |members: Result<Members<'_>, Reason>| match members {
             Ok(members) => each(members.command(form)),
             Err(reason) => each(Err(Fault::new(Id::None, reason))),
         };
         if !self.spans.read(json, batches, &mut item) {
             fallback::read(json, batches, &mut item);
         }
+    }
+}
+
+#[cfg(test)]
+impl Parser {
+    fn kept_bytes(&self) -> usize {
+        self.spans.kept_bytes()
     }
 }
 
