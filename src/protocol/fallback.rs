@@ -111,7 +111,9 @@ fn reason_of(json: &[u8], start: usize, error: &serde_json::Error) -> Reason {
             .nth(line - 2)
             .map_or(0, |at| at + 1),
     };
-    let at = line + error.column().saturating_sub(1);
+    // It points behind the byte that is wrong, except at a control character in a string, where it points at it.
+    let control = error.to_string().starts_with("control character");
+    let at = line + error.column().saturating_sub(usize::from(!control));
     Reason::Json {
         at: start + at.min(json.len()),
     }

@@ -6,7 +6,7 @@
 
 use memchr::memchr;
 
-use super::command::{Command, Form};
+use super::command::{Command, Form, Members};
 use super::fallback;
 use super::fault::{Fault, Reason};
 use super::id::Id;
@@ -53,7 +53,7 @@ impl Parser {
         form: Form<'_>,
         each: &mut dyn FnMut(Result<Command<'_>, Fault>),
     ) {
-        let mut item = |members: Result<super::command::Members<'_>, Reason>| match members {
+        let mut item = |members: Result<Members<'_>, Reason>| match members {
             Ok(members) => each(members.command(form)),
             Err(reason) => each(Err(Fault::new(Id::None, reason))),
         };
@@ -66,6 +66,13 @@ impl Parser {
 impl std::fmt::Debug for Parser {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Parser").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Parser {
+    fn kept_bytes(&self) -> usize {
+        self.spans.kept_bytes()
     }
 }
 

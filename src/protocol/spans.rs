@@ -12,9 +12,6 @@ use super::command::{Members, Value};
 use super::fault::{Kind, Reason};
 use crate::limits::{BATCH_COMMANDS_MAX, JSON_DEPTH_MAX, PARSER_KEPT_BYTES};
 
-#[cfg(test)]
-mod tests;
-
 /// What a reader hands on for each command of a message.
 pub(super) type Item<'f> = &'f mut dyn FnMut(Result<Members<'_>, Reason>);
 
@@ -58,6 +55,15 @@ impl Spans {
             *self = Self::new();
         }
         taken
+    }
+}
+
+#[cfg(test)]
+impl Spans {
+    /// What it holds between messages, as far as it can be seen.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let tape = self.tape.0.capacity() * size_of::<Node<'_>>();
+        self.copy.capacity() + tape + size_of_val(self.buffers.structural_indexes())
     }
 }
 

@@ -133,12 +133,19 @@ impl Matcher {
     /// Appends the values of all filters that match `topic`, each once, in an order that depends on the filters and
     /// their former insertions only.
     pub fn find(&self, topic: Topic<'_>, out: &mut Vec<u32>) {
+        self.search(topic, out);
+    }
+
+    /// `find`, and how many nodes it looked at.
+    fn search(&self, topic: Topic<'_>, out: &mut Vec<u32>) -> usize {
+        let mut visited = 0;
         let (mut here, mut next) = (Frontier::new(), Frontier::new());
         here.push(ROOT);
         // A wildcard first level never matches a topic of the broker, and only the root has those.
         let mut wildcards = !topic.is_broker();
         for level in topic.as_str().split('/') {
             let level = self.levels.get(level.as_bytes()).map(|level| level.id);
+            visited += here.len();
             for &from in &here {
                 let node = self.node(from);
                 if wildcards {
@@ -158,7 +165,7 @@ impl Matcher {
             std::mem::swap(&mut here, &mut next);
             next.clear();
             if here.is_empty() {
-                return;
+                return visited;
             }
         }
         for &end in &here {
@@ -166,6 +173,7 @@ impl Matcher {
             out.extend(node.value);
             out.extend(node.hash);
         }
+        visited + here.len()
     }
 
     fn node(&self, index: u32) -> &Node {
