@@ -37,6 +37,8 @@ pub struct Run {
     pub name: Span,
     /// Its frames.
     pub frames: Span,
+    /// How many publications they are.
+    pub publications: u32,
     /// The shards that want it.
     pub shards: ShardSet,
 }
@@ -120,10 +122,12 @@ impl Turn {
             topic.in_turn = false;
             let name = Span::at_end(&bytes, topic.name.len());
             bytes.extend_from_slice(topic.name.as_bytes());
-            runs.push(Run { name, frames: Span::default(), shards: topic.exact.union(topic.wild) });
+            let shards = topic.exact.union(topic.wild);
+            runs.push(Run { name, frames: Span::default(), publications: 0, shards });
         }
         let mut exceptions = Vec::new();
         for Entry { run, frame, except } in self.entries.drain(..) {
+            runs[run as usize].publications += 1;
             let frames = &mut runs[run as usize].frames;
             frames.start = if frames.is_empty() { frame.start } else { frames.start };
             frames.end = frame.end;

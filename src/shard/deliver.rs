@@ -122,7 +122,7 @@ impl Shard {
             let run = batch.runs[number as usize];
             let slots = self.registry.lookup(Topic::known(run.name.text(&batch.bytes)));
             let subscribers: usize = slots.iter().map(|&slot| self.registry.subscribers(slot).len()).sum();
-            self.counters.delivered += subscribers as u64;
+            self.counters.delivered += subscribers as u64 * u64::from(run.publications);
             let bulk = is_bulk(subscribers);
             let exceptions: SmallVec<[_; 4]> = batch.exceptions_of(number, self.me).copied().collect();
             if slots.len() > 1 || !exceptions.is_empty() {

@@ -71,7 +71,7 @@ pub struct Counters {
     pub closed: [u64; CloseReason::ALL.len()],
     /// Publications accepted from connections of this shard.
     pub published: u64,
-    /// Publications appended to connections of this shard, counted per run and subscriber.
+    /// Publications that met a subscriber of this shard, counted per filter.
     pub delivered: u64,
     /// Commands answered with an error.
     pub faults: u64,
