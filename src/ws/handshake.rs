@@ -168,7 +168,7 @@ fn origin<'a>(head: &Head<'a>) -> Result<Option<&'a str>, Problem> {
         None => Ok(None),
         Some(value) => match std::str::from_utf8(value) {
             Ok(origin) => Ok(Some(origin)),
-            Err(_) => Err(Problem::bad_request("the Origin header is not ASCII")),
+            Err(_) => Err(Problem::bad_request("the Origin header is not an origin")),
         },
     }
 }

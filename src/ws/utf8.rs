@@ -29,8 +29,9 @@ impl Validator {
             Err(error) if error.error_len().is_some() => Err(NotUtf8),
             Err(error) => {
                 let tail = &piece[error.valid_up_to()..];
+                // At most three bytes: a fourth would end the character or make it impossible.
                 self.cut[..tail.len()].copy_from_slice(tail);
-                self.cut_len = u8::try_from(tail.len()).map_err(|_| NotUtf8)?;
+                self.cut_len = tail.len() as u8;
                 Ok(())
             }
         }
