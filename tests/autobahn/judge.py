@@ -71,7 +71,11 @@ def main(argv):
         return 2
     patterns = argv[2].split(",") if len(argv) == 3 else [group + ".*" for group in GROUPS]
     began = time.monotonic()
-    cases = asyncio.run(results(argv[1], patterns))
+    try:
+        cases = asyncio.run(results(argv[1], patterns))
+    except ValueError as reason:
+        print(f"autobahn: {reason}", file=sys.stderr)
+        return 2
     failed = report(cases, time.monotonic() - began)
     short = shortfall(cases, patterns)
     if short:
