@@ -12,20 +12,20 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket};
 use super::{Broker, PATIENCE};
 
 /// One connection.
-pub struct Client {
+pub(crate) struct Client {
     socket: WebSocket<TcpStream>,
     /// The `client` of the welcome.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 impl Client {
     /// Connects to `/ws` and takes the welcome.
-    pub fn connect(broker: &Broker) -> Self {
+    pub(crate) fn connect(broker: &Broker) -> Self {
         Self::over(dial(broker.address, None), broker.address)
     }
 
     /// Connects with a receive buffer of so many bytes, to be slow with.
-    pub fn connect_narrow(broker: &Broker, receive_bytes: usize) -> Self {
+    pub(crate) fn connect_narrow(broker: &Broker, receive_bytes: usize) -> Self {
         Self::over(dial(broker.address, Some(receive_bytes)), broker.address)
     }
 
@@ -42,21 +42,21 @@ impl Client {
     }
 
     /// Sends a text message.
-    pub fn send(&mut self, text: impl Into<String>) {
+    pub(crate) fn send(&mut self, text: impl Into<String>) {
         self.socket
             .send(Message::text(text.into()))
             .expect("the broker reads");
     }
 
     /// Sends a binary message.
-    pub fn send_binary(&mut self, bytes: impl Into<Vec<u8>>) {
+    pub(crate) fn send_binary(&mut self, bytes: impl Into<Vec<u8>>) {
         self.socket
             .send(Message::binary(bytes.into()))
             .expect("the broker reads");
     }
 
     /// The next message, pings passed over (their pongs go out by themselves).
-    pub fn receive(&mut self) -> Message {
+    pub(crate) fn receive(&mut self) -> Message {
         loop {
             match self.socket.read() {
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
@@ -67,7 +67,7 @@ impl Client {
     }
 
     /// The text of the next message.
-    pub fn next_text(&mut self) -> String {
+    pub(crate) fn next_text(&mut self) -> String {
         match self.receive() {
             Message::Text(text) => text.to_string(),
             other => panic!("not a text message: {other:?}"),
@@ -75,12 +75,12 @@ impl Client {
     }
 
     /// The next message as the JSON that it has to be.
-    pub fn next(&mut self) -> Value {
+    pub(crate) fn next(&mut self) -> Value {
         serde_json::from_str(&self.next_text()).expect("the broker sends JSON")
     }
 
     /// The next message, which has to be a binary publication: its header and its payload.
-    pub fn next_binary(&mut self) -> (Value, Vec<u8>) {
+    pub(crate) fn next_binary(&mut self) -> (Value, Vec<u8>) {
         let Message::Binary(bytes) = self.receive() else {
             panic!("not a binary message")
         };
@@ -93,20 +93,20 @@ impl Client {
     }
 
     /// The next message, which has to be of that `op`.
-    pub fn expect(&mut self, op: &str) -> Value {
+    pub(crate) fn expect(&mut self, op: &str) -> Value {
         let message = self.next();
         assert_eq!(message["op"], op, "{message}");
         message
     }
 
     /// Sends a command and takes its reply, which has to come next.
-    pub fn ask(&mut self, command: impl Into<String>) -> Value {
+    pub(crate) fn ask(&mut self, command: impl Into<String>) -> Value {
         self.send(command);
         self.next()
     }
 
     /// Subscribes and takes the ack.
-    pub fn subscribe(&mut self, filter: &str) -> Value {
+    pub(crate) fn subscribe(&mut self, filter: &str) -> Value {
         let ack = self.ask(format!(
             r#"{{"op":"subscribe","topic":"{filter}","id":"subscribe"}}"#
         ));
@@ -119,7 +119,7 @@ impl Client {
     }
 
     /// Shows that the connection lives and that nothing else was on its way: the next message is our pong.
-    pub fn expect_quiet(&mut self) {
+    pub(crate) fn expect_quiet(&mut self) {
         let pong = self.ask(r#"{"op":"ping","id":"quiet"}"#);
         assert_eq!(
             (&pong["op"], &pong["id"]),
@@ -129,13 +129,13 @@ impl Client {
     }
 
     /// Starts the closing handshake.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.socket.close(None).expect("the broker reads");
     }
 
     /// Reads on to the close frame and to the end of the connection: the messages before it, the code, the reason.
     /// A frame that was cut off, or a connection without a close frame, fails the test.
-    pub fn read_to_close(&mut self) -> (Vec<Message>, u16, String) {
+    pub(crate) fn read_to_close(&mut self) -> (Vec<Message>, u16, String) {
         let mut messages = Vec::new();
         loop {
             match self.socket.read() {
@@ -152,7 +152,7 @@ impl Client {
     }
 
     /// RFC 6455 7.1.1: after the closing handshake the server ends the TCP connection.
-    pub fn expect_end(&mut self) {
+    pub(crate) fn expect_end(&mut self) {
         match self.socket.read() {
             Err(Error::ConnectionClosed) => {}
             other => panic!("the server has not ended the connection: {other:?}"),
@@ -161,7 +161,7 @@ impl Client {
 }
 
 /// A connected socket whose reads and writes have an end.
-pub fn dial(address: SocketAddr, receive_bytes: Option<usize>) -> TcpStream {
+pub(crate) fn dial(address: SocketAddr, receive_bytes: Option<usize>) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     if let Some(bytes) = receive_bytes {
         socket.set_recv_buffer_size(bytes).expect("a buffer size");
@@ -176,7 +176,7 @@ pub fn dial(address: SocketAddr, receive_bytes: Option<usize>) -> TcpStream {
 }
 
 /// A handshake with extra headers; the refusal is the status, the headers and the body.
-pub fn upgrade(
+pub(crate) fn upgrade(
     stream: TcpStream,
     url: &str,
     headers: &[(&'static str, &str)],

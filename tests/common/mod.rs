@@ -2,8 +2,8 @@
 //!
 //! Every wait has an end: a read fails after [`PATIENCE`], so a broker that stays silent fails its test and hangs none.
 
-pub mod client;
-pub mod raw;
+pub(crate) mod client;
+pub(crate) mod raw;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -13,26 +13,26 @@ use std::thread;
 use std::time::Duration;
 
 /// How long a test waits for one thing before it gives up.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running `wirefan serve` with two shards on a free port. Killed when dropped.
-pub struct Broker {
+pub(crate) struct Broker {
     child: Child,
     stderr: Receiver<String>,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Broker {
     /// Starts it with environment settings such as `("LIMITS__MESSAGE_BYTES_MAX", "1024")`, and waits until it listens.
-    pub fn start(settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
         let mut command = serve(settings);
         command.args(["--listen", "127.0.0.1:0", "--shards", "2"]);
         Self::run(command)
     }
 
     /// Runs a command that ends up as the broker, and waits until it listens.
-    pub fn run(command: Command) -> Self {
+    pub(crate) fn run(command: Command) -> Self {
         let (child, stderr) = spawn(command);
         let mut broker = Self {
             child,
@@ -53,12 +53,12 @@ impl Broker {
     }
 
     /// The operating system's number of the process.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal by its name, `TERM`.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args([&format!("-{name}"), &self.pid().to_string()])
             .status();
@@ -66,7 +66,7 @@ impl Broker {
     }
 
     /// Waits until the process has ended, at most as long as given.
-    pub fn exit(mut self, within: Duration) -> ExitStatus {
+    pub(crate) fn exit(mut self, within: Duration) -> ExitStatus {
         rest_of(&self.stderr, within);
         self.child.wait().expect("our child")
     }
@@ -81,7 +81,7 @@ impl Drop for Broker {
 }
 
 /// `wirefan serve` with these settings in its environment, and none of ours.
-pub fn serve(settings: &[(&str, &str)]) -> Command {
+pub(crate) fn serve(settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wirefan"));
     command.arg("serve");
     configure(&mut command, settings);
@@ -89,7 +89,7 @@ pub fn serve(settings: &[(&str, &str)]) -> Command {
 }
 
 /// Gives a command these settings of the broker, and none of ours.
-pub fn configure(command: &mut Command, settings: &[(&str, &str)]) {
+pub(crate) fn configure(command: &mut Command, settings: &[(&str, &str)]) {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WIREFAN_")) {
         command.env_remove(name);
     }
@@ -99,7 +99,7 @@ pub fn configure(command: &mut Command, settings: &[(&str, &str)]) {
 }
 
 /// Runs a command to its end: how it ended, and what it wrote to standard error.
-pub fn run_to_end(command: Command) -> (ExitStatus, Vec<String>) {
+pub(crate) fn run_to_end(command: Command) -> (ExitStatus, Vec<String>) {
     let (mut child, stderr) = spawn(command);
     let lines = rest_of(&stderr, PATIENCE);
     (child.wait().expect("our child"), lines)

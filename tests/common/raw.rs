@@ -7,29 +7,29 @@ use super::client::dial;
 use super::{Broker, PATIENCE};
 
 /// A connection as bytes.
-pub struct Raw {
+pub(crate) struct Raw {
     stream: TcpStream,
     /// What was read and not yet taken.
     seen: Vec<u8>,
 }
 
 /// The head of an HTTP response and what followed it.
-pub struct Answer {
+pub(crate) struct Answer {
     /// Status line and header lines.
-    pub head: String,
+    pub(crate) head: String,
     /// All bytes after the empty line.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// The status code.
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         let code = self.head.split(' ').nth(1).expect("a status line");
         code.parse().expect("a status code")
     }
 
     /// The value of a header, by its name in lower case.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -39,7 +39,7 @@ impl Answer {
 
 impl Raw {
     /// A TCP connection, nothing said yet.
-    pub fn dial(broker: &Broker) -> Self {
+    pub(crate) fn dial(broker: &Broker) -> Self {
         let stream = dial(broker.address, None);
         Self {
             stream,
@@ -48,7 +48,7 @@ impl Raw {
     }
 
     /// A WebSocket connection at that path; the welcome, if one comes, is not yet read.
-    pub fn upgrade(broker: &Broker, path: &str) -> Self {
+    pub(crate) fn upgrade(broker: &Broker, path: &str) -> Self {
         let mut raw = Self::dial(broker);
         raw.write(handshake(path).as_bytes());
         let head = raw.read_head();
@@ -57,17 +57,17 @@ impl Raw {
     }
 
     /// Writes bytes. That the broker may have hung up in between is for the next read to find out.
-    pub fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
     /// Writes one masked frame.
-    pub fn write_frame(&mut self, first: u8, payload: &[u8]) {
+    pub(crate) fn write_frame(&mut self, first: u8, payload: &[u8]) {
         self.write(&frame(first, payload));
     }
 
     /// Reads one frame of the server: its first byte and its payload. `None` at the end of the connection.
-    pub fn read_frame(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub(crate) fn read_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             if let Some((first, start, end)) = whole_frame(&self.seen) {
                 let payload = self.seen[start..end].to_vec();
@@ -86,7 +86,7 @@ impl Raw {
     }
 
     /// Reads on to the close frame and to the end of the connection: the close code.
-    pub fn read_to_close(&mut self) -> u16 {
+    pub(crate) fn read_to_close(&mut self) -> u16 {
         loop {
             let (first, payload) = self
                 .read_frame()
@@ -100,14 +100,14 @@ impl Raw {
     }
 
     /// Sends an HTTP request and reads the response to the end of the connection.
-    pub fn request(broker: &Broker, request: &str) -> Answer {
+    pub(crate) fn request(broker: &Broker, request: &str) -> Answer {
         let mut raw = Self::dial(broker);
         raw.write(request.as_bytes());
         raw.answer()
     }
 
     /// Reads a response and all that follows it, to the end of the connection.
-    pub fn answer(mut self) -> Answer {
+    pub(crate) fn answer(mut self) -> Answer {
         let head = self.read_head();
         while self.fill() {}
         Answer {
@@ -117,16 +117,14 @@ impl Raw {
     }
 
     /// Reads and drops what comes until the connection ends.
-    pub fn read_to_end(&mut self) -> Vec<u8> {
+    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
         while self.fill() {}
         std::mem::take(&mut self.seen)
     }
 
     /// Says whether anything comes, or the end, within that time.
-    pub fn hears_within(&mut self, time: std::time::Duration) -> bool {
-        self.stream
-            .set_read_timeout(Some(time))
-            .expect("a timeout");
+    pub(crate) fn hears_within(&mut self, time: std::time::Duration) -> bool {
+        self.stream.set_read_timeout(Some(time)).expect("a timeout");
         let heard = match self.stream.peek(&mut [0]) {
             Ok(_) => true,
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
@@ -165,7 +163,7 @@ impl Raw {
 }
 
 /// An opening handshake that is right in every respect.
-pub fn handshake(path: &str) -> String {
+pub(crate) fn handshake(path: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -173,7 +171,7 @@ pub fn handshake(path: &str) -> String {
 }
 
 /// A masked frame with that first byte.
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = frame_head(first, payload.len());
     frame.extend(KEY);
@@ -187,7 +185,7 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The first bytes of a masked frame, up to the key.
-pub fn frame_head(first: u8, length: usize) -> Vec<u8> {
+pub(crate) fn frame_head(first: u8, length: usize) -> Vec<u8> {
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short @ ..126), _) => vec![first, 0x80 | short],
         (_, Ok(medium)) => [&[first, 0xfe][..], &medium.to_be_bytes()].concat(),
@@ -200,7 +198,10 @@ fn whole_frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     assert_eq!(second & 0x80, 0, "a server masks nothing");
     let (start, length) = match second {
-        126 => (4, u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        126 => (
+            4,
+            u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
+        ),
         127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
         short => (2, u64::from(short)),
     };
