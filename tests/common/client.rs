@@ -6,7 +6,7 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::client::Response;
-use tungstenite::http::HeaderValue;
+use tungstenite::http::{HeaderValue, StatusCode};
 use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use super::{Broker, PATIENCE};
@@ -175,12 +175,12 @@ pub(crate) fn dial(address: SocketAddr, receive_bytes: Option<usize>) -> TcpStre
     stream
 }
 
-/// A handshake with extra headers; the refusal is the status, the headers and the body.
+/// A handshake with extra headers; a refusal is its status.
 pub(crate) fn upgrade(
     stream: TcpStream,
     url: &str,
     headers: &[(&'static str, &str)],
-) -> Result<(WebSocket<TcpStream>, Response), Box<tungstenite::http::Response<Option<Vec<u8>>>>> {
+) -> Result<(WebSocket<TcpStream>, Response), StatusCode> {
     let mut request = url.into_client_request().expect("a URL");
     for (name, value) in headers {
         let value = HeaderValue::from_str(value).expect("a header value");
@@ -188,7 +188,7 @@ pub(crate) fn upgrade(
     }
     match tungstenite::client(request, stream) {
         Ok(upgraded) => Ok(upgraded),
-        Err(HandshakeError::Failure(Error::Http(response))) => Err(Box::new(*response)),
+        Err(HandshakeError::Failure(Error::Http(response))) => Err(response.status()),
         Err(error) => panic!("the handshake broke off: {error}"),
     }
 }

@@ -240,6 +240,11 @@ fn a_silent_and_a_slow_handshake_end_by_their_limit() {
     }
     // Whoever got in is not under that limit.
     let mut client = Client::connect(&broker);
-    assert!(!Raw::upgrade(&broker, "/ws").read_frame().is_none());
+    let mut idle = Raw::upgrade(&broker, "/ws");
+    assert!(idle.read_frame().is_some(), "the welcome");
+    assert!(
+        !idle.hears_within(Duration::from_millis(1000)),
+        "idle is no offence"
+    );
     client.expect_quiet();
 }
