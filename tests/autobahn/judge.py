@@ -9,6 +9,7 @@ last two. Exit code 0: all pass; 1: some do not; 2: wrong usage; 3: the judge co
 
 import asyncio
 import collections
+import os
 import sys
 import time
 
@@ -65,6 +66,13 @@ def report(cases, seconds):
     return failed
 
 
+def leave(code):
+    """Ends the process without unloading the runner, whose threads now and then abort while Python shuts down."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def main(argv):
     if not 2 <= len(argv) <= 3 or not argv[1].startswith("ws://"):
         print(__doc__, file=sys.stderr)
@@ -85,4 +93,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    leave(main(sys.argv))
