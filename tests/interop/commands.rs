@@ -77,130 +77,74 @@ fn malformed_json_is_told_its_byte() {
     expect_error(&mut client, 400, &Value::Null, "40", text);
 }
 
+/// Code, id that comes back, what the reason names (`-`: nothing in particular), the command.
+const WRONG: &str = r##"
+400 null -      42
+400 null -      null
+400 null -      "ping"
+400 null op     {}
+400 9    op     {"id":9}
+400 1    op     {"op":1,"id":1}
+404 7    -      {"op":"dance","id":7}
+404 "x"  -      {"op":"","id":"x"}
+400 "s"  topic  {"op":"subscribe","id":"s"}
+400 1    topic  {"op":"subscribe","topic":5,"id":1}
+400 1    topic  {"op":"subscribe","topic":"","id":1}
+400 1    topic  {"op":"subscribe","topic":"a//b","id":1}
+400 1    topic  {"op":"subscribe","topic":"/a","id":1}
+400 1    topic  {"op":"subscribe","topic":"a/","id":1}
+400 1    topic  {"op":"subscribe","topic":"a/b+","id":1}
+400 1    topic  {"op":"subscribe","topic":"a/#/b","id":1}
+400 1    topic  {"op":"subscribe","topic":"a\u0000b","id":1}
+400 1    topic  {"op":"unsubscribe","id":1}
+400 1    data   {"op":"publish","topic":"a","id":1}
+400 1    topic  {"op":"publish","data":1,"id":1}
+400 1    topic  {"op":"publish","topic":"a/+","data":1,"id":1}
+400 1    topic  {"op":"publish","topic":"#","data":1,"id":1}
+403 1    $      {"op":"publish","topic":"$sys/x","data":1,"id":1}
+400 1    echo   {"op":"publish","topic":"a","data":1,"echo":"no","id":1}
+400 null id     {"op":"ping","id":{}}
+400 null id     {"op":"ping","id":-1}
+400 null id     {"op":"ping","id":1.5}
+400 null id     {"op":"ping","id":9007199254740992}
+"##;
+
 #[test]
 fn what_is_no_command_gets_its_code_and_its_id_back() {
     let broker = Broker::start(&[]);
     let mut client = Client::connect(&broker);
-    let long = format!(
-        r#"{{"op":"subscribe","topic":"{}","id":1}}"#,
-        "x".repeat(256)
-    );
-    let id_long = format!(r#"{{"op":"ping","id":"{}"}}"#, "x".repeat(65));
-    let cases: &[(&str, u64, Value, &str)] = &[
-        ("42", 400, Value::Null, ""),
-        ("null", 400, Value::Null, ""),
-        (r#""ping""#, 400, Value::Null, ""),
-        ("{}", 400, Value::Null, "op"),
-        (r#"{"id":9}"#, 400, json!(9), "op"),
-        (r#"{"op":1,"id":1}"#, 400, json!(1), "op"),
-        (r#"{"op":"dance","id":7}"#, 404, json!(7), ""),
-        (r#"{"op":"","id":"x"}"#, 404, json!("x"), ""),
-        (r#"{"op":"subscribe","id":"s"}"#, 400, json!("s"), "topic"),
-        (
-            r#"{"op":"subscribe","topic":5,"id":1}"#,
-            400,
-            json!(1),
-            "topic",
-        ),
-        (
-            r#"{"op":"subscribe","topic":"","id":1}"#,
-            400,
-            json!(1),
-            "topic",
-        ),
-        (
-            r#"{"op":"subscribe","topic":"a//b","id":1}"#,
-            400,
-            json!(1),
-            "topic",
-        ),
-        (
-            r#"{"op":"subscribe","topic":"/a","id":1}"#,
-            400,
-            json!(1),
-            "topic",
-        ),
-        (
-            r#"{"op":"subscribe","topic":"a/","id":1}"#,
-            400,
-            json!(1),
-            "topic",
-        ),
-        (
-            r#"{"op":"subscribe","topic":"a/b+","id":1}"#,
-            400,
-            json!(1),
-            "topic",
-        ),
-        (
-            r#"{"op":"subscribe","topic":"a/#/b","id":1}"#,
-            400,
-            json!(1),
-            "topic",
-        ),
-        (
-            r#"{"op":"subscribe","topic":"a\u0000b","id":1}"#,
-            400,
-            json!(1),
-            "topic",
-        ),
-        (&long, 400, json!(1), "255"),
-        (r#"{"op":"unsubscribe","id":1}"#, 400, json!(1), "topic"),
-        (
-            r#"{"op":"publish","topic":"a","id":1}"#,
-            400,
-            json!(1),
-            "data",
-        ),
-        (
-            r#"{"op":"publish","data":1,"id":1}"#,
-            400,
-            json!(1),
-            "topic",
-        ),
-        (
-            r#"{"op":"publish","topic":"a/+","data":1,"id":1}"#,
-            400,
-            json!(1),
-            "topic",
-        ),
-        (
-            r##"{"op":"publish","topic":"#","data":1,"id":1}"##,
-            400,
-            json!(1),
-            "topic",
-        ),
-        (
-            r#"{"op":"publish","topic":"$sys/x","data":1,"id":1}"#,
-            403,
-            json!(1),
-            "$",
-        ),
-        (
-            r#"{"op":"publish","topic":"a","data":1,"echo":"no","id":1}"#,
-            400,
-            json!(1),
-            "echo",
-        ),
-        (r#"{"op":"ping","id":{}}"#, 400, Value::Null, "id"),
-        (r#"{"op":"ping","id":-1}"#, 400, Value::Null, "id"),
-        (r#"{"op":"ping","id":1.5}"#, 400, Value::Null, "id"),
-        (
-            r#"{"op":"ping","id":9007199254740992}"#,
-            400,
-            Value::Null,
-            "id",
-        ),
-        (&id_long, 400, Value::Null, "id"),
-    ];
-    for (command, code, id, names) in cases {
-        client.send(*command);
-        expect_error(&mut client, *code, id, names, command);
+    let mut lines = 0;
+    for line in WRONG.trim().lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let mut field = || fields.next().expect("four fields");
+        let code = field().parse().expect("a code");
+        let id = serde_json::from_str(field()).expect("an id");
+        let names = field().trim_start_matches('-');
+        let command = field();
+        client.send(command);
+        expect_error(&mut client, code, &id, names, command);
+        lines += 1;
     }
-    assert_eq!(
-        client.ask(r#"{"op":"ping","id":9007199254740991}"#)["id"],
-        9_007_199_254_740_991_u64
-    );
+    assert_eq!(lines, 28);
+}
+
+#[test]
+fn what_is_too_long_is_told_the_limit() {
+    let broker = Broker::start(&[]);
+    let mut client = Client::connect(&broker);
+    let topic = "x".repeat(256);
+    let command = format!(r#"{{"op":"subscribe","topic":"{topic}","id":1}}"#);
+    client.send(command.as_str());
+    expect_error(&mut client, 400, &json!(1), "255", &command);
+    client.subscribe(&topic[..255]);
+    let id = "x".repeat(65);
+    let command = format!(r#"{{"op":"ping","id":"{id}"}}"#);
+    client.send(command.as_str());
+    expect_error(&mut client, 400, &Value::Null, "64", &command);
+    let pong = client.ask(format!(r#"{{"op":"ping","id":"{}"}}"#, &id[..64]));
+    assert_eq!(pong["id"], id[..64]);
+    let pong = client.ask(r#"{"op":"ping","id":9007199254740991}"#);
+    assert_eq!(pong["id"], 9_007_199_254_740_991_u64);
 }
 
 #[test]
