@@ -1,1 +1,3 @@
-//! Under construction.
+//! The place for sockets, threads, the clock, signals and randomness.
+
+pub mod client;
