@@ -356,8 +356,9 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// Text of a peer, fit for a terminal.
-fn escape(text: &str) -> String {
+/// Text of a peer, fit for a terminal: control characters escaped.
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut fit = String::new();
     for character in text.chars() {
         if character.is_control() {

@@ -108,6 +108,10 @@ fn after_scheme(text: &str) -> Result<&str, String> {
 }
 
 fn split_port(authority: &str) -> Result<(&str, u16), String> {
+    if authority.starts_with('[') && !authority.contains(']') {
+        // No port can be told apart; the name is refused for what it is.
+        return Ok((authority, DEFAULT_PORT));
+    }
     // The colons of an IPv6 address stand before the bracket.
     let end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     let Some(colon) = authority[end..].find(':') else {
