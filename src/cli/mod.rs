@@ -15,7 +15,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config;
@@ -113,11 +112,18 @@ struct Subscribe {
     #[arg(long, default_value = DEFAULT_URL)]
     url: Url,
     /// End after N publications
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    #[arg(long, value_name = "N", value_parser = count)]
     count: Option<u64>,
     /// Print the message objects instead of TOPIC POSITION DATA
     #[arg(long)]
     json: bool,
+}
+
+fn count(text: &str) -> Result<u64, &'static str> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("must be a whole number from 1"),
+    }
 }
 
 const DEFAULT_URL: &str = "ws://127.0.0.1:8080/ws";
