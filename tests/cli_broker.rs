@@ -1,4 +1,5 @@
 //! The commands against the real broker: one binary serves, others publish and subscribe.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
@@ -18,11 +19,7 @@ fn run(command: &mut Command) -> (i32, String, String) {
 
 fn told(output: Output) -> (i32, String, String) {
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap_or(-1),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
 
 fn line(reader: &mut impl BufRead) -> String {
@@ -45,18 +42,11 @@ impl Running {
         let out = BufReader::new(child.stdout.take().unwrap());
         let mut err = BufReader::new(child.stderr.take().unwrap());
         let ready = line(&mut err);
-        Self {
-            child,
-            out,
-            err,
-            ready,
-        }
+        Self { child, out, err, ready }
     }
 
     fn signal(&self, signal: &str) {
-        let kill = Command::new("kill")
-            .args([signal, &self.child.id().to_string()])
-            .status();
+        let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
         assert!(kill.unwrap().success());
     }
 
@@ -80,10 +70,7 @@ impl Drop for Running {
 fn serve(arguments: &[&str]) -> (Running, String) {
     let mut command = wirefan(&["serve", "--listen", "127.0.0.1:0"]);
     let broker = Running::start(command.args(arguments));
-    let address = broker
-        .ready
-        .strip_prefix("listening on ")
-        .expect(&broker.ready);
+    let address = broker.ready.strip_prefix("listening on ").expect(&broker.ready);
     let url = format!("ws://{address}/ws");
     (broker, url)
 }
@@ -95,25 +82,14 @@ fn subscribe(url: &str, arguments: &[&str]) -> Running {
 #[test]
 fn what_is_published_is_printed_by_subscribers_in_one_order() {
     let (broker, url) = serve(&["--shards", "2"]);
-    let mut subscribers: Vec<_> = (0..4)
-        .map(|_| subscribe(&url, &["chat/#", "--count", "101"]))
-        .collect();
+    let mut subscribers: Vec<_> = (0..4).map(|_| subscribe(&url, &["chat/#", "--count", "101"])).collect();
     let mut publisher = wirefan(&["publish", "chat/1", "--url", &url]);
     let mut publisher = publisher.stdin(Stdio::piped()).spawn().unwrap();
-    let input: String = (0..100)
-        .map(|number| format!("{{\"n\": {number}.0}}\n"))
-        .collect();
-    publisher
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
+    let input: String = (0..100).map(|number| format!("{{\"n\": {number}.0}}\n")).collect();
+    publisher.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let (code, positions, err) = told(publisher.wait_with_output().unwrap());
     assert_eq!((code, err.as_str()), (0, ""));
-    let binary = run(&mut wirefan(&[
-        "publish", "chat/1", "hi", "--binary", "--url", &url,
-    ]));
+    let binary = run(&mut wirefan(&["publish", "chat/1", "hi", "--binary", "--url", &url]));
     assert_eq!(binary.0, 0);
 
     let positions = positions + &binary.1;
@@ -125,15 +101,9 @@ fn what_is_published_is_printed_by_subscribers_in_one_order() {
     for subscriber in &mut subscribers {
         assert_eq!(subscriber.ready, "subscribed to chat/#");
         for (number, position) in positions[..100].iter().enumerate() {
-            assert_eq!(
-                line(&mut subscriber.out),
-                format!("{position} {{\"n\": {number}.0}}")
-            );
+            assert_eq!(line(&mut subscriber.out), format!("{position} {{\"n\": {number}.0}}"));
         }
-        assert_eq!(
-            line(&mut subscriber.out),
-            format!("{} aGk=", positions[100])
-        );
+        assert_eq!(line(&mut subscriber.out), format!("{} aGk=", positions[100]));
     }
     for subscriber in subscribers {
         assert_eq!(subscriber.end(), (Some(0), String::new()));
@@ -145,34 +115,21 @@ fn what_is_published_is_printed_by_subscribers_in_one_order() {
 #[test]
 fn what_the_broker_refuses_is_told_and_exits_with_1() {
     let (_broker, url) = serve(&["--shards", "1"]);
-    for arguments in [
-        ["publish", "chat/#", "1"],
-        ["publish", "a//b", "1"],
-        ["publish", "$sys/x", "1"],
-    ] {
+    for arguments in [["publish", "chat/#", "1"], ["publish", "a//b", "1"], ["publish", "$sys/x", "1"]] {
         let (code, out, err) = run(wirefan(&arguments).args(["--url", &url]));
         assert_eq!((code, out.as_str()), (1, ""), "{arguments:?}");
-        assert!(
-            err.starts_with("wirefan: not published: the broker says 40"),
-            "{err}"
-        );
+        assert!(err.starts_with("wirefan: not published: the broker says 40"), "{err}");
     }
     let (code, _, err) = run(&mut wirefan(&["subscribe", "#/a", "--url", &url]));
     assert_eq!(code, 1);
-    assert!(
-        err.starts_with("wirefan: not subscribed to #/a: the broker says 400: "),
-        "{err}"
-    );
+    assert!(err.starts_with("wirefan: not subscribed to #/a: the broker says 400: "), "{err}");
 }
 
 #[test]
 fn a_message_over_the_brokers_limit_is_refused_with_the_limit() {
     let mut command = wirefan(&["serve", "--listen", "127.0.0.1:0", "--shards", "1"]);
     let broker = Running::start(command.env("WIREFAN_LIMITS__MESSAGE_BYTES_MAX", "100"));
-    let url = format!(
-        "ws://{}/ws",
-        broker.ready.strip_prefix("listening on ").unwrap()
-    );
+    let url = format!("ws://{}/ws", broker.ready.strip_prefix("listening on ").unwrap());
     let data = "1".repeat(100);
     let (code, _, err) = run(&mut wirefan(&["publish", "t", &data, "--url", &url]));
     assert_eq!(code, 1);
@@ -185,10 +142,7 @@ fn a_port_in_use_is_a_sentence_and_exit_code_1() {
     let address = taken.local_addr().unwrap().to_string();
     let (code, out, err) = run(&mut wirefan(&["serve", "--listen", &address]));
     assert_eq!((code, out.as_str()), (1, ""));
-    assert!(
-        err.starts_with("wirefan: ") && err.contains(&address),
-        "{err}"
-    );
+    assert!(err.starts_with("wirefan: ") && err.contains(&address), "{err}");
     assert_eq!(err.lines().count(), 1, "{err}");
 }
 
@@ -202,10 +156,7 @@ fn a_stopped_broker_says_goodbye_to_its_subscribers() {
         for subscriber in subscribers {
             let (code, err) = subscriber.end();
             assert_eq!(code, Some(1));
-            assert!(
-                err.contains("the broker closed the connection with 1001"),
-                "{err}"
-            );
+            assert!(err.contains("the broker closed the connection with 1001"), "{err}");
         }
     }
 }

@@ -38,21 +38,12 @@ impl Connection {
     pub(super) fn open(url: &Url) -> Result<Self, Failure> {
         let client = Client::connect(url, ANSWER_PATIENCE)
             .map_err(|error| Failure::Failed(format!("cannot connect to {url}: {error}")))?;
-        let mut connection = Self {
-            client,
-            url: url.clone(),
-            patience: ANSWER_PATIENCE,
-            message_bytes_max: None,
-        };
+        let mut connection = Self { client, url: url.clone(), patience: ANSWER_PATIENCE, message_bytes_max: None };
         match connection.client.wait(ANSWER_PATIENCE) {
             Heard::Silence => return Err(connection.no_broker()),
             heard => match connection.arrival(heard)? {
                 Arrival::Text(text) => {
-                    let Ok(Reply::Welcome {
-                        heartbeat,
-                        message_bytes,
-                    }) = reply::read_text(&text)
-                    else {
+                    let Ok(Reply::Welcome { heartbeat, message_bytes }) = reply::read_text(&text) else {
                         return Err(connection.no_broker());
                     };
                     connection.message_bytes_max = message_bytes;
@@ -90,11 +81,7 @@ impl Connection {
             Some(heard) => heard,
             None => {
                 out.flush().map_err(|error| Failure::from_stdout(&error))?;
-                let patience = if asked {
-                    ANSWER_PATIENCE.min(self.patience)
-                } else {
-                    self.patience
-                };
+                let patience = if asked { ANSWER_PATIENCE.min(self.patience) } else { self.patience };
                 self.client.wait(patience)
             }
         };
@@ -112,10 +99,7 @@ impl Connection {
     }
 
     fn no_broker(&self) -> Failure {
-        Failure::Failed(format!(
-            "{} did not welcome us as a broker does; its WebSocket is at /ws",
-            self.url
-        ))
+        Failure::Failed(format!("{} did not welcome us as a broker does; its WebSocket is at /ws", self.url))
     }
 
     fn arrival(&self, heard: Heard) -> Result<Arrival, Failure> {
@@ -139,9 +123,7 @@ pub(super) fn out() -> Out {
 
 /// The broker sends a ping in every heartbeat in which nothing else passed; two may be late or missed.
 fn patience(heartbeat_s: Option<u64>) -> Duration {
-    let heartbeat_s = heartbeat_s
-        .filter(|&seconds| seconds > 0)
-        .unwrap_or(HEARTBEAT_S_MAX);
+    let heartbeat_s = heartbeat_s.filter(|&seconds| seconds > 0).unwrap_or(HEARTBEAT_S_MAX);
     ANSWER_PATIENCE + Duration::from_secs(3 * heartbeat_s.min(HEARTBEAT_S_MAX))
 }
 

@@ -83,9 +83,7 @@ struct Check {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "A string needs its own quotes inside those of the shell: wirefan publish chat/1 '\"hi\"'"
-)]
+#[command(after_help = "A string needs its own quotes inside those of the shell: wirefan publish chat/1 '\"hi\"'")]
 struct Publish {
     /// Topic, such as chat/1
     topic: String,
@@ -101,9 +99,7 @@ struct Publish {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Quote filters, or the shell may take # for a comment: wirefan subscribe 'chat/#'"
-)]
+#[command(after_help = "Quote filters, or the shell may take # for a comment: wirefan subscribe 'chat/#'")]
 struct Subscribe {
     /// Topics, or filters with wildcards: + for one level, a last # for all that follow
     #[arg(required = true, value_name = "FILTER")]

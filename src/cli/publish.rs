@@ -18,35 +18,20 @@ use crate::ws::Kind;
 
 /// Publishes what the arguments or standard input say.
 pub(super) fn publish(arguments: Publish) -> Result<(), Failure> {
-    let Publish {
-        topic,
-        data,
-        url,
-        binary,
-    } = arguments;
+    let Publish { topic, data, url, binary } = arguments;
     // What is wrong with the data is known without a broker.
     let single = match data {
         Some(data) if binary => Some(data.into_bytes()),
         Some(data) => {
-            let json = json(data.as_bytes()).map_err(|reason| {
-                Failure::Failed(format!(
-                    "DATA {reason}; a string needs its own quotes, {QUOTED}"
-                ))
-            })?;
+            let json = json(data.as_bytes())
+                .map_err(|reason| Failure::Failed(format!("DATA {reason}; a string needs its own quotes, {QUOTED}")))?;
             Some(json.to_owned().into_bytes())
         }
         None if binary => Some(read_all()?),
         None => None,
     };
     let connection = Connection::open(&url)?;
-    let mut publishing = Publishing {
-        connection,
-        topic,
-        binary,
-        under_way: 0,
-        failed: false,
-        out: out(),
-    };
+    let mut publishing = Publishing { connection, topic, binary, under_way: 0, failed: false, out: out() };
     match single {
         Some(data) => publishing.send(Source::Argument, &data),
         None => publishing.publish_lines()?,
@@ -80,8 +65,7 @@ impl Publishing {
             tell("publishing each line that you type, a JSON value; Ctrl-D ends");
         }
         let lines = self.connection.client().read_lines(io::stdin());
-        let lines = lines
-            .map_err(|error| Failure::Failed(format!("cannot read standard input: {error}")))?;
+        let lines = lines.map_err(|error| Failure::Failed(format!("cannot read standard input: {error}")))?;
         let mut number = 0;
         loop {
             match self.connection.next(self.under_way > 0, &mut self.out)? {
@@ -94,9 +78,7 @@ impl Publishing {
                     }
                 }
                 Arrival::LinesEnded(ended) => {
-                    return ended.map_err(|error| {
-                        Failure::Failed(format!("cannot read standard input: {error}"))
-                    });
+                    return ended.map_err(|error| Failure::Failed(format!("cannot read standard input: {error}")));
                 }
                 arrival => self.take(arrival, Some(&lines))?,
             }
@@ -109,10 +91,7 @@ impl Publishing {
         }
         match json(line) {
             Ok(json) => self.send(source, json.as_bytes()),
-            Err(reason) => self.refuse(
-                source,
-                &format!("it {reason}; a string needs its quotes, \"hi\""),
-            ),
+            Err(reason) => self.refuse(source, &format!("it {reason}; a string needs its quotes, \"hi\"")),
         }
     }
 
@@ -124,10 +103,7 @@ impl Publishing {
         let (kind, message) = if self.binary {
             (Kind::Binary, [head.as_bytes(), b"}\n", data].concat())
         } else {
-            (
-                Kind::Text,
-                [head.as_bytes(), br#","data":"#, data, b"}"].concat(),
-            )
+            (Kind::Text, [head.as_bytes(), br#","data":"#, data, b"}"].concat())
         };
         match self.connection.send(kind, &message) {
             Ok(()) => self.under_way += 1,
@@ -141,15 +117,9 @@ impl Publishing {
             let arrival = self.connection.next(true, &mut self.out)?;
             self.take(arrival, None)?;
         }
-        self.out
-            .flush()
-            .map_err(|error| Failure::from_stdout(&error))?;
+        self.out.flush().map_err(|error| Failure::from_stdout(&error))?;
         self.connection.close();
-        if self.failed {
-            Err(Failure::Told)
-        } else {
-            Ok(())
-        }
+        if self.failed { Err(Failure::Told) } else { Ok(()) }
     }
 
     fn take(&mut self, arrival: Arrival, lines: Option<&Lines>) -> Result<(), Failure> {
@@ -157,28 +127,16 @@ impl Publishing {
             return Ok(());
         };
         match reply::read_text(&text).map_err(|reason| self.connection.garbled(&reason))? {
-            Reply::Ack {
-                id: Some(_),
-                position,
-            } => {
+            Reply::Ack { id: Some(_), position } => {
                 let topic = &self.topic;
                 let position = position.unwrap_or_default();
-                writeln!(self.out, "{topic} {}", escape(&position))
-                    .map_err(|error| Failure::from_stdout(&error))?;
+                writeln!(self.out, "{topic} {}", escape(&position)).map_err(|error| Failure::from_stdout(&error))?;
             }
-            Reply::Error {
-                id: Some(id),
-                code,
-                reason,
-            } => {
+            Reply::Error { id: Some(id), code, reason } => {
                 self.refuse(Source::of(id), &sentence(code, &reason));
             }
             // Without an id nobody knows which one it was, so none that follows can be trusted.
-            Reply::Error {
-                id: None,
-                code,
-                reason,
-            } => {
+            Reply::Error { id: None, code, reason } => {
                 return Err(Failure::Failed(sentence(code, &reason)));
             }
             _ => return Ok(()),
@@ -208,11 +166,7 @@ impl Source {
     }
 
     fn of(id: u64) -> Self {
-        if id == 0 {
-            Self::Argument
-        } else {
-            Self::Line(id)
-        }
+        if id == 0 { Self::Argument } else { Self::Line(id) }
     }
 }
 
@@ -224,30 +178,22 @@ pub(super) fn sentence(code: u16, reason: &str) -> String {
 /// The one JSON value that `bytes` are, without the white space around it. Whatever is more than that would become a
 /// part of the command.
 fn json(bytes: &[u8]) -> Result<&str, String> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| "is not UTF-8; bytes are published with --binary".to_owned())?;
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8; bytes are published with --binary".to_owned())?;
     let value: &RawValue = serde_json::from_str(text).map_err(|error| {
         let reason = error.to_string();
         // There is one line, as a rule, and its number here would be taken for another.
-        format!(
-            "is not JSON: {}",
-            reason.replace(" at line 1 column ", " at byte ")
-        )
+        format!("is not JSON: {}", reason.replace(" at line 1 column ", " at byte "))
     })?;
     Ok(value.get())
 }
 
 fn read_all() -> Result<Vec<u8>, Failure> {
     let mut data = Vec::new();
-    let read = io::stdin()
-        .lock()
-        .take(CLIENT_MESSAGE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut data);
+    let read = io::stdin().lock().take(CLIENT_MESSAGE_BYTES_MAX as u64 + 1).read_to_end(&mut data);
     read.map_err(|error| Failure::Failed(format!("cannot read standard input: {error}")))?;
     if data.len() > CLIENT_MESSAGE_BYTES_MAX {
-        let sentence = format!(
-            "standard input is longer than {CLIENT_MESSAGE_BYTES_MAX} bytes, which no broker takes at once"
-        );
+        let sentence =
+            format!("standard input is longer than {CLIENT_MESSAGE_BYTES_MAX} bytes, which no broker takes at once");
         return Err(Failure::Failed(sentence));
     }
     Ok(data)

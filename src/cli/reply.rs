@@ -59,10 +59,7 @@ pub(super) fn read_text(text: &str) -> Result<Reply<'_>, String> {
             heartbeat: object.heartbeat,
             message_bytes: object.limits.and_then(|limits| limits.message_bytes),
         },
-        "ack" => Reply::Ack {
-            id: object.id,
-            position: object.position,
-        },
+        "ack" => Reply::Ack { id: object.id, position: object.position },
         "error" => Reply::Error {
             id: object.id,
             code: object.code.unwrap_or_default(),
@@ -79,19 +76,13 @@ pub(super) fn read_text(text: &str) -> Result<Reply<'_>, String> {
 /// Why it cannot be a broker's.
 pub(super) fn read_binary(bytes: &[u8]) -> Result<Reply<'_>, String> {
     let end = memchr::memchr(b'\n', bytes).ok_or("a binary message without a header line")?;
-    let header =
-        std::str::from_utf8(&bytes[..end]).map_err(|_| "a header line that is not UTF-8")?;
+    let header = std::str::from_utf8(&bytes[..end]).map_err(|_| "a header line that is not UTF-8")?;
     let object: Object<'_> = parse(header)?;
     if object.op != "message" {
         return Ok(Reply::Other);
     }
     let data = Some(Data::Bytes(&bytes[end + 1..]));
-    Ok(Reply::Message(publication(
-        object.topic,
-        object.position,
-        data,
-        header,
-    )?))
+    Ok(Reply::Message(publication(object.topic, object.position, data, header)?))
 }
 
 #[derive(Deserialize)]
@@ -130,10 +121,5 @@ fn publication<'a>(
     let topic = topic.ok_or("a message without a topic")?;
     let position = position.ok_or("a message without a position")?;
     let data = data.ok_or("a message without data")?;
-    Ok(Publication {
-        topic,
-        position,
-        data,
-        object,
-    })
+    Ok(Publication { topic, position, data, object })
 }

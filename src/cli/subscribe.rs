@@ -23,9 +23,7 @@ pub(super) fn subscribe(arguments: &Subscribe) -> Result<(), Failure> {
     for (id, filter) in arguments.filters.iter().enumerate() {
         let filter = serde_json::Value::from(filter.as_str());
         let command = format!(r#"{{"op":"subscribe","id":{id},"topic":{filter}}}"#);
-        connection
-            .send(Kind::Text, command.as_bytes())
-            .map_err(Failure::Failed)?;
+        connection.send(Kind::Text, command.as_bytes()).map_err(Failure::Failed)?;
     }
     let mut out = out();
     let mut awaited = arguments.filters.len();
@@ -40,17 +38,13 @@ pub(super) fn subscribe(arguments: &Subscribe) -> Result<(), Failure> {
         };
         match reply.map_err(|reason| connection.garbled(&reason))? {
             Reply::Message(publication) => {
-                print(&publication, arguments.json, &mut out)
-                    .map_err(|error| Failure::from_stdout(&error))?;
+                print(&publication, arguments.json, &mut out).map_err(|error| Failure::from_stdout(&error))?;
                 left -= 1;
             }
             Reply::Ack { .. } => {
                 awaited = awaited.saturating_sub(1);
                 if awaited == 0 {
-                    tell(format_args!(
-                        "subscribed to {}",
-                        arguments.filters.join(", ")
-                    ));
+                    tell(format_args!("subscribed to {}", arguments.filters.join(", ")));
                 }
             }
             Reply::Error { id, code, reason } => {
@@ -73,12 +67,7 @@ fn refused(filters: &[String], id: Option<u64>, sentence: &str) -> Failure {
 }
 
 fn print(publication: &Publication<'_>, json: bool, out: &mut Out) -> io::Result<()> {
-    let Publication {
-        topic,
-        position,
-        data,
-        object,
-    } = publication;
+    let Publication { topic, position, data, object } = publication;
     match data {
         Data::Json(_) if json => write_line(object, out),
         Data::Bytes(bytes) if json => {
@@ -86,10 +75,7 @@ fn print(publication: &Publication<'_>, json: bool, out: &mut Out) -> io::Result
             let open = object.trim_end();
             let open = open.strip_suffix('}').unwrap_or(open);
             let data = STANDARD.encode(bytes);
-            write_line(
-                &format!(r#"{open},"encoding":"base64","data":"{data}"}}"#),
-                out,
-            )
+            write_line(&format!(r#"{open},"encoding":"base64","data":"{data}"}}"#), out)
         }
         Data::Json(data) => {
             write!(out, "{} {} ", escape(topic), escape(position))?;

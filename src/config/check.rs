@@ -44,9 +44,7 @@ fn listen(config: &Config) -> Result<(), String> {
             return Err(format!("names {address} twice"));
         }
     }
-    let public = addresses
-        .iter()
-        .find(|address| !address.ip().to_canonical().is_loopback());
+    let public = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback());
     match (public, config.server.allow_anonymous) {
         (Some(address), AllowAnonymous::Loopback) => Err(format!(
             "{address} can be reached from other machines, and without authentication anyone there could subscribe and publish; \

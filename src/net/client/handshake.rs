@@ -21,8 +21,7 @@ pub(super) fn connect(url: &Url, deadline: Instant) -> Result<(TcpStream, Vec<u8
     stream.write_all(&out).map_err(ConnectError::Handshake)?;
     let mut answer = Vec::new();
     loop {
-        let received =
-            read_some(&mut stream, &mut answer, deadline).map_err(ConnectError::Handshake)?;
+        let received = read_some(&mut stream, &mut answer, deadline).map_err(ConnectError::Handshake)?;
         match parse_response(&answer, key) {
             Ok(Some(head)) => return Ok((stream, answer.split_off(head))),
             Ok(None) if received == 0 => return Err(ConnectError::Hangup),
@@ -34,10 +33,7 @@ pub(super) fn connect(url: &Url, deadline: Instant) -> Result<(TcpStream, Vec<u8
 }
 
 fn open(url: &Url, deadline: Instant) -> Result<TcpStream, ConnectError> {
-    let addresses = url
-        .authority()
-        .to_socket_addrs()
-        .map_err(ConnectError::Name)?;
+    let addresses = url.authority().to_socket_addrs().map_err(ConnectError::Name)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "it has none");
     for address in addresses {
         match left(deadline).and_then(|left| TcpStream::connect_timeout(&address, left)) {
@@ -51,9 +47,8 @@ fn open(url: &Url, deadline: Instant) -> Result<TcpStream, ConnectError> {
 /// The refusal with as much of its text as comes soon.
 fn read_refusal(stream: &mut TcpStream, mut answer: Vec<u8>, key: [u8; 16]) -> ConnectError {
     let deadline = Instant::now() + REFUSAL_PATIENCE;
-    while answer.len() < HEAD_BYTES_MAX
-        && read_some(stream, &mut answer, deadline).is_ok_and(|received| received > 0)
-    {}
+    while answer.len() < HEAD_BYTES_MAX && read_some(stream, &mut answer, deadline).is_ok_and(|received| received > 0) {
+    }
     match parse_response(&answer, key) {
         Err(error) => ConnectError::Answer(error),
         Ok(_) => ConnectError::Hangup,
@@ -70,11 +65,7 @@ fn read_some(stream: &mut TcpStream, answer: &mut Vec<u8>, deadline: Instant) ->
 
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        Err(io::ErrorKind::TimedOut.into())
-    } else {
-        Ok(left)
-    }
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 /// How long the text of a refusal is waited for.

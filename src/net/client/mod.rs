@@ -4,10 +4,7 @@
 //! sources of a command, standard input and signals (`sources`), use the same inbox, so that a command waits in one
 //! place for all of them. A full inbox stops the reading, and so the sender.
 //! Refuses TLS, extensions, and messages over [`CLIENT_MESSAGE_BYTES_MAX`].
-#![expect(
-    clippy::disallowed_methods,
-    reason = "net has the sockets, the threads, the clock and the randomness"
-)]
+#![expect(clippy::disallowed_methods, reason = "net has the sockets, the threads, the clock and the randomness")]
 
 mod handshake;
 mod sources;
@@ -106,31 +103,13 @@ impl Client {
         stream.set_write_timeout(Some(WRITE_PATIENCE))?;
         let (post, inbox) = sync_channel(CLIENT_INBOX_MAX);
         let reading = stream.try_clone()?;
-        let writing = Mutex::new(Writing {
-            stream,
-            scratch: Vec::new(),
-            closed: false,
-        });
+        let writing = Mutex::new(Writing { stream, scratch: Vec::new(), closed: false });
         let writer = Arc::new(Writer { writing });
-        let life = Arc::new(Life {
-            born: Instant::now(),
-            last_ms: AtomicU64::new(0),
-        });
-        let reader = Reader {
-            stream: reading,
-            writer: Arc::clone(&writer),
-            post: post.clone(),
-            life: Arc::clone(&life),
-        };
-        thread::Builder::new()
-            .name("reader".to_owned())
-            .spawn(move || reader.run(rest))?;
-        Ok(Self {
-            writer,
-            inbox,
-            post,
-            life,
-        })
+        let life = Arc::new(Life { born: Instant::now(), last_ms: AtomicU64::new(0) });
+        let reader =
+            Reader { stream: reading, writer: Arc::clone(&writer), post: post.clone(), life: Arc::clone(&life) };
+        thread::Builder::new().name("reader".to_owned()).spawn(move || reader.run(rest))?;
+        Ok(Self { writer, inbox, post, life })
     }
 
     /// Sends one message; `kind` text promises valid UTF-8.
@@ -206,10 +185,7 @@ impl Life {
     }
 
     fn silent_for(&self) -> Duration {
-        Duration::from_millis(
-            self.now_ms()
-                .saturating_sub(self.last_ms.load(Ordering::Relaxed)),
-        )
+        Duration::from_millis(self.now_ms().saturating_sub(self.last_ms.load(Ordering::Relaxed)))
     }
 }
 
@@ -229,28 +205,18 @@ struct Writing {
 
 impl Writer {
     fn frame(&self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
-        self.write(
-            |out, key| encode::masked_frame(out, opcode, payload, key),
-            false,
-        )
+        self.write(|out, key| encode::masked_frame(out, opcode, payload, key), false)
     }
 
     fn close(&self, code: u16, reason: &str) -> io::Result<()> {
-        self.write(
-            |out, key| encode::masked_close(out, code, reason, key),
-            true,
-        )
+        self.write(|out, key| encode::masked_close(out, code, reason, key), true)
     }
 
     fn write(&self, encode: impl FnOnce(&mut Vec<u8>, [u8; 4]), last: bool) -> io::Result<()> {
         // RFC 6455 5.3: a new key for each frame, from a strong source.
         let key = random()?;
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Writing {
-            stream,
-            scratch,
-            closed,
-        } = &mut *writing;
+        let Writing { stream, scratch, closed } = &mut *writing;
         if *closed {
             return Ok(());
         }
@@ -316,14 +282,8 @@ impl Reader {
                     }
                     continue;
                 }
-                Ok(Some(Event::Message {
-                    kind: Kind::Binary,
-                    payload,
-                })) => Heard::Binary(payload.to_vec()),
-                Ok(Some(Event::Message {
-                    kind: Kind::Text,
-                    payload,
-                })) => {
+                Ok(Some(Event::Message { kind: Kind::Binary, payload })) => Heard::Binary(payload.to_vec()),
+                Ok(Some(Event::Message { kind: Kind::Text, payload })) => {
                     let text = std::str::from_utf8(payload).expect("the decoder checked the text");
                     Heard::Text(text.to_owned())
                 }
@@ -331,15 +291,10 @@ impl Reader {
                     // RFC 6455 5.5.1: the answer to a close frame is one, as a rule with its code. If it cannot be
                     // sent, the connection is over all the same.
                     let _ = self.writer.close(code.unwrap_or(1000), "");
-                    return Some(Ended::Closed {
-                        code,
-                        reason: escape(reason),
-                    });
+                    return Some(Ended::Closed { code, reason: escape(reason) });
                 }
                 Err(violation) => {
-                    let _ = self
-                        .writer
-                        .close(violation.close_code(), violation.reason());
+                    let _ = self.writer.close(violation.close_code(), violation.reason());
                     return Some(Ended::Violation(violation));
                 }
             };
@@ -374,16 +329,10 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed { code: None, .. } => f.write_str("the broker closed the connection"),
-            Self::Closed {
-                code: Some(code),
-                reason,
-            } if reason.is_empty() => {
+            Self::Closed { code: Some(code), reason } if reason.is_empty() => {
                 write!(f, "the broker closed the connection with {code}")
             }
-            Self::Closed {
-                code: Some(code),
-                reason,
-            } => {
+            Self::Closed { code: Some(code), reason } => {
                 write!(f, "the broker closed the connection with {code}: {reason}")
             }
             Self::Violation(violation) => {
@@ -403,9 +352,9 @@ impl fmt::Display for ConnectError {
                 f.write_str("nobody listens there; is `wirefan serve` running?")
             }
             Self::Connect(error) => error.fmt(f),
-            Self::Handshake(error) if is_timeout(error) => f.write_str(
-                "the server did not answer the handshake in time; does it speak WebSocket?",
-            ),
+            Self::Handshake(error) if is_timeout(error) => {
+                f.write_str("the server did not answer the handshake in time; does it speak WebSocket?")
+            }
             Self::Handshake(error) => write!(f, "the handshake failed: {error}"),
             Self::Hangup => f.write_str("the server hung up during the handshake"),
             Self::Answer(error) => error.fmt(f),
@@ -417,10 +366,7 @@ impl std::error::Error for ConnectError {}
 
 fn is_timeout(error: &io::Error) -> bool {
     // A socket's read timeout is WouldBlock on Unix, TimedOut elsewhere.
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// How long the reader may take to read what has arrived.

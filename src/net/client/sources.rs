@@ -39,13 +39,11 @@ impl Client {
     pub fn read_lines(&self, input: impl Read + Send + 'static) -> io::Result<Lines> {
         let (place, under_way) = sync_channel(CLIENT_LINES_MAX);
         let post = self.post.clone();
-        thread::Builder::new()
-            .name("lines".to_owned())
-            .spawn(move || {
-                let ended = post_lines(input, &post, &place);
-                // A command that is gone needs no last word.
-                let _ = post.send(Heard::LinesEnded(ended));
-            })?;
+        thread::Builder::new().name("lines".to_owned()).spawn(move || {
+            let ended = post_lines(input, &post, &place);
+            // A command that is gone needs no last word.
+            let _ = post.send(Heard::LinesEnded(ended));
+        })?;
         Ok(Lines { under_way })
     }
 
@@ -63,29 +61,21 @@ impl Client {
         }
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let post = self.post.clone();
-        thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || {
-                if signals.forever().next().is_some() {
-                    let _ = post.send(Heard::Interrupted);
-                }
-            })?;
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            if signals.forever().next().is_some() {
+                let _ = post.send(Heard::Interrupted);
+            }
+        })?;
         Ok(())
     }
 }
 
-fn post_lines(
-    input: impl Read,
-    post: &SyncSender<Heard>,
-    place: &SyncSender<()>,
-) -> io::Result<()> {
+fn post_lines(input: impl Read, post: &SyncSender<Heard>, place: &SyncSender<()>) -> io::Result<()> {
     let mut input = BufReader::new(input);
     loop {
         let mut line = Vec::new();
         // One byte more than allowed shows that there are more.
-        let read = (&mut input)
-            .take(CLIENT_MESSAGE_BYTES_MAX as u64 + 1)
-            .read_until(b'\n', &mut line)?;
+        let read = (&mut input).take(CLIENT_MESSAGE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)?;
         if read == 0 {
             return Ok(());
         }

@@ -46,14 +46,10 @@ impl FromStr for Url {
         let rest = after_scheme(text)?;
         if rest.contains('#') {
             // RFC 6455 3: fragment identifiers must not be used.
-            return Err(
-                "must not have a fragment (#): write %23 if the path has that character".to_owned(),
-            );
+            return Err("must not have a fragment (#): write %23 if the path has that character".to_owned());
         }
         if let Some(character) = rest.chars().find(|character| !character.is_ascii_graphic()) {
-            return Err(format!(
-                "must be printable ASCII without spaces: percent-encode {character:?}"
-            ));
+            return Err(format!("must be printable ASCII without spaces: percent-encode {character:?}"));
         }
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
@@ -61,28 +57,10 @@ impl FromStr for Url {
         }
         let (name, port) = split_port(authority)?;
         let name = check_name(name)?;
-        let bracketed = if name.contains(':') {
-            format!("[{name}]")
-        } else {
-            name.to_owned()
-        };
-        let host = if port == DEFAULT_PORT {
-            bracketed
-        } else {
-            format!("{bracketed}:{port}")
-        };
-        let target = if target.starts_with('/') {
-            target.to_owned()
-        } else {
-            format!("/{target}")
-        };
-        Ok(Self {
-            text: text.to_owned(),
-            name: name.to_owned(),
-            port,
-            host,
-            target,
-        })
+        let bracketed = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+        let host = if port == DEFAULT_PORT { bracketed } else { format!("{bracketed}:{port}") };
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        Ok(Self { text: text.to_owned(), name: name.to_owned(), port, host, target })
     }
 }
 
@@ -99,10 +77,7 @@ fn after_scheme(text: &str) -> Result<&str, String> {
     match scheme.to_ascii_lowercase().as_str() {
         "ws" => Ok(rest),
         "wss" => Err("needs TLS, which this version does not have: use ws://".to_owned()),
-        "http" => Err(format!(
-            "is a WebSocket's: write ws://{}",
-            rest.escape_default()
-        )),
+        "http" => Err(format!("is a WebSocket's: write ws://{}", rest.escape_default())),
         _ => Err("must begin with ws://, such as ws://127.0.0.1:8080/ws".to_owned()),
     }
 }
