@@ -223,7 +223,10 @@ mod tests {
     fn envelope(topic: &str, offset: u64, payload_bytes: usize) -> Vec<u8> {
         let (mut data, mut out) = (Vec::new(), Vec::new());
         write_payload(&mut data, STAMP, payload_bytes);
-        let position = Position { epoch: 0xf3a9_b2c1, offset };
+        let position = Position {
+            epoch: 0xf3a9_b2c1,
+            offset,
+        };
         write_message(&mut out, topic, position, &data);
         out
     }
@@ -259,20 +262,41 @@ mod tests {
         for (offset, bytes) in [(1, 64), (99_999, 38), (9_999_999_999_999_999_999, 1_024)] {
             let message = envelope("load/a", offset, bytes);
             let (position, data) = scan_message(&message, "load/a").unwrap();
-            assert_eq!(position, Position { epoch: 0xf3a9_b2c1, offset });
+            assert_eq!(
+                position,
+                Position {
+                    epoch: 0xf3a9_b2c1,
+                    offset
+                }
+            );
             assert_eq!(read_payload(data, bytes), Some(STAMP));
             let text = std::str::from_utf8(&message).unwrap();
             let topic = "load/a";
-            assert_eq!(parse_reply(text), Reply::Message { topic, position, data });
+            assert_eq!(
+                parse_reply(text),
+                Reply::Message {
+                    topic,
+                    position,
+                    data
+                }
+            );
         }
     }
 
     #[test]
     fn another_spelling_is_left_to_serde_json() {
-        let text = r#"{ "position":"00000001:7", "from":"u", "topic":"t", "data": "x", "op":"message" }"#;
+        let text =
+            r#"{ "position":"00000001:7", "from":"u", "topic":"t", "data": "x", "op":"message" }"#;
         assert_eq!(scan_message(text.as_bytes(), "t"), None);
-        let position = Position { epoch: 1, offset: 7 };
-        let expected = Reply::Message { topic: "t", position, data: b"\"x\"" };
+        let position = Position {
+            epoch: 1,
+            offset: 7,
+        };
+        let expected = Reply::Message {
+            topic: "t",
+            position,
+            data: b"\"x\"",
+        };
         assert_eq!(parse_reply(text), expected);
     }
 
@@ -287,12 +311,23 @@ mod tests {
     #[test]
     fn what_is_no_message_is_named_for_what_it_is() {
         assert_eq!(parse_reply(r#"{"op":"ack","id":1}"#), Reply::Ack);
-        assert_eq!(parse_reply(r#"{"op":"welcome","limits":{}}"#), Reply::Welcome);
-        assert!(matches!(parse_reply(r#"{"op":"error","code":400}"#), Reply::Error(_)));
-        for odd in ["", "{", r#"{"op":"gap"}"#, r#"{"op":"message","topic":"t"}"#,
+        assert_eq!(
+            parse_reply(r#"{"op":"welcome","limits":{}}"#),
+            Reply::Welcome
+        );
+        assert!(matches!(
+            parse_reply(r#"{"op":"error","code":400}"#),
+            Reply::Error(_)
+        ));
+        for odd in [
+            "",
+            "{",
+            r#"{"op":"gap"}"#,
+            r#"{"op":"message","topic":"t"}"#,
             r#"{"op":"message","topic":"t","position":"1:1","data":1}"#,
             r#"{"op":"message","topic":"t","position":"00000001:","data":1}"#,
-            r#"{"op":"message","topic":"t","position":"00000001:1x","data":1}"#] {
+            r#"{"op":"message","topic":"t","position":"00000001:1x","data":1}"#,
+        ] {
             assert_eq!(parse_reply(odd), Reply::Unexpected(odd));
         }
     }
@@ -302,7 +337,10 @@ mod tests {
         let message = envelope("load/a", 12, 64);
         for cut in 0..message.len() {
             let found = scan_message(&message[..cut], "load/a");
-            assert!(found.is_none_or(|(_, data)| read_payload(data, 64).is_none()), "{cut}");
+            assert!(
+                found.is_none_or(|(_, data)| read_payload(data, 64).is_none()),
+                "{cut}"
+            );
         }
     }
 }

@@ -35,7 +35,11 @@ type Lines = Arc<Mutex<VecDeque<String>>>;
 
 impl Server {
     /// Starts `program arguments…` on `cores` (wherever the kernel likes if empty) and waits until it says where it listens.
-    pub(crate) fn start(program: &Path, arguments: &[String], cores: &[usize]) -> Result<Self, String> {
+    pub(crate) fn start(
+        program: &Path,
+        arguments: &[String],
+        cores: &[usize],
+    ) -> Result<Self, String> {
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -51,7 +55,11 @@ impl Server {
             thread::spawn(move || read_lines(stderr, &lines, &sender));
         }
         match receiver.recv_timeout(READY_WAIT) {
-            Ok(address) => Ok(Self { child, address, lines }),
+            Ok(address) => Ok(Self {
+                child,
+                address,
+                lines,
+            }),
             Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -76,7 +84,10 @@ impl Server {
     /// A sentence when it had ended before, or did not end cleanly.
     pub(crate) fn end(mut self) -> Result<(), String> {
         if let Ok(Some(status)) = self.child.try_wait() {
-            return Err(format!("the server ended during the run: {status}{}", quote(&self.lines)));
+            return Err(format!(
+                "the server ended during the run: {status}{}",
+                quote(&self.lines)
+            ));
         }
         self.terminate();
         let deadline = Instant::now() + END_WAIT;
@@ -84,14 +95,20 @@ impl Server {
             match self.child.try_wait() {
                 Ok(Some(status)) if status.success() => return Ok(()),
                 Ok(Some(status)) => {
-                    return Err(format!("the server ended with {status} after SIGTERM{}", quote(&self.lines)));
+                    return Err(format!(
+                        "the server ended with {status} after SIGTERM{}",
+                        quote(&self.lines)
+                    ));
                 }
                 Ok(None) => thread::sleep(Duration::from_millis(5)),
                 Err(error) => return Err(format!("cannot wait for the server: {error}")),
             }
         }
         // Drop kills it.
-        Err(format!("the server did not end within {} s after SIGTERM", END_WAIT.as_secs()))
+        Err(format!(
+            "the server did not end within {} s after SIGTERM",
+            END_WAIT.as_secs()
+        ))
     }
 
     fn terminate(&self) {
@@ -113,7 +130,8 @@ impl Drop for Server {
 
 /// The program `name` beside this one, as cargo lays them.
 pub(crate) fn sibling(name: &str) -> Result<PathBuf, String> {
-    let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let own =
+        std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let mut directory = own.parent().unwrap_or(Path::new("."));
     // Test binaries lie one level deeper.
     if directory.ends_with("deps") {
@@ -135,7 +153,9 @@ fn spawn_on(mut command: Command, cores: Vec<usize>) -> Result<Child, String> {
         pin_thread(&cores)?;
         command.spawn().map_err(|error| error.to_string())
     });
-    starter.join().unwrap_or_else(|_| Err("the starting thread failed".into()))
+    starter
+        .join()
+        .unwrap_or_else(|_| Err("the starting thread failed".into()))
 }
 
 fn read_lines(stderr: ChildStderr, lines: &Lines, sender: &mpsc::Sender<SocketAddr>) {
@@ -180,8 +200,12 @@ mod tests {
     #[test]
     fn the_ready_line_is_read_in_several_spellings() {
         let expected = "127.0.0.1:8080".parse().ok();
-        for line in ["listening on 127.0.0.1:8080", "wirefan: listening on http://127.0.0.1:8080/",
-            "listening on 127.0.0.1:8080, [::1]:8080", "listening on 127.0.0.1:8080 (2 shards)"] {
+        for line in [
+            "listening on 127.0.0.1:8080",
+            "wirefan: listening on http://127.0.0.1:8080/",
+            "listening on 127.0.0.1:8080, [::1]:8080",
+            "listening on 127.0.0.1:8080 (2 shards)",
+        ] {
             assert_eq!(listening_on(line), expected, "{line}");
         }
         assert_eq!(listening_on("listening on port 8080"), None);
@@ -189,7 +213,9 @@ mod tests {
 
     #[test]
     fn a_child_that_listens_is_ended_by_sigterm() {
-        let server = shell("trap 'exit 0' TERM; echo listening on 127.0.0.1:1 >&2; while :; do sleep 0.05; done");
+        let server = shell(
+            "trap 'exit 0' TERM; echo listening on 127.0.0.1:1 >&2; while :; do sleep 0.05; done",
+        );
         server.unwrap().end().unwrap();
     }
 
@@ -197,10 +223,14 @@ mod tests {
     fn a_child_that_dies_is_told_with_its_last_words() {
         let refusal = shell("echo no such key >&2; exit 2").err().unwrap();
         assert!(refusal.contains("no such key"), "{refusal}");
-        let server = shell("echo listening on 127.0.0.1:1 >&2; echo panicked >&2; exit 101").unwrap();
+        let server =
+            shell("echo listening on 127.0.0.1:1 >&2; echo panicked >&2; exit 101").unwrap();
         thread::sleep(Duration::from_millis(200));
         let sentence = server.end().unwrap_err();
-        assert!(sentence.contains("101") && sentence.contains("panicked"), "{sentence}");
+        assert!(
+            sentence.contains("101") && sentence.contains("panicked"),
+            "{sentence}"
+        );
         assert!(Server::start(Path::new("/nonexistent/x"), &[], &[]).is_err());
     }
 }

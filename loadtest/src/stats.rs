@@ -151,7 +151,10 @@ mod tests {
             (p.p999_ns, 999_000.0),
             (p.max_ns, 1_000_000.0),
         ] {
-            assert!((found as f64 / expected - 1.0).abs() < 0.002, "{found} {expected}");
+            assert!(
+                (found as f64 / expected - 1.0).abs() < 0.002,
+                "{found} {expected}"
+            );
         }
     }
 

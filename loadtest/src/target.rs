@@ -33,11 +33,17 @@ impl Target {
             Some(at) => (&rest[..at], format!("/{}", &rest[at..])),
             None => (rest, "/".to_owned()),
         };
-        if path.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'#') {
-            return Err(format!("{url:?}: the path may hold visible ASCII only, and no fragment"));
+        if path
+            .bytes()
+            .any(|byte| !byte.is_ascii_graphic() || byte == b'#')
+        {
+            return Err(format!(
+                "{url:?}: the path may hold visible ASCII only, and no fragment"
+            ));
         }
-        let address = parse_authority(authority)
-            .ok_or_else(|| format!("{authority:?} is not an IP address (or localhost) with an optional port"))?;
+        let address = parse_authority(authority).ok_or_else(|| {
+            format!("{authority:?} is not an IP address (or localhost) with an optional port")
+        })?;
         if !address.ip().is_loopback() && !allow_remote {
             return Err(format!(
                 "{} is not this machine: load goes to 127.0.0.0/8 and ::1 only, unless --allow-remote is given",
@@ -85,13 +91,21 @@ mod tests {
             ("ws://[::1]?x", "[::1]:80", "/?x"),
         ] {
             let target = Target::parse(url, false).unwrap();
-            assert_eq!((target.host().as_str(), target.path.as_str()), (address, path), "{url}");
+            assert_eq!(
+                (target.host().as_str(), target.path.as_str()),
+                (address, path),
+                "{url}"
+            );
         }
     }
 
     #[test]
     fn other_machines_are_refused_with_a_sentence_unless_allowed() {
-        for url in ["ws://192.0.2.1:80/ws", "ws://[2001:db8::1]/", "ws://0.0.0.0:1/"] {
+        for url in [
+            "ws://192.0.2.1:80/ws",
+            "ws://[2001:db8::1]/",
+            "ws://0.0.0.0:1/",
+        ] {
             let refusal = Target::parse(url, false).unwrap_err();
             assert!(refusal.contains("--allow-remote"), "{refusal}");
             Target::parse(url, true).unwrap();
@@ -100,8 +114,17 @@ mod tests {
 
     #[test]
     fn what_is_no_such_url_is_refused() {
-        for url in ["", "http://127.0.0.1/", "wss://127.0.0.1/", "ws://example.org/", "ws://127.0.0.1:99999/",
-            "ws://127.0.0.1/a b", "ws://127.0.0.1/a\r\nX: y", "ws://127.0.0.1/#f", "ws://:80/"] {
+        for url in [
+            "",
+            "http://127.0.0.1/",
+            "wss://127.0.0.1/",
+            "ws://example.org/",
+            "ws://127.0.0.1:99999/",
+            "ws://127.0.0.1/a b",
+            "ws://127.0.0.1/a\r\nX: y",
+            "ws://127.0.0.1/#f",
+            "ws://:80/",
+        ] {
             assert!(Target::parse(url, true).is_err(), "{url}");
         }
     }

@@ -141,7 +141,8 @@ impl<S: Scene> Worker<S> {
                 break;
             }
             // What was missed by more than a burst of 10 ms is not caught up with.
-            self.connect_next_ns = self.connect_next_ns.max(now_ns.saturating_sub(10_000_000)) + gap_ns;
+            self.connect_next_ns =
+                self.connect_next_ns.max(now_ns.saturating_sub(10_000_000)) + gap_ns;
             self.open(now_ns)?;
         }
         Ok(())
@@ -151,11 +152,19 @@ impl<S: Scene> Worker<S> {
         let number = self.links.len();
         let source = (number % usize::from(self.ramp.sources.max(1))) as u8;
         let seed = self.ramp.seed ^ (number as u64) << 32;
-        let mut link = Link::open(&self.ramp.target, source, seed)
-            .map_err(|error| format!("connection {number}: cannot connect to {}: {error}", self.ramp.target.address))?;
+        let mut link = Link::open(&self.ramp.target, source, seed).map_err(|error| {
+            format!(
+                "connection {number}: cannot connect to {}: {error}",
+                self.ramp.target.address
+            )
+        })?;
         self.poll
             .registry()
-            .register(link.socket(), Token(number), Interest::READABLE | Interest::WRITABLE)
+            .register(
+                link.socket(),
+                Token(number),
+                Interest::READABLE | Interest::WRITABLE,
+            )
             .map_err(|error| format!("connection {number}: cannot be polled: {error}"))?;
         self.links.push(link);
         self.opening.push_back((now_ns + OPENING_NS_MAX, number));
@@ -212,7 +221,9 @@ impl<S: Scene> Worker<S> {
             } else if self.crew.now_ns() > deadline_ns {
                 let awaited = link.awaited();
                 let seconds = OPENING_NS_MAX / 1_000_000_000;
-                return Err(format!("connection {number}: {awaited} did not come within {seconds} s"));
+                return Err(format!(
+                    "connection {number}: {awaited} did not come within {seconds} s"
+                ));
             } else {
                 break;
             }
