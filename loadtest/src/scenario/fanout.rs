@@ -193,6 +193,7 @@ struct Director<'a> {
 }
 
 /// What the directing thread read itself.
+#[derive(Clone, Copy)]
 struct Conducted {
     publications: u64,
     wall_ns: u64,
