@@ -53,39 +53,10 @@ impl<'a> Head<'a> {
 /// 400, 414, 431 or 505 as soon as `bytes` can be no head any more.
 pub fn parse_head(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, Problem> {
     let within = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     match lines(within) {
-        Lines::End(len) => {
-            let mut request = httparse::Request::new(&mut headers);
-            match request.parse(&within[..len]) {
-                Ok(httparse::Status::Complete(len)) => {
-                    let (method, target) = (request.method, request.path);
-                    let (version, headers_len) = (request.version, request.headers.len());
-                    let (Some(method), Some(target), Some(version_minor)) =
-                        (method, target, version)
-                    else {
-                        return Err(malformed());
-                    };
-                    let mut head = Head {
-                        method,
-                        path: target,
-                        query: "",
-                        version_minor,
-                        host: None,
-                        headers,
-                        headers_len,
-                    };
-                    head.host = host(&head)?;
-                    apply_target(&mut head, target)?;
-                    Ok(Some((head, len)))
-                }
-                // Its end is there, so it cannot be partial.
-                Ok(httparse::Status::Partial) => Err(malformed()),
-                Err(error) => Err(problem(error, within)),
-            }
-        }
+        Lines::End(len) => Ok(Some((whole_head(&within[..len])?, len))),
         Lines::Open => {
-            check_prefix(within, &mut headers)?;
+            check_prefix(within)?;
             if bytes.len() < HEAD_BYTES_MAX {
                 return Ok(None);
             }
@@ -96,7 +67,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, Problem> {
             })
         }
         Lines::BareLineFeed(at) => {
-            check_prefix(&within[..at], &mut headers)?;
+            check_prefix(&within[..at])?;
             Err(Problem::bad_request("a line ends in LF without CR"))
         }
     }
@@ -137,12 +108,38 @@ fn lines(bytes: &[u8]) -> Lines {
     Lines::Open
 }
 
+/// Parses bytes that end in the empty line of the head.
+fn whole_head(bytes: &[u8]) -> Result<Head<'_>, Problem> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    request
+        .parse(bytes)
+        .map_err(|error| problem(error, bytes))?;
+    let (Some(method), Some(target), Some(version_minor)) =
+        (request.method, request.path, request.version)
+    else {
+        return Err(malformed());
+    };
+    let headers_len = request.headers.len();
+    let (path, query) = (target, "");
+    let mut head = Head {
+        method,
+        path,
+        query,
+        version_minor,
+        host: None,
+        headers,
+        headers_len,
+    };
+    head.host = host(&head)?;
+    apply_target(&mut head, target)?;
+    Ok(head)
+}
+
 /// Refuses bytes that no continuation makes a head.
-fn check_prefix<'a>(
-    bytes: &'a [u8],
-    headers: &mut [httparse::Header<'a>; HEADERS_MAX],
-) -> Result<(), Problem> {
-    match httparse::Request::new(headers).parse(bytes) {
+fn check_prefix(bytes: &[u8]) -> Result<(), Problem> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    match httparse::Request::new(&mut headers).parse(bytes) {
         Ok(_) => Ok(()),
         Err(error) => Err(problem(error, bytes)),
     }
@@ -161,8 +158,8 @@ fn problem(error: httparse::Error, bytes: &[u8]) -> Problem {
         }
         httparse::Error::NewLine => Problem::bad_request("a line has CR without LF"),
         httparse::Error::Version => {
-            let first = bytes.trim_ascii_start().split(|&byte| byte == b'\n').next();
-            if first.is_some_and(|line| memchr::memmem::find(line, b" HTTP/").is_some()) {
+            let version = bytes.trim_ascii_start().split(|&byte| byte == b' ').nth(2);
+            if version.is_some_and(|version| version.starts_with(b"HTTP/")) {
                 // The preface of HTTP/2 with prior knowledge (RFC 9113 3.4) ends here too.
                 Problem::new(505, "this server speaks HTTP/1.1")
             } else {
@@ -227,3 +224,6 @@ fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem>
     head.query = query;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

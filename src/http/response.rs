@@ -26,8 +26,8 @@ pub fn respond(
     let mut head = String::with_capacity(256);
     write!(
         head,
-        "HTTP/1.1 {status} {}\r\nServer: wirefan\r\nConnection: {connection}\r\nContent-Type: {content_type}\r\n\
-         Content-Length: {}\r\n",
+        "HTTP/1.1 {status} {}\r\nServer: wirefan\r\nConnection: {connection}\r\n\
+         Content-Type: {content_type}\r\nContent-Length: {}\r\n",
         title(status),
         body.len()
     )

@@ -91,7 +91,8 @@ fn not_found() -> Problem {
 const PAGE_HEADERS: [(&str, &str); 4] = [
     (
         "Content-Security-Policy",
-        "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
     ),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
@@ -99,3 +100,134 @@ const PAGE_HEADERS: [(&str, &str); 4] = [
 ];
 
 const PAGE: &[u8] = include_bytes!("page.html");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::parse_head;
+
+    fn answer(line: &str, echo: bool) -> String {
+        let text = format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (head, _) = parse_head(text.as_bytes()).unwrap().unwrap();
+        let mut out = vec![];
+        respond_to(&mut out, &head, echo);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Head and body of a response whose Content-Length is that of the body.
+    fn parts(response: &str) -> (&str, &str) {
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        let length = format!("\r\nContent-Length: {}", body.len());
+        assert!(
+            head.lines().count() > 1 && head.contains(&length),
+            "{response}"
+        );
+        (head, body)
+    }
+
+    #[test]
+    fn the_page_is_html_under_a_strict_policy_and_says_how_to_connect() {
+        let response = answer("GET /?x", false);
+        let (head, body) = parts(&response);
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(
+            head.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"),
+            "{head}"
+        );
+        assert!(
+            head.contains("\r\nContent-Security-Policy: default-src 'none'; connect-src 'self';"),
+            "{head}"
+        );
+        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+        assert!(
+            body.contains("new WebSocket(")
+                && !body.contains("<script")
+                && !body.contains("<style")
+        );
+    }
+
+    #[test]
+    fn healthz_is_ok() {
+        let response = answer("GET /healthz", false);
+        let (head, body) = parts(&response);
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert_eq!(body, "ok\n");
+    }
+
+    #[test]
+    fn s9110_9_3_2_head_is_get_without_the_body() {
+        for path in ["/", "/healthz", "/nothing", "/ws"] {
+            let get = answer(&format!("GET {path}"), false);
+            let head = answer(&format!("HEAD {path}"), false);
+            assert_eq!(head, format!("{}\r\n\r\n", parts(&get).0));
+        }
+    }
+
+    #[test]
+    fn s9110_15_5_6_other_methods_get_405_and_are_told_which_work() {
+        for line in ["POST /", "DELETE /healthz", "OPTIONS /ws", "get /"] {
+            let response = answer(line, false);
+            assert!(
+                response.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"),
+                "{response}"
+            );
+            assert!(response.contains("\r\nAllow: GET, HEAD\r\n"), "{response}");
+        }
+    }
+
+    #[test]
+    fn s9457_other_paths_get_404_as_a_problem_document() {
+        for line in [
+            "GET /nothing",
+            "POST /nothing",
+            "GET /ws/",
+            "GET //",
+            "GET /echo",
+            "OPTIONS *",
+        ] {
+            let response = answer(line, false);
+            let (head, body) = parts(&response);
+            assert!(head.starts_with("HTTP/1.1 404 Not Found\r\n"), "{head}");
+            assert!(
+                head.contains("\r\nContent-Type: application/problem+json\r\n"),
+                "{head}"
+            );
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["type"], "about:blank");
+            assert_eq!(body["title"], "Not Found");
+            assert_eq!(body["status"], 404);
+            assert!(body["detail"].as_str().unwrap().contains("/ws"));
+        }
+    }
+
+    #[test]
+    fn s9110_15_5_22_a_plain_get_of_a_websocket_endpoint_gets_426() {
+        for (path, echo) in [("/ws", false), ("/ws", true), ("/echo", true)] {
+            let response = answer(&format!("GET {path}"), echo);
+            assert!(
+                response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"),
+                "{response}"
+            );
+            assert!(
+                response.contains("\r\nUpgrade: websocket\r\n"),
+                "{response}"
+            );
+            assert!(
+                response.contains("\r\nConnection: close, upgrade\r\n"),
+                "{response}"
+            );
+        }
+    }
+
+    #[test]
+    fn upgrades_go_to_the_broker_or_where_enabled_to_the_echo() {
+        for echo in [false, true] {
+            assert_eq!(endpoint("/ws", echo), Ok(Endpoint::Broker));
+            assert_eq!(endpoint("/", echo), Ok(Endpoint::Broker));
+            assert_eq!(endpoint("/ws/", echo).unwrap_err().status, 404);
+            assert_eq!(endpoint("/healthz", echo).unwrap_err().status, 404);
+        }
+        assert_eq!(endpoint("/echo", true), Ok(Endpoint::Echo));
+        assert_eq!(endpoint("/echo", false).unwrap_err().status, 404);
+    }
+}

@@ -52,7 +52,8 @@ pub fn request(
     debug_assert!(!host.contains(is_unfit) && !path_and_query.contains(is_unfit));
     let mut head = String::with_capacity(256);
     head.extend(["GET ", path_and_query, " HTTP/1.1\r\nHost: ", host]);
-    head.push_str("\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ");
+    head.push_str("\r\nUpgrade: websocket\r\nConnection: Upgrade");
+    head.push_str("\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ");
     STANDARD.encode_string(key, &mut head);
     for (index, subprotocol) in subprotocols.iter().enumerate() {
         head.push_str(if index == 0 {

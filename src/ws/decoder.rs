@@ -270,3 +270,6 @@ impl<'b> Input<'b> {
         (&self.buf[range], is_ascii)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,3 +99,76 @@ fn close_payload(code: u16, reason: &str) -> ([u8; CONTROL_PAYLOAD_MAX], usize) 
     payload[2..2 + end].copy_from_slice(&reason.as_bytes()[..end]);
     (payload, 2 + end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s5_2_headers_have_the_shortest_form() {
+        for (len, expected) in [
+            (0, &[0x81, 0][..]),
+            (125, &[0x81, 125]),
+            (126, &[0x81, 126, 0, 126]),
+            (65_535, &[0x81, 126, 0xff, 0xff]),
+            (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let mut out = vec![];
+            header(&mut out, Opcode::Text, len);
+            assert_eq!(out, expected);
+            assert_eq!(header_len(len), expected.len());
+            assert_eq!(frame_len(&out), len + expected.len());
+        }
+    }
+
+    #[test]
+    fn s5_7_the_examples_of_the_rfc_are_what_is_encoded() {
+        let mut out = vec![];
+        frame(&mut out, Opcode::Text, b"Hello");
+        assert_eq!(out, b"\x81\x05Hello");
+        out.clear();
+        masked_frame(&mut out, Opcode::Text, b"Hello", [0x37, 0xfa, 0x21, 0x3d]);
+        assert_eq!(out, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+    }
+
+    #[test]
+    fn frames_are_appended_and_found_again_by_their_lengths() {
+        let payloads: Vec<Vec<u8>> = [0, 1, 125, 126, 65_535, 65_536]
+            .map(|len| vec![7; len])
+            .into();
+        let mut out = vec![];
+        for payload in &payloads {
+            frame(&mut out, Opcode::Binary, payload);
+        }
+        let mut rest = &out[..];
+        for payload in &payloads {
+            let (frame, later) = rest.split_at(frame_len(rest));
+            assert!(
+                frame.ends_with(payload)
+                    && frame.len() == payload.len() + header_len(payload.len())
+            );
+            rest = later;
+        }
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn s5_5_1_a_long_close_reason_is_cut_between_characters() {
+        for (reason, kept) in [
+            ("r".repeat(123), 123),
+            ("r".repeat(124), 123),
+            ("\u{20ac}".repeat(41), 123),
+            (format!("a{}", "\u{20ac}".repeat(41)), 121),
+            (String::new(), 0),
+        ] {
+            let mut out = vec![];
+            close(&mut out, 4008, &reason);
+            assert_eq!(out[..4], [0x88, 2 + kept as u8, 0x0f, 0xa8]);
+            assert_eq!(&out[4..], &reason.as_bytes()[..kept]);
+            assert!(std::str::from_utf8(&out[4..]).is_ok());
+            out.clear();
+            masked_close(&mut out, 4008, &reason, [0; 4]);
+            assert_eq!(&out[8..], &reason.as_bytes()[..kept]);
+        }
+    }
+}

@@ -86,7 +86,8 @@ impl Upgrade<'_> {
     /// Appends the 101 response, after which frames follow (RFC 6455 4.2.2).
     pub fn respond(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: ",
         );
         out.extend_from_slice(&self.accept);
         if let Some(protocol) = self.protocol {
@@ -201,3 +202,6 @@ fn protocol(head: &Head<'_>) -> Result<Option<&'static str>, Problem> {
 pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
+
+#[cfg(test)]
+mod tests;
