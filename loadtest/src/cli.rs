@@ -164,17 +164,11 @@ pub(crate) fn run() -> Result<bool, String> {
 fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
     let usable = machine::raise_descriptors();
     let placement = arguments.server.placement();
+    keep_off(&placement)?;
     let publishers = usize::from(arguments.publishers);
-    let (subscribers, scaled) = machine::fit(
-        arguments.subscribers as usize,
-        publishers,
-        usable,
-        "subscribers",
-    );
+    let (subscribers, scaled) = machine::fit(arguments.subscribers as usize, publishers, usable, "subscribers");
     if subscribers == 0 {
-        return Err(format!(
-            "{publishers} publishers leave no descriptor for a subscriber"
-        ));
+        return Err(format!("{publishers} publishers leave no descriptor for a subscriber"));
     }
     if subscribers * publishers > SEQUENCES_MAX {
         return Err(format!(
@@ -186,10 +180,7 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
         publishers,
         topics: arguments.topics as usize,
         payload_bytes: arguments.payload_bytes as usize,
-        pace: arguments.rate.map_or(
-            Pace::UnderWay(arguments.outstanding.unwrap_or(1)),
-            Pace::Rate,
-        ),
+        pace: arguments.rate.map_or(Pace::UnderWay(arguments.outstanding.unwrap_or(1)), Pace::Rate),
         warmup: Duration::from_secs_f64(arguments.warmup_s),
         publications_max: arguments.publications.unwrap_or(u64::MAX),
         length: Duration::from_secs_f64(arguments.duration_s),
@@ -203,8 +194,7 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
     let progress = Progress::new(json);
     let notes = notes(&arguments.server, &placement, scaled);
     if arguments.against_floor {
-        let compared =
-            against_floor::run(&shape, &broker, &placement, arguments.rounds, &progress)?;
+        let compared = against_floor::run(&shape, &broker, &placement, arguments.rounds, &progress)?;
         progress.end();
         return Ok(report::comparison(&shape, &compared, &notes, json));
     }
@@ -216,8 +206,8 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
 fn run_idle(arguments: &Idle) -> Result<bool, String> {
     let usable = machine::raise_descriptors();
     let placement = arguments.server.placement();
-    let (connections, scaled) =
-        machine::fit(arguments.connections as usize, 0, usable, "connections");
+    keep_off(&placement)?;
+    let (connections, scaled) = machine::fit(arguments.connections as usize, 0, usable, "connections");
     let shape = idle::Shape {
         connections,
         connects_per_second: arguments.server.connects_per_second,
@@ -232,14 +222,9 @@ fn run_idle(arguments: &Idle) -> Result<bool, String> {
     let progress = Progress::new(json);
     let notes = notes(&arguments.server, &placement, scaled);
     let measured = match arguments.server.broker()? {
-        Broker::Running {
-            target,
-            pid: Some(pid),
-        } => idle::run(&target, &shape, pid, &progress)?,
+        Broker::Running { target, pid: Some(pid) } => idle::run(&target, &shape, pid, &progress)?,
         Broker::Running { pid: None, .. } => {
-            return Err(
-                "idle reads the server's memory: give its process with --server-pid".into(),
-            );
+            return Err("idle reads the server's memory: give its process with --server-pid".into());
         }
         Broker::Start { program, arguments } => {
             let server = Server::start(&program, &arguments, &placement.server_cores)?;
@@ -265,16 +250,12 @@ fn run_floor(arguments: &FloorArguments) -> Result<(), String> {
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .map_err(|error| format!("signals cannot be caught: {error}"))?;
     }
-    let mut floor = Floor::bind(arguments.listen)
-        .map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
+    let mut floor =
+        Floor::bind(arguments.listen).map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
     let address = floor.address().map_err(|error| error.to_string())?;
     eprintln!("listening on {address}");
-    let until = arguments
-        .seconds
-        .map(|s| Instant::now() + Duration::from_secs_f64(s));
-    floor
-        .run(&stop, until)
-        .map_err(|error| format!("the floor failed: {error}"))
+    let until = arguments.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s));
+    floor.run(&stop, until).map_err(|error| format!("the floor failed: {error}"))
 }
 
 impl ServerArguments {
@@ -282,27 +263,16 @@ impl ServerArguments {
         let available = machine::available_cores();
         if self.url.is_some() {
             // The server is where its owner put it.
-            return Placement {
-                server_cores: Vec::new(),
-                load_cores: self.load_cores.clone().unwrap_or_default(),
-            };
+            return Placement { server_cores: Vec::new(), load_cores: self.load_cores.clone().unwrap_or_default() };
         }
         let shards = usize::from(self.shards);
-        Placement::choose(
-            &available,
-            shards,
-            self.server_cores.clone(),
-            self.load_cores.clone(),
-        )
+        Placement::choose(&available, shards, self.server_cores.clone(), self.load_cores.clone())
     }
 
     fn broker(&self) -> Result<Broker, String> {
         if let Some(url) = &self.url {
             let target = Target::parse(url, self.allow_remote)?;
-            return Ok(Broker::Running {
-                target,
-                pid: self.server_pid,
-            });
+            return Ok(Broker::Running { target, pid: self.server_pid });
         }
         let program = match &self.spawn {
             Some(path) => path.clone(),
@@ -310,11 +280,16 @@ impl ServerArguments {
         };
         let shards = self.shards.to_string();
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--shards", &shards];
-        Ok(Broker::Start {
-            program,
-            arguments: arguments.map(str::to_owned).to_vec(),
-        })
+        Ok(Broker::Start { program, arguments: arguments.map(str::to_owned).to_vec() })
     }
+}
+
+/// The directing thread looks at its watch on the load's cores, away from a server that has its own.
+fn keep_off(placement: &Placement) -> Result<(), String> {
+    if placement.server_cores.is_empty() {
+        return Ok(());
+    }
+    machine::pin_thread(&placement.load_cores)
 }
 
 /// Sentences that belong to every report: where things ran and what was scaled down.
@@ -369,15 +344,7 @@ mod tests {
             let words = std::iter::once("wirefan-loadtest").chain(wrong.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");
         }
-        let right = [
-            "wirefan-loadtest",
-            "fanout",
-            "--rate",
-            "10.5",
-            "--publishers",
-            "2",
-            "--json",
-        ];
+        let right = ["wirefan-loadtest", "fanout", "--rate", "10.5", "--publishers", "2", "--json"];
         assert!(Arguments::try_parse_from(right).is_ok());
     }
 }

@@ -47,9 +47,7 @@ impl Position {
         if digits == 0 || digits > 19 {
             return None;
         }
-        let offset = bytes[9..9 + digits]
-            .iter()
-            .fold(0_u64, |n, b| n * 10 + u64::from(b - b'0'));
+        let offset = bytes[9..9 + digits].iter().fold(0_u64, |n, b| n * 10 + u64::from(b - b'0'));
         Some((Self { epoch, offset }, 9 + digits))
     }
 }
@@ -172,11 +170,7 @@ impl<'a> Wire<'a> {
         if used != spelled.len() {
             return None;
         }
-        Some(Reply::Message {
-            topic: self.topic?,
-            position,
-            data: self.data?.get().as_bytes(),
-        })
+        Some(Reply::Message { topic: self.topic?, position, data: self.data?.get().as_bytes() })
     }
 }
 
@@ -213,20 +207,12 @@ const HEX: [u8; 256] = {
 mod tests {
     use super::*;
 
-    const STAMP: Stamp = Stamp {
-        publisher: 3,
-        sequence: 41,
-        publication: 0x00c0_ffee,
-        intended_ns: 1_234_567_890_123,
-    };
+    const STAMP: Stamp = Stamp { publisher: 3, sequence: 41, publication: 0x00c0_ffee, intended_ns: 1_234_567_890_123 };
 
     fn envelope(topic: &str, offset: u64, payload_bytes: usize) -> Vec<u8> {
         let (mut data, mut out) = (Vec::new(), Vec::new());
         write_payload(&mut data, STAMP, payload_bytes);
-        let position = Position {
-            epoch: 0xf3a9_b2c1,
-            offset,
-        };
+        let position = Position { epoch: 0xf3a9_b2c1, offset };
         write_message(&mut out, topic, position, &data);
         out
     }
@@ -262,41 +248,20 @@ mod tests {
         for (offset, bytes) in [(1, 64), (99_999, 38), (9_999_999_999_999_999_999, 1_024)] {
             let message = envelope("load/a", offset, bytes);
             let (position, data) = scan_message(&message, "load/a").unwrap();
-            assert_eq!(
-                position,
-                Position {
-                    epoch: 0xf3a9_b2c1,
-                    offset
-                }
-            );
+            assert_eq!(position, Position { epoch: 0xf3a9_b2c1, offset });
             assert_eq!(read_payload(data, bytes), Some(STAMP));
             let text = std::str::from_utf8(&message).unwrap();
             let topic = "load/a";
-            assert_eq!(
-                parse_reply(text),
-                Reply::Message {
-                    topic,
-                    position,
-                    data
-                }
-            );
+            assert_eq!(parse_reply(text), Reply::Message { topic, position, data });
         }
     }
 
     #[test]
     fn another_spelling_is_left_to_serde_json() {
-        let text =
-            r#"{ "position":"00000001:7", "from":"u", "topic":"t", "data": "x", "op":"message" }"#;
+        let text = r#"{ "position":"00000001:7", "from":"u", "topic":"t", "data": "x", "op":"message" }"#;
         assert_eq!(scan_message(text.as_bytes(), "t"), None);
-        let position = Position {
-            epoch: 1,
-            offset: 7,
-        };
-        let expected = Reply::Message {
-            topic: "t",
-            position,
-            data: b"\"x\"",
-        };
+        let position = Position { epoch: 1, offset: 7 };
+        let expected = Reply::Message { topic: "t", position, data: b"\"x\"" };
         assert_eq!(parse_reply(text), expected);
     }
 
@@ -311,14 +276,8 @@ mod tests {
     #[test]
     fn what_is_no_message_is_named_for_what_it_is() {
         assert_eq!(parse_reply(r#"{"op":"ack","id":1}"#), Reply::Ack);
-        assert_eq!(
-            parse_reply(r#"{"op":"welcome","limits":{}}"#),
-            Reply::Welcome
-        );
-        assert!(matches!(
-            parse_reply(r#"{"op":"error","code":400}"#),
-            Reply::Error(_)
-        ));
+        assert_eq!(parse_reply(r#"{"op":"welcome","limits":{}}"#), Reply::Welcome);
+        assert!(matches!(parse_reply(r#"{"op":"error","code":400}"#), Reply::Error(_)));
         for odd in [
             "",
             "{",
@@ -337,10 +296,7 @@ mod tests {
         let message = envelope("load/a", 12, 64);
         for cut in 0..message.len() {
             let found = scan_message(&message[..cut], "load/a");
-            assert!(
-                found.is_none_or(|(_, data)| read_payload(data, 64).is_none()),
-                "{cut}"
-            );
+            assert!(found.is_none_or(|(_, data)| read_payload(data, 64).is_none()), "{cut}");
         }
     }
 }

@@ -89,9 +89,7 @@ impl Flight {
     /// Publications launched and not yet everywhere.
     pub(crate) fn under_way(&self) -> u64 {
         let completed = self.completed.load(Ordering::Acquire);
-        self.published
-            .load(Ordering::Acquire)
-            .saturating_sub(completed)
+        self.published.load(Ordering::Acquire).saturating_sub(completed)
     }
 
     /// Publications launched.
@@ -112,8 +110,7 @@ impl Flight {
     /// Latencies count from publication `number` on, which is launched at `now_ns`.
     pub(crate) fn measure_from(&self, number: u32, now_ns: u64) {
         self.measured_start_ns.store(now_ns, Ordering::Relaxed);
-        self.measured_from
-            .store(u64::from(number), Ordering::Release);
+        self.measured_from.store(u64::from(number), Ordering::Release);
     }
 
     /// Whether this publication's latencies count.
@@ -124,9 +121,7 @@ impl Flight {
     /// From the start of the measured stage to the last completion, in nanoseconds.
     pub(crate) fn measured_ns(&self) -> u64 {
         let start = self.measured_start_ns.load(Ordering::Relaxed);
-        self.completed_last_ns
-            .load(Ordering::Relaxed)
-            .saturating_sub(start)
+        self.completed_last_ns.load(Ordering::Relaxed).saturating_sub(start)
     }
 
     /// The publisher begins or ends a stage.

@@ -30,10 +30,7 @@ const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Connections accepted between two looks at the open ones.
 const ACCEPTS_PER_TURN: usize = 64;
 /// How long a full socket is waited for before its connection is given up.
-const FULL_WAIT: Timespec = Timespec {
-    tv_sec: 5,
-    tv_nsec: 0,
-};
+const FULL_WAIT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 /// The epoch of all topics here.
 const EPOCH: u32 = 0x0000_f100;
 
@@ -68,10 +65,7 @@ struct Reader {
 
 impl Reader {
     const fn new() -> Self {
-        Self {
-            head: Some(Vec::new()),
-            decoder: Decoder::new(Role::Server),
-        }
+        Self { head: Some(Vec::new()), decoder: Decoder::new(Role::Server) }
     }
 }
 
@@ -94,8 +88,7 @@ impl Floor {
         socket.listen(BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());
         let poll = Poll::new()?;
-        poll.registry()
-            .register(&mut listener, LISTENER, Interest::READABLE)?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self {
             poll,
             listener,
@@ -148,11 +141,7 @@ impl Floor {
             let slot = self.free.pop().unwrap_or(self.sockets.len());
             let interest = Interest::READABLE;
             if socket.set_nodelay(true).is_err()
-                || self
-                    .poll
-                    .registry()
-                    .register(&mut socket, Token(slot), interest)
-                    .is_err()
+                || self.poll.registry().register(&mut socket, Token(slot), interest).is_err()
             {
                 if slot < self.sockets.len() {
                     self.free.push(slot);
@@ -193,9 +182,7 @@ impl Floor {
         self.sockets[slot] = None;
         self.free.push(slot);
         for topic in self.topics.values_mut() {
-            topic
-                .subscribers
-                .retain(|subscriber| *subscriber as usize != slot);
+            topic.subscribers.retain(|subscriber| *subscriber as usize != slot);
         }
     }
 
@@ -229,8 +216,7 @@ impl Floor {
     }
 
     fn decode(&mut self, slot: usize, buffer: &mut [u8], filled: usize) -> bool {
-        let mut decoder =
-            std::mem::replace(&mut self.readers[slot].decoder, Decoder::new(Role::Server));
+        let mut decoder = std::mem::replace(&mut self.readers[slot].decoder, Decoder::new(Role::Server));
         let mut input = Input::new(buffer, filled);
         let goes_on = loop {
             match decoder.next(&mut input, MESSAGE_BYTES_MAX) {
@@ -278,10 +264,7 @@ impl Floor {
             return;
         };
         topic.offset += 1;
-        let position = Position {
-            epoch: EPOCH,
-            offset: topic.offset,
-        };
+        let position = Position { epoch: EPOCH, offset: topic.offset };
         self.message.clear();
         write_message(&mut self.message, name, position, data);
         self.frame.clear();
@@ -295,9 +278,7 @@ impl Floor {
             match socket.write(&self.frame) {
                 Ok(n) if n == self.frame.len() => {}
                 Ok(n) if send_all(socket, &self.frame[n..]) => {}
-                Err(error)
-                    if error.kind() == io::ErrorKind::WouldBlock
-                        && send_all(socket, &self.frame) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && send_all(socket, &self.frame) => {}
                 _ => failed.push(*slot as usize),
             }
         }
@@ -310,9 +291,7 @@ impl Floor {
     }
 
     fn send(&self, slot: usize, bytes: &[u8]) -> bool {
-        self.sockets[slot]
-            .as_ref()
-            .is_some_and(|socket| send_all(socket, bytes))
+        self.sockets[slot].as_ref().is_some_and(|socket| send_all(socket, bytes))
     }
 }
 
@@ -335,5 +314,4 @@ fn send_all(mut socket: &TcpStream, mut bytes: &[u8]) -> bool {
     true
 }
 
-const WELCOME: &[u8] =
-    br#"{"op":"welcome","client":"floor","user":null,"server":"floor","heartbeat":0,"limits":{}}"#;
+const WELCOME: &[u8] = br#"{"op":"welcome","client":"floor","user":null,"server":"floor","heartbeat":0,"limits":{}}"#;

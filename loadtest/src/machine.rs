@@ -17,16 +17,10 @@ pub(crate) fn raise_descriptors() -> usize {
 }
 
 /// How many of `asked` connections fit when `taken` others are open in the same process, and the sentence if not all.
-pub(crate) fn fit(
-    asked: usize,
-    taken: usize,
-    usable: usize,
-    noun: &str,
-) -> (usize, Option<String>) {
+pub(crate) fn fit(asked: usize, taken: usize, usable: usize, noun: &str) -> (usize, Option<String>) {
     let fitting = asked.min(usable.saturating_sub(taken));
-    let sentence = (fitting < asked).then(|| {
-        format!("{usable} descriptors per process here: {asked} {noun} asked, {fitting} opened.")
-    });
+    let sentence = (fitting < asked)
+        .then(|| format!("{usable} descriptors per process here: {asked} {noun} asked, {fitting} opened."));
     (fitting, sentence)
 }
 
@@ -49,19 +43,13 @@ impl Placement {
         load: Option<Vec<usize>>,
     ) -> Self {
         if server.is_some() || load.is_some() {
-            return Self {
-                server_cores: server.unwrap_or_default(),
-                load_cores: load.unwrap_or_default(),
-            };
+            return Self { server_cores: server.unwrap_or_default(), load_cores: load.unwrap_or_default() };
         }
         if shards >= available.len() {
             return Self::default();
         }
         let (server, load) = available.split_at(shards);
-        Self {
-            server_cores: server.to_vec(),
-            load_cores: load.to_vec(),
-        }
+        Self { server_cores: server.to_vec(), load_cores: load.to_vec() }
     }
 
     /// One sentence for the report.
@@ -72,33 +60,19 @@ impl Placement {
         };
         match (self.server_cores.is_empty(), self.load_cores.is_empty()) {
             (true, true) => "not pinned: server and load share all cores".into(),
-            (true, false) => format!(
-                "load on core {}, server not pinned by us",
-                list(&self.load_cores)
-            ),
-            (false, true) => format!(
-                "server on core {}, load not pinned",
-                list(&self.server_cores)
-            ),
-            (false, false) => format!(
-                "server on core {}, load on core {}",
-                list(&self.server_cores),
-                list(&self.load_cores)
-            ),
+            (true, false) => format!("load on core {}, server not pinned by us", list(&self.load_cores)),
+            (false, true) => format!("server on core {}, load not pinned", list(&self.server_cores)),
+            (false, false) => {
+                format!("server on core {}, load on core {}", list(&self.server_cores), list(&self.load_cores))
+            }
         }
     }
 }
 
 /// The cores that this process may use, in ascending order.
 pub(crate) fn available_cores() -> Vec<usize> {
-    sched_getaffinity(None).map_or_else(
-        |_| Vec::new(),
-        |set| {
-            (0..CpuSet::MAX_CPU)
-                .filter(|core| set.is_set(*core))
-                .collect()
-        },
-    )
+    sched_getaffinity(None)
+        .map_or_else(|_| Vec::new(), |set| (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
 }
 
 /// Binds the calling thread, and what it starts from now on, to `cores`; an empty list changes nothing.
@@ -113,8 +87,7 @@ pub(crate) fn pin_thread(cores: &[usize]) -> Result<(), String> {
         }
         set.set(*core);
     }
-    sched_setaffinity(None, &set)
-        .map_err(|error| format!("cannot bind to cores {cores:?}: {error}"))
+    sched_setaffinity(None, &set).map_err(|error| format!("cannot bind to cores {cores:?}: {error}"))
 }
 
 #[cfg(test)]
@@ -126,24 +99,15 @@ mod tests {
         assert_eq!(fit(10_000, 1, 19_900, "subscribers"), (10_000, None));
         let (n, sentence) = fit(25_000, 4, 19_900, "subscribers");
         assert_eq!(n, 19_896);
-        assert_eq!(
-            sentence.unwrap(),
-            "19900 descriptors per process here: 25000 subscribers asked, 19896 opened."
-        );
+        assert_eq!(sentence.unwrap(), "19900 descriptors per process here: 25000 subscribers asked, 19896 opened.");
         assert_eq!(fit(5, 30, 20, "subscribers").0, 0);
     }
 
     #[test]
     fn the_server_gets_its_cores_first_and_nobody_is_pinned_without_a_core_for_the_load() {
         let two = Placement::choose(&[4, 7], 1, None, None);
-        assert_eq!(
-            (two.server_cores.as_slice(), two.load_cores.as_slice()),
-            (&[4][..], &[7][..])
-        );
-        assert_eq!(
-            Placement::choose(&[0, 1], 2, None, None),
-            Placement::default()
-        );
+        assert_eq!((two.server_cores.as_slice(), two.load_cores.as_slice()), (&[4][..], &[7][..]));
+        assert_eq!(Placement::choose(&[0, 1], 2, None, None), Placement::default());
         assert_eq!(Placement::choose(&[0], 1, None, None), Placement::default());
         let asked = Placement::choose(&[0, 1], 2, Some(vec![1]), None);
         assert_eq!(asked.server_cores, [1]);

@@ -31,9 +31,7 @@ impl Cost {
             cost.voluntary_switches += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
             cost.involuntary_switches += field(&status, "nonvoluntary_ctxt_switches:").unwrap_or(0);
             let on_cpu = read_schedstat(&task);
-            nanoseconds = nanoseconds
-                .zip(on_cpu)
-                .map(|(sum, ns): (u64, u64)| sum + ns);
+            nanoseconds = nanoseconds.zip(on_cpu).map(|(sum, ns): (u64, u64)| sum + ns);
         }
         cost.cpu_ns = match nanoseconds {
             Some(ns) if ns > 0 => ns,
@@ -47,12 +45,8 @@ impl Cost {
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
-            voluntary_switches: self
-                .voluntary_switches
-                .saturating_sub(earlier.voluntary_switches),
-            involuntary_switches: self
-                .involuntary_switches
-                .saturating_sub(earlier.involuntary_switches),
+            voluntary_switches: self.voluntary_switches.saturating_sub(earlier.voluntary_switches),
+            involuntary_switches: self.involuntary_switches.saturating_sub(earlier.involuntary_switches),
         }
     }
 }
@@ -74,10 +68,7 @@ impl Memory {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        Some(Self {
-            rss_bytes: field(text, "Rss:")? * 1024,
-            pss_bytes: field(text, "Pss:")? * 1024,
-        })
+        Some(Self { rss_bytes: field(text, "Rss:")? * 1024, pss_bytes: field(text, "Pss:")? * 1024 })
     }
 }
 
@@ -112,10 +103,7 @@ fn tcp_pages(sockstat: &str) -> Option<u64> {
 fn tasks(pid: u32) -> Result<Vec<String>, String> {
     let directory = format!("/proc/{pid}/task");
     let entries = fs::read_dir(&directory).map_err(|error| format!("{directory}: {error}"))?;
-    Ok(entries
-        .flatten()
-        .map(|entry| entry.path().display().to_string())
-        .collect())
+    Ok(entries.flatten().map(|entry| entry.path().display().to_string()).collect())
 }
 
 fn read(path: &str) -> Result<String, String> {
@@ -161,16 +149,11 @@ mod tests {
 
     #[test]
     fn sockstat_and_rollup_are_read() {
-        let sockstat =
-            "sockets: used 26\nTCP: inuse 5 orphan 0 tw 0 alloc 5 mem 395\nUDP: inuse 0 mem 1\n";
+        let sockstat = "sockets: used 26\nTCP: inuse 5 orphan 0 tw 0 alloc 5 mem 395\nUDP: inuse 0 mem 1\n";
         assert_eq!(tcp_pages(sockstat), Some(395));
-        let rollup =
-            "5633-7ffd ---p 0 00:00 0 [rollup]\nRss:  1900 kB\nPss:   265 kB\nPss_Dirty: 9 kB\n";
+        let rollup = "5633-7ffd ---p 0 00:00 0 [rollup]\nRss:  1900 kB\nPss:   265 kB\nPss_Dirty: 9 kB\n";
         let memory = Memory::parse(rollup).unwrap();
-        assert_eq!(
-            (memory.rss_bytes, memory.pss_bytes),
-            (1900 * 1024, 265 * 1024)
-        );
+        assert_eq!((memory.rss_bytes, memory.pss_bytes), (1900 * 1024, 265 * 1024));
         assert!(Memory::parse("Rss: 1 kB\n").is_none());
     }
 

@@ -8,7 +8,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,17 +36,9 @@ type Lines = Arc<Mutex<VecDeque<String>>>;
 
 impl Server {
     /// Starts `program arguments…` on `cores` (wherever the kernel likes if empty) and waits until it says where it listens.
-    pub(crate) fn start(
-        program: &Path,
-        arguments: &[String],
-        cores: &[usize],
-    ) -> Result<Self, String> {
+    pub(crate) fn start(program: &Path, arguments: &[String], cores: &[usize]) -> Result<Self, String> {
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = spawn_on(command, cores.to_vec())
             .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
         let (sender, receiver) = mpsc::channel();
@@ -55,20 +48,17 @@ impl Server {
             thread::spawn(move || read_lines(stderr, &lines, &sender));
         }
         match receiver.recv_timeout(READY_WAIT) {
-            Ok(address) => Ok(Self {
-                child,
-                address,
-                lines,
-            }),
-            Err(_) => {
+            Ok(address) => Ok(Self { child, address, lines }),
+            Err(reason) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                Err(format!(
-                    "{} did not say \"listening on ADDRESS\" within {} s{}",
-                    program.display(),
-                    READY_WAIT.as_secs(),
-                    quote(&lines)
-                ))
+                let when = match reason {
+                    RecvTimeoutError::Timeout => format!("within {} s", READY_WAIT.as_secs()),
+                    RecvTimeoutError::Disconnected => "and ended".to_owned(),
+                };
+                let program = program.display();
+                let words = quote(&lines);
+                Err(format!("{program} did not say \"listening on ADDRESS\" {when}{words}"))
             }
         }
     }
@@ -84,10 +74,7 @@ impl Server {
     /// A sentence when it had ended before, or did not end cleanly.
     pub(crate) fn end(mut self) -> Result<(), String> {
         if let Ok(Some(status)) = self.child.try_wait() {
-            return Err(format!(
-                "the server ended during the run: {status}{}",
-                quote(&self.lines)
-            ));
+            return Err(format!("the server ended during the run: {status}{}", quote(&self.lines)));
         }
         self.terminate();
         let deadline = Instant::now() + END_WAIT;
@@ -95,20 +82,14 @@ impl Server {
             match self.child.try_wait() {
                 Ok(Some(status)) if status.success() => return Ok(()),
                 Ok(Some(status)) => {
-                    return Err(format!(
-                        "the server ended with {status} after SIGTERM{}",
-                        quote(&self.lines)
-                    ));
+                    return Err(format!("the server ended with {status} after SIGTERM{}", quote(&self.lines)));
                 }
                 Ok(None) => thread::sleep(Duration::from_millis(5)),
                 Err(error) => return Err(format!("cannot wait for the server: {error}")),
             }
         }
         // Drop kills it.
-        Err(format!(
-            "the server did not end within {} s after SIGTERM",
-            END_WAIT.as_secs()
-        ))
+        Err(format!("the server did not end within {} s after SIGTERM", END_WAIT.as_secs()))
     }
 
     fn terminate(&self) {
@@ -130,8 +111,7 @@ impl Drop for Server {
 
 /// The program `name` beside this one, as cargo lays them.
 pub(crate) fn sibling(name: &str) -> Result<PathBuf, String> {
-    let own =
-        std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let mut directory = own.parent().unwrap_or(Path::new("."));
     // Test binaries lie one level deeper.
     if directory.ends_with("deps") {
@@ -141,10 +121,7 @@ pub(crate) fn sibling(name: &str) -> Result<PathBuf, String> {
     if path.is_file() {
         return Ok(path);
     }
-    Err(format!(
-        "{} does not exist: build it, or give --spawn PATH or --url URL",
-        path.display()
-    ))
+    Err(format!("{} does not exist: build it, or give --spawn PATH or --url URL", path.display()))
 }
 
 /// A child inherits the cores of the thread that starts it.
@@ -153,9 +130,7 @@ fn spawn_on(mut command: Command, cores: Vec<usize>) -> Result<Child, String> {
         pin_thread(&cores)?;
         command.spawn().map_err(|error| error.to_string())
     });
-    starter
-        .join()
-        .unwrap_or_else(|_| Err("the starting thread failed".into()))
+    starter.join().unwrap_or_else(|_| Err("the starting thread failed".into()))
 }
 
 fn read_lines(stderr: ChildStderr, lines: &Lines, sender: &mpsc::Sender<SocketAddr>) {
@@ -213,9 +188,7 @@ mod tests {
 
     #[test]
     fn a_child_that_listens_is_ended_by_sigterm() {
-        let server = shell(
-            "trap 'exit 0' TERM; echo listening on 127.0.0.1:1 >&2; while :; do sleep 0.05; done",
-        );
+        let server = shell("trap 'exit 0' TERM; echo listening on 127.0.0.1:1 >&2; while :; do sleep 0.05; done");
         server.unwrap().end().unwrap();
     }
 
@@ -223,14 +196,10 @@ mod tests {
     fn a_child_that_dies_is_told_with_its_last_words() {
         let refusal = shell("echo no such key >&2; exit 2").err().unwrap();
         assert!(refusal.contains("no such key"), "{refusal}");
-        let server =
-            shell("echo listening on 127.0.0.1:1 >&2; echo panicked >&2; exit 101").unwrap();
+        let server = shell("echo listening on 127.0.0.1:1 >&2; echo panicked >&2; exit 101").unwrap();
         thread::sleep(Duration::from_millis(200));
         let sentence = server.end().unwrap_err();
-        assert!(
-            sentence.contains("101") && sentence.contains("panicked"),
-            "{sentence}"
-        );
+        assert!(sentence.contains("101") && sentence.contains("panicked"), "{sentence}");
         assert!(Server::start(Path::new("/nonexistent/x"), &[], &[]).is_err());
     }
 }

@@ -30,9 +30,7 @@ impl Latencies {
 
     /// Adds all latencies of another thread.
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.0
-            .add(&other.0)
-            .expect("both histograms have the same bounds");
+        self.0.add(&other.0).expect("both histograms have the same bounds");
     }
 
     /// The figures that a reader wants.
@@ -87,21 +85,14 @@ pub(crate) fn least_squares(samples: &[(f64, f64)]) -> Option<(f64, f64)> {
     if samples.len() < 2 || spread == 0.0 {
         return None;
     }
-    let joint = samples
-        .iter()
-        .map(|s| (s.0 - mean_x) * (s.1 - mean_y))
-        .sum::<f64>();
+    let joint = samples.iter().map(|s| (s.0 - mean_x) * (s.1 - mean_y)).sum::<f64>();
     let slope = joint / spread;
     Some((slope, mean_y - slope * mean_x))
 }
 
 /// A division that answers 0 where there is nothing to divide by (no CPU time, no deliveries).
 pub(crate) fn ratio(numerator: f64, denominator: f64) -> f64 {
-    if denominator > 0.0 {
-        numerator / denominator
-    } else {
-        0.0
-    }
+    if denominator > 0.0 { numerator / denominator } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -118,10 +109,7 @@ mod tests {
 
     #[test]
     fn least_squares_finds_the_line_through_points_on_it() {
-        let samples: Vec<_> = [1_000.0, 4_000.0, 19_000.0]
-            .iter()
-            .map(|x| (*x, 5_000_000.0 + 312.0 * x))
-            .collect();
+        let samples: Vec<_> = [1_000.0, 4_000.0, 19_000.0].iter().map(|x| (*x, 5_000_000.0 + 312.0 * x)).collect();
         let (slope, intercept) = least_squares(&samples).unwrap();
         assert!((slope - 312.0).abs() < 1e-6, "{slope}");
         assert!((intercept - 5_000_000.0).abs() < 1e-2, "{intercept}");
@@ -151,10 +139,7 @@ mod tests {
             (p.p999_ns, 999_000.0),
             (p.max_ns, 1_000_000.0),
         ] {
-            assert!(
-                (found as f64 / expected - 1.0).abs() < 0.002,
-                "{found} {expected}"
-            );
+            assert!((found as f64 / expected - 1.0).abs() < 0.002, "{found} {expected}");
         }
     }
 

@@ -17,33 +17,24 @@ pub(crate) struct Target {
 impl Target {
     /// The broker's WebSocket at `address`.
     pub(crate) fn at(address: SocketAddr) -> Self {
-        Self {
-            address,
-            path: "/ws".into(),
-        }
+        Self { address, path: "/ws".into() }
     }
 
     /// Parses `ws://ADDRESS:PORT/PATH`.
     pub(crate) fn parse(url: &str, allow_remote: bool) -> Result<Self, String> {
-        let rest = url.strip_prefix("ws://").ok_or_else(|| {
-            format!("{url:?} does not start with ws:// (wss:// and others are not spoken here)")
-        })?;
+        let rest = url
+            .strip_prefix("ws://")
+            .ok_or_else(|| format!("{url:?} does not start with ws:// (wss:// and others are not spoken here)"))?;
         let (authority, path) = match rest.find(['/', '?']) {
             Some(at) if rest.as_bytes()[at] == b'/' => (&rest[..at], rest[at..].to_owned()),
             Some(at) => (&rest[..at], format!("/{}", &rest[at..])),
             None => (rest, "/".to_owned()),
         };
-        if path
-            .bytes()
-            .any(|byte| !byte.is_ascii_graphic() || byte == b'#')
-        {
-            return Err(format!(
-                "{url:?}: the path may hold visible ASCII only, and no fragment"
-            ));
+        if path.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'#') {
+            return Err(format!("{url:?}: the path may hold visible ASCII only, and no fragment"));
         }
-        let address = parse_authority(authority).ok_or_else(|| {
-            format!("{authority:?} is not an IP address (or localhost) with an optional port")
-        })?;
+        let address = parse_authority(authority)
+            .ok_or_else(|| format!("{authority:?} is not an IP address (or localhost) with an optional port"))?;
         if !address.ip().is_loopback() && !allow_remote {
             return Err(format!(
                 "{} is not this machine: load goes to 127.0.0.0/8 and ::1 only, unless --allow-remote is given",
@@ -91,21 +82,13 @@ mod tests {
             ("ws://[::1]?x", "[::1]:80", "/?x"),
         ] {
             let target = Target::parse(url, false).unwrap();
-            assert_eq!(
-                (target.host().as_str(), target.path.as_str()),
-                (address, path),
-                "{url}"
-            );
+            assert_eq!((target.host().as_str(), target.path.as_str()), (address, path), "{url}");
         }
     }
 
     #[test]
     fn other_machines_are_refused_with_a_sentence_unless_allowed() {
-        for url in [
-            "ws://192.0.2.1:80/ws",
-            "ws://[2001:db8::1]/",
-            "ws://0.0.0.0:1/",
-        ] {
+        for url in ["ws://192.0.2.1:80/ws", "ws://[2001:db8::1]/", "ws://0.0.0.0:1/"] {
             let refusal = Target::parse(url, false).unwrap_err();
             assert!(refusal.contains("--allow-remote"), "{refusal}");
             Target::parse(url, true).unwrap();

@@ -94,13 +94,7 @@ pub(crate) struct Checker {
 impl Checker {
     /// For so many publishers; subscribers come by [`Checker::add`].
     pub(crate) fn new(publishers: usize) -> Self {
-        Self {
-            publishers,
-            next: Vec::new(),
-            last: Vec::new(),
-            missing: HashSet::new(),
-            faults: Faults::default(),
-        }
+        Self { publishers, next: Vec::new(), last: Vec::new(), missing: HashSet::new(), faults: Faults::default() }
     }
 
     /// One more subscriber; answers its number, 0 first.
@@ -111,17 +105,11 @@ impl Checker {
     }
 
     /// Judges one delivery. True when this subscriber did not have this publication before.
-    pub(crate) fn delivered(
-        &mut self,
-        subscriber: usize,
-        stamp: Stamp,
-        position: Position,
-    ) -> bool {
+    pub(crate) fn delivered(&mut self, subscriber: usize, stamp: Stamp, position: Position) -> bool {
         let publisher = usize::from(stamp.publisher);
         if publisher >= self.publishers {
             self.faults.mangled += 1;
-            self.faults
-                .say(|| format!("publisher {publisher} does not exist"));
+            self.faults.say(|| format!("publisher {publisher} does not exist"));
             return false;
         }
         self.follow_position(subscriber, position);
@@ -150,33 +138,22 @@ impl Checker {
 
     #[cold]
     fn out_of_step(&mut self, subscriber: usize, stamp: Stamp) -> bool {
-        let Stamp {
-            publisher,
-            sequence,
-            ..
-        } = stamp;
+        let Stamp { publisher, sequence, .. } = stamp;
         let next = &mut self.next[subscriber * self.publishers + usize::from(publisher)];
         let name = subscriber as u32;
         if sequence < *next {
             let late = self.missing.remove(&(name, publisher, sequence));
-            let (count, word) = if late {
-                (&mut self.faults.out_of_order, "late")
-            } else {
-                (&mut self.faults.doubled, "again")
-            };
+            let (count, word) =
+                if late { (&mut self.faults.out_of_order, "late") } else { (&mut self.faults.doubled, "again") };
             *count += 1;
-            self.faults.say(|| {
-                format!("subscriber {subscriber}: sequence {sequence} of publisher {publisher} came {word}")
-            });
+            self.faults
+                .say(|| format!("subscriber {subscriber}: sequence {sequence} of publisher {publisher} came {word}"));
             return late;
         }
         let skipped = *next..sequence;
         *next = sequence + 1;
         self.faults.say(|| {
-            format!(
-                "subscriber {subscriber}: publisher {publisher} skipped from {} to {sequence}",
-                skipped.start
-            )
+            format!("subscriber {subscriber}: publisher {publisher} skipped from {} to {sequence}", skipped.start)
         });
         for sequence in skipped {
             if self.missing.len() < MISSING_MAX {
@@ -219,21 +196,12 @@ mod tests {
         for n in 0..10 {
             assert!(checker.delivered(0, stamp(n), position(u64::from(n) + 1)));
         }
-        let fresh = sequences
-            .iter()
-            .zip(offsets)
-            .map(|(s, o)| checker.delivered(1, stamp(*s), position(*o)))
-            .collect();
+        let fresh = sequences.iter().zip(offsets).map(|(s, o)| checker.delivered(1, stamp(*s), position(*o))).collect();
         (fresh, checker.finish(|_, _| 10))
     }
 
     fn stamp(sequence: u32) -> Stamp {
-        Stamp {
-            publisher: 0,
-            sequence,
-            publication: sequence,
-            intended_ns: 0,
-        }
+        Stamp { publisher: 0, sequence, publication: sequence, intended_ns: 0 }
     }
 
     fn position(offset: u64) -> Position {
@@ -242,10 +210,7 @@ mod tests {
 
     #[test]
     fn ten_in_order_are_without_fault() {
-        let (fresh, faults) = run(
-            &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
-            &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
-        );
+        let (fresh, faults) = run(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
         assert!(fresh.iter().all(|f| *f));
         assert_eq!(faults, Faults::default());
     }
@@ -253,10 +218,7 @@ mod tests {
     #[test]
     fn a_hole_in_the_middle_is_lost_and_breaks_the_positions() {
         let (_, faults) = run(&[0, 1, 2, 5, 6, 7, 8, 9], &[1, 2, 3, 6, 7, 8, 9, 10]);
-        assert_eq!(
-            (faults.lost, faults.position_breaks, faults.total()),
-            (2, 1, 3)
-        );
+        assert_eq!((faults.lost, faults.position_breaks, faults.total()), (2, 1, 3));
     }
 
     #[test]
@@ -273,41 +235,23 @@ mod tests {
 
     #[test]
     fn the_same_again_is_doubled_and_not_fresh() {
-        let (fresh, faults) = run(
-            &[0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9],
-            &[1, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10],
-        );
+        let (fresh, faults) = run(&[0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[1, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
         assert!(!fresh[2]);
-        assert_eq!(
-            (faults.doubled, faults.position_breaks, faults.lost),
-            (1, 1, 0)
-        );
+        assert_eq!((faults.doubled, faults.position_breaks, faults.lost), (1, 1, 0));
     }
 
     #[test]
     fn two_swapped_are_out_of_order_but_not_lost() {
-        let (fresh, faults) = run(
-            &[0, 1, 3, 2, 4, 5, 6, 7, 8, 9],
-            &[1, 2, 4, 3, 5, 6, 7, 8, 9, 10],
-        );
+        let (fresh, faults) = run(&[0, 1, 3, 2, 4, 5, 6, 7, 8, 9], &[1, 2, 4, 3, 5, 6, 7, 8, 9, 10]);
         assert!(fresh.iter().all(|f| *f));
-        assert_eq!(
-            (faults.out_of_order, faults.lost, faults.doubled),
-            (1, 0, 0)
-        );
+        assert_eq!((faults.out_of_order, faults.lost, faults.doubled), (1, 0, 0));
         assert!(faults.position_breaks > 0);
     }
 
     #[test]
     fn swapped_publications_with_fresh_positions_are_still_out_of_order() {
-        let (_, faults) = run(
-            &[0, 1, 3, 2, 4, 5, 6, 7, 8, 9],
-            &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
-        );
-        assert_eq!(
-            (faults.out_of_order, faults.position_breaks, faults.total()),
-            (1, 0, 1)
-        );
+        let (_, faults) = run(&[0, 1, 3, 2, 4, 5, 6, 7, 8, 9], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!((faults.out_of_order, faults.position_breaks, faults.total()), (1, 0, 1));
     }
 
     #[test]
@@ -315,14 +259,7 @@ mod tests {
         let mut checker = Checker::new(1);
         checker.add();
         checker.delivered(0, stamp(0), position(1));
-        checker.delivered(
-            0,
-            stamp(1),
-            Position {
-                epoch: 8,
-                offset: 2,
-            },
-        );
+        checker.delivered(0, stamp(1), Position { epoch: 8, offset: 2 });
         let faults = checker.finish(|_, _| 2);
         assert_eq!((faults.position_breaks, faults.total()), (1, 1));
     }
@@ -332,20 +269,10 @@ mod tests {
         let mut checker = Checker::new(2);
         checker.add();
         for (publisher, sequence, offset) in [(0, 0, 1), (1, 0, 2), (1, 1, 3), (0, 1, 4)] {
-            let stamp = Stamp {
-                publisher,
-                ..stamp(sequence)
-            };
+            let stamp = Stamp { publisher, ..stamp(sequence) };
             assert!(checker.delivered(0, stamp, position(offset)));
         }
-        assert!(!checker.delivered(
-            0,
-            Stamp {
-                publisher: 2,
-                ..stamp(0)
-            },
-            position(5)
-        ));
+        assert!(!checker.delivered(0, Stamp { publisher: 2, ..stamp(0) }, position(5)));
         let faults = checker.finish(|_, _| 2);
         assert_eq!((faults.mangled, faults.total()), (1, 1));
     }
@@ -354,11 +281,7 @@ mod tests {
     fn merged_faults_add_up_and_keep_few_sentences() {
         let mut all = Faults::default();
         for n in 0..20 {
-            let mut one = Faults {
-                lost: 1,
-                closed: 2,
-                ..Faults::default()
-            };
+            let mut one = Faults { lost: 1, closed: 2, ..Faults::default() };
             one.say(|| n.to_string());
             all.merge(one);
         }

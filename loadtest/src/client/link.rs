@@ -65,11 +65,7 @@ impl Link {
     /// IP_BIND_ADDRESS_NO_PORT would let one source address share its ports over several targets; no safe wrapper offers it
     /// and there is one target here, so the kernel picks a free port of the source at bind time.
     pub(crate) fn open(target: &Target, source: u8, seed: u64) -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::for_address(target.address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
+        let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         // Closing resets: twenty thousand sockets in TIME_WAIT would eat the ports of the next run.
@@ -152,11 +148,7 @@ impl Link {
     }
 
     /// The socket may be written: finishes connecting, or goes on sending.
-    pub(crate) fn writable(
-        &mut self,
-        target: &Target,
-        subscriptions: Vec<String>,
-    ) -> Result<(), String> {
+    pub(crate) fn writable(&mut self, target: &Target, subscriptions: Vec<String>) -> Result<(), String> {
         if matches!(self.phase, Phase::Connecting) {
             if let Some(error) = self.socket.take_error().map_err(|e| e.to_string())? {
                 return Err(format!("cannot connect to {}: {error}", target.address));
@@ -168,21 +160,10 @@ impl Link {
             let mut key = [0; 16];
             key[..8].copy_from_slice(&self.next_random().to_le_bytes());
             key[8..].copy_from_slice(&self.next_random().to_le_bytes());
-            handshake::request(
-                &mut self.pending,
-                &target.host(),
-                &target.path,
-                key,
-                &[handshake::SUBPROTOCOL],
-            );
-            self.phase = Phase::Upgrading(Box::new(Upgrading {
-                key,
-                answer: Vec::new(),
-                subscriptions,
-            }));
+            handshake::request(&mut self.pending, &target.host(), &target.path, key, &[handshake::SUBPROTOCOL]);
+            self.phase = Phase::Upgrading(Box::new(Upgrading { key, answer: Vec::new(), subscriptions }));
         }
-        self.flush()
-            .map_err(|error| format!("sending failed: {error}"))
+        self.flush().map_err(|error| format!("sending failed: {error}"))
     }
 
     /// True while [`Link::writable`] still has use for the filters to subscribe to.
@@ -295,8 +276,7 @@ impl Link {
             Event::Ping(payload) => {
                 let key = self.next_mask();
                 encode::masked_frame(&mut self.pending, Opcode::Pong, payload, key);
-                self.flush()
-                    .map_err(|error| format!("a pong could not be sent: {error}"))
+                self.flush().map_err(|error| format!("a pong could not be sent: {error}"))
             }
             Event::Pong(_) => Ok(()),
             Event::Close { code, reason } => Err(match code {
@@ -324,10 +304,7 @@ impl Link {
             }
             (_, other) => {
                 let awaited = self.awaited();
-                Err(format!("instead of {awaited} came {other:?}")
-                    .chars()
-                    .take(300)
-                    .collect())
+                Err(format!("instead of {awaited} came {other:?}").chars().take(300).collect())
             }
         }
     }
@@ -341,11 +318,8 @@ impl Link {
             let command = serde_json::json!({ "op": "subscribe", "id": id, "topic": topic });
             self.queue_text(command.to_string().as_bytes());
         }
-        self.phase = Phase::Subscribing {
-            acks_left: subscriptions.len(),
-        };
-        self.flush()
-            .map_err(|error| format!("a subscribe could not be sent: {error}"))
+        self.phase = Phase::Subscribing { acks_left: subscriptions.len() };
+        self.flush().map_err(|error| format!("a subscribe could not be sent: {error}"))
     }
 
     fn next_mask(&mut self) -> [u8; 4] {

@@ -74,10 +74,7 @@ impl Crew {
 
     /// Ends the run with a sentence; the first one is kept.
     pub(crate) fn fail(&self, sentence: String) {
-        let mut failure = self
-            .failure
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         failure.get_or_insert(sentence);
         drop(failure);
         self.stop();
@@ -85,10 +82,7 @@ impl Crew {
 
     /// The first failure, if any.
     pub(crate) fn failure(&self) -> Result<(), String> {
-        let failure = self
-            .failure
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         failure.clone().map_or(Ok(()), Err)
     }
 }

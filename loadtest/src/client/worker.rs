@@ -141,8 +141,7 @@ impl<S: Scene> Worker<S> {
                 break;
             }
             // What was missed by more than a burst of 10 ms is not caught up with.
-            self.connect_next_ns =
-                self.connect_next_ns.max(now_ns.saturating_sub(10_000_000)) + gap_ns;
+            self.connect_next_ns = self.connect_next_ns.max(now_ns.saturating_sub(10_000_000)) + gap_ns;
             self.open(now_ns)?;
         }
         Ok(())
@@ -152,19 +151,11 @@ impl<S: Scene> Worker<S> {
         let number = self.links.len();
         let source = (number % usize::from(self.ramp.sources.max(1))) as u8;
         let seed = self.ramp.seed ^ (number as u64) << 32;
-        let mut link = Link::open(&self.ramp.target, source, seed).map_err(|error| {
-            format!(
-                "connection {number}: cannot connect to {}: {error}",
-                self.ramp.target.address
-            )
-        })?;
+        let mut link = Link::open(&self.ramp.target, source, seed)
+            .map_err(|error| format!("connection {number}: cannot connect to {}: {error}", self.ramp.target.address))?;
         self.poll
             .registry()
-            .register(
-                link.socket(),
-                Token(number),
-                Interest::READABLE | Interest::WRITABLE,
-            )
+            .register(link.socket(), Token(number), Interest::READABLE | Interest::WRITABLE)
             .map_err(|error| format!("connection {number}: cannot be polled: {error}"))?;
         self.links.push(link);
         self.opening.push_back((now_ns + OPENING_NS_MAX, number));
@@ -181,11 +172,7 @@ impl<S: Scene> Worker<S> {
         let was_ready = link.is_ready();
         let mut outcome = Ok(());
         if event.is_writable() || event.is_error() {
-            let subscriptions = if link.wants_subscriptions() {
-                self.scene.subscriptions(number)
-            } else {
-                Vec::new()
-            };
+            let subscriptions = if link.wants_subscriptions() { self.scene.subscriptions(number) } else { Vec::new() };
             outcome = link.writable(&self.ramp.target, subscriptions);
         }
         if outcome.is_ok() && event.is_readable() {
@@ -221,9 +208,7 @@ impl<S: Scene> Worker<S> {
             } else if self.crew.now_ns() > deadline_ns {
                 let awaited = link.awaited();
                 let seconds = OPENING_NS_MAX / 1_000_000_000;
-                return Err(format!(
-                    "connection {number}: {awaited} did not come within {seconds} s"
-                ));
+                return Err(format!("connection {number}: {awaited} did not come within {seconds} s"));
             } else {
                 break;
             }

@@ -41,10 +41,7 @@ pub(crate) struct Round {
 impl Round {
     /// What a delivery costs the broker over what it costs the floor.
     pub(crate) fn ratio(&self) -> f64 {
-        ratio(
-            cpu_ns_per_delivery(&self.broker),
-            cpu_ns_per_delivery(&self.floor),
-        )
+        ratio(cpu_ns_per_delivery(&self.broker), cpu_ns_per_delivery(&self.floor))
     }
 }
 
@@ -56,11 +53,14 @@ pub(crate) fn cpu_ns_per_delivery(measured: &Measured) -> f64 {
 
 /// The median over the rounds of the CPU time per delivery of one side, in nanoseconds.
 pub(crate) fn median_cost(rounds: &[Round], side: fn(&Round) -> &Measured) -> f64 {
-    let costs: Vec<f64> = rounds
-        .iter()
-        .map(|round| cpu_ns_per_delivery(side(round)))
-        .collect();
+    let costs: Vec<f64> = rounds.iter().map(|round| cpu_ns_per_delivery(side(round))).collect();
     median(&costs)
+}
+
+/// The least CPU time per delivery of one side, in nanoseconds: what neighbours on the machine disturb only adds to it.
+pub(crate) fn least_cost(rounds: &[Round], side: fn(&Round) -> &Measured) -> f64 {
+    let costs = rounds.iter().map(|round| cpu_ns_per_delivery(side(round)));
+    costs.fold(f64::INFINITY, f64::min)
 }
 
 /// One run against the broker.
@@ -80,13 +80,8 @@ pub(crate) fn run_broker(
 }
 
 /// One run against the floor, which is this program again.
-fn run_floor(
-    shape: &Shape,
-    placement: &Placement,
-    progress: &Progress,
-) -> Result<Measured, String> {
-    let own =
-        std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+fn run_floor(shape: &Shape, placement: &Placement, progress: &Progress) -> Result<Measured, String> {
+    let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let arguments = ["floor", "--listen", "127.0.0.1:0"].map(str::to_owned);
     let server = Server::start(&own, &arguments, &placement.server_cores)?;
     run_started(server, shape, progress)
@@ -110,11 +105,7 @@ pub(crate) fn run(
 ) -> Result<Vec<Round>, String> {
     let mut all = Vec::new();
     for round in 0..rounds {
-        let (first, second) = if round % 2 == 0 {
-            ("broker", "floor")
-        } else {
-            ("floor", "broker")
-        };
+        let (first, second) = if round % 2 == 0 { ("broker", "floor") } else { ("floor", "broker") };
         let run_side = |side: &str| {
             progress.name(format!("round {} of {rounds}, {side}", round + 1));
             let measured = match side {
@@ -124,11 +115,7 @@ pub(crate) fn run(
             measured.map_err(|sentence| format!("round {}, {side}: {sentence}", round + 1))
         };
         let (one, other) = (run_side(first)?, run_side(second)?);
-        let (broker, floor) = if first == "broker" {
-            (one, other)
-        } else {
-            (other, one)
-        };
+        let (broker, floor) = if first == "broker" { (one, other) } else { (other, one) };
         all.push(Round { broker, floor });
     }
     Ok(all)

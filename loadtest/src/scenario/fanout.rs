@@ -101,12 +101,7 @@ pub(crate) fn run(
             worker.run().finish()
         }));
     }
-    let director = Director {
-        crew: &crew,
-        flight: &flight,
-        shape,
-        progress,
-    };
+    let director = Director { crew: &crew, flight: &flight, shape, progress };
     let conducted = director.conduct(server_pid, |stage| {
         flight.set_idle(false);
         // The receiver lives as long as the crew works; a wake-up that fails is made good by its longest sleep.
@@ -130,16 +125,10 @@ fn hire(
     stages: mpsc::Receiver<Stage>,
 ) -> Result<Vec<Worker<Listening>>, String> {
     let seed = fresh_seed();
-    let topics: Arc<Vec<String>> = Arc::new(
-        (0..shape.topics)
-            .map(|topic| format!("loadtest/{:08x}/{topic}", seed as u32))
-            .collect(),
-    );
+    let topics: Arc<Vec<String>> =
+        Arc::new((0..shape.topics).map(|topic| format!("loadtest/{:08x}/{topic}", seed as u32)).collect());
     let expected = (0..shape.topics)
-        .map(|topic| {
-            (shape.subscribers / shape.topics
-                + usize::from(topic < shape.subscribers % shape.topics)) as u32
-        })
+        .map(|topic| (shape.subscribers / shape.topics + usize::from(topic < shape.subscribers % shape.topics)) as u32)
         .collect();
     let mut publishing = Some(Publishing::new(
         Arc::clone(crew),
@@ -155,12 +144,7 @@ fn hire(
         let share = |thread: usize| shape.subscribers * thread / shape.threads;
         let subscribers = share(thread)..share(thread + 1);
         let publishing = publishing.take();
-        let connections = subscribers.len()
-            + if publishing.is_some() {
-                shape.publishers
-            } else {
-                0
-            };
+        let connections = subscribers.len() + if publishing.is_some() { shape.publishers } else { 0 };
         let listening = Listening::new(
             Arc::clone(&topics),
             Arc::clone(flight),
@@ -215,22 +199,11 @@ impl Director<'_> {
             || self.progress.at(self.crew.ready() as u64),
             || self.crew.ready() == wanted,
         )?;
-        let Shape {
-            pace,
-            warmup,
-            publications_max,
-            length,
-            ..
-        } = *self.shape;
+        let Shape { pace, warmup, publications_max, length, .. } = *self.shape;
         let mut stalled = false;
         if !warmup.is_zero() {
             let length_ns = warmup.as_nanos() as u64;
-            stage(Stage {
-                pace,
-                publications_max: u64::MAX,
-                length_ns,
-                measured: false,
-            });
+            stage(Stage { pace, publications_max: u64::MAX, length_ns, measured: false });
             stalled = !self.await_quiet("warming up", warmup)?;
         }
         let published = self.flight.published();
@@ -238,20 +211,13 @@ impl Director<'_> {
         let (server, own) = (cost()?, Cost::of(std::process::id())?);
         if !stalled {
             let length_ns = length.as_nanos() as u64;
-            stage(Stage {
-                pace,
-                publications_max,
-                length_ns,
-                measured: true,
-            });
+            stage(Stage { pace, publications_max, length_ns, measured: true });
             stalled = !self.await_quiet("measuring", length)?;
         }
         let conducted = Conducted {
             publications: self.flight.published() - published,
             wall_ns: self.flight.measured_ns(),
-            server: cost()?
-                .zip(server)
-                .map(|(after, before)| after.since(before)),
+            server: cost()?.zip(server).map(|(after, before)| after.since(before)),
             memory: server_pid.map(Memory::of).transpose()?,
             own: Cost::of(std::process::id())?.since(own),
             stalled,
@@ -274,10 +240,8 @@ impl Director<'_> {
             if moved.0.elapsed() > STALL || begun.elapsed() > length + DRAIN {
                 return Ok(false);
             }
-            self.progress
-                .at(begun.elapsed().min(length).as_millis() as u64);
-            self.progress
-                .say(|| format!("{} delivered", self.flight.delivered()));
+            self.progress.at(begun.elapsed().min(length).as_millis() as u64);
+            self.progress.say(|| format!("{} delivered", self.flight.delivered()));
             thread::sleep(super::LOOK);
         }
         Ok(true)
@@ -287,6 +251,10 @@ impl Director<'_> {
 fn judge(conducted: Conducted, heard: Vec<Heard>, shape: &Shape) -> Measured {
     let mut lateness = Lateness::new();
     let mut faults = Faults::default();
+    if conducted.stalled {
+        let stall = STALL.as_secs();
+        faults.say(|| format!("the run stalled: nothing moved for {stall} s, or it could not drain"));
+    }
     let mut sent_late = Latencies::new();
     let mut sequences = Vec::new();
     for part in &heard {
@@ -303,9 +271,6 @@ fn judge(conducted: Conducted, heard: Vec<Heard>, shape: &Shape) -> Measured {
             sequences[topic * shape.publishers + publisher]
         }));
     }
-    if conducted.stalled {
-        faults.say(|| format!("the run stalled: no delivery for {} s", STALL.as_secs()));
-    }
     Measured {
         publications: conducted.publications,
         deliveries: lateness.all.summary().count,
@@ -321,9 +286,7 @@ fn judge(conducted: Conducted, heard: Vec<Heard>, shape: &Shape) -> Measured {
 
 /// Tells this run's topics and masks from another's.
 pub(crate) fn fresh_seed() -> u64 {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     (now.as_nanos() as u64) ^ u64::from(std::process::id()).rotate_left(32)
 }
 

@@ -80,23 +80,13 @@ pub(crate) struct Measured {
 }
 
 /// Runs `shape` against `target`, whose process is `server_pid`.
-pub(crate) fn run(
-    target: &Target,
-    shape: &Shape,
-    server_pid: u32,
-    progress: &Progress,
-) -> Result<Measured, String> {
+pub(crate) fn run(target: &Target, shape: &Shape, server_pid: u32, progress: &Progress) -> Result<Measured, String> {
     let crew = Arc::new(Crew::new());
     let seed = fresh_seed();
     let mut threads = Vec::new();
     let mut wanted = Vec::new();
     for number in 0..shape.threads {
-        let waiting = Waiting {
-            thread: number,
-            shape: shape.clone(),
-            seed,
-            faults: Faults::default(),
-        };
+        let waiting = Waiting { thread: number, shape: shape.clone(), seed, faults: Faults::default() };
         let ramp = Ramp {
             target: target.clone(),
             sources: shape.sources,
@@ -183,19 +173,13 @@ fn conduct(
 }
 
 fn sample(connections: usize, server_pid: u32) -> Result<Sample, String> {
-    Ok(Sample {
-        connections,
-        server: Memory::of(server_pid)?,
-        kernel: Kernel::now()?,
-    })
+    Ok(Sample { connections, server: Memory::of(server_pid)?, kernel: Kernel::now()? })
 }
 
 /// 1,000, then even steps to `connections`; below 2,000 connections, even steps from half of them.
 fn steps(connections: usize) -> Vec<usize> {
     let first = SLOPE_FROM.min(connections / 2).max(1).min(connections);
-    let mut steps: Vec<usize> = (0..SAMPLES)
-        .map(|step| first + (connections - first) * step / (SAMPLES - 1))
-        .collect();
+    let mut steps: Vec<usize> = (0..SAMPLES).map(|step| first + (connections - first) * step / (SAMPLES - 1)).collect();
     steps.dedup();
     steps
 }
@@ -236,8 +220,7 @@ impl Scene for Waiting {
 
     fn closed(&mut self, link: usize, why: &str) {
         self.faults.closed += 1;
-        self.faults
-            .say(|| format!("connection {link} ended: {why}"));
+        self.faults.say(|| format!("connection {link} ended: {why}"));
     }
 
     fn turn(&mut self, _links: &mut [Link], _now_ns: u64) -> Option<u64> {
@@ -252,10 +235,7 @@ mod tests {
     #[test]
     fn steps_begin_at_a_thousand_and_end_at_the_asked_number() {
         let all = steps(19_000);
-        assert_eq!(
-            (all[0], all[SAMPLES - 1], all.len()),
-            (1_000, 19_000, SAMPLES)
-        );
+        assert_eq!((all[0], all[SAMPLES - 1], all.len()), (1_000, 19_000, SAMPLES));
         assert!(all.is_sorted());
         assert_eq!(steps(1), [1]);
         assert_eq!(steps(100).first().copied(), Some(50));
@@ -277,17 +257,9 @@ mod tests {
         let names = |topics| {
             let mut names = std::collections::BTreeSet::new();
             for thread in 0..2 {
-                let shape = Shape {
-                    topics,
-                    ..shape.clone()
-                };
+                let shape = Shape { topics, ..shape.clone() };
                 let faults = Faults::default();
-                let mut scene = Waiting {
-                    thread,
-                    shape,
-                    seed: 1,
-                    faults,
-                };
+                let mut scene = Waiting { thread, shape, seed: 1, faults };
                 for link in 0..5 {
                     let all = scene.subscriptions(link);
                     assert_eq!(all.len(), 2);

@@ -31,12 +31,7 @@ impl Lateness {
     /// Empty.
     pub(crate) fn new() -> Self {
         let [all, first, median, last] = std::array::from_fn(|_| Latencies::new());
-        Self {
-            all,
-            first,
-            median,
-            last,
-        }
+        Self { all, first, median, last }
     }
 
     /// Adds another thread's.
@@ -97,11 +92,7 @@ impl Listening {
         Self {
             topics,
             flight,
-            publishers: if publishing.is_some() {
-                all_publishers
-            } else {
-                0
-            },
+            publishers: if publishing.is_some() { all_publishers } else { 0 },
             publishing,
             base: subscribers.start,
             payload_bytes,
@@ -179,18 +170,12 @@ impl Listening {
         match parse_reply(&shown) {
             Reply::Message { topic, .. } if topic != own => {
                 self.checker.faults.misdelivered += 1;
-                self.say(
-                    &format!("subscriber {subscriber} of {own} got a publication of"),
-                    topic,
-                );
+                self.say(&format!("subscriber {subscriber} of {own} got a publication of"), topic);
             }
             Reply::Message { position, data, .. } => {
                 if !self.take(subscriber, position, data, now_ns) {
                     self.checker.faults.mangled += 1;
-                    self.say(
-                        &format!("subscriber {subscriber} got other bytes than published:"),
-                        &shown,
-                    );
+                    self.say(&format!("subscriber {subscriber} got other bytes than published:"), &shown);
                 }
             }
             Reply::Error(error) => {
@@ -247,8 +232,7 @@ impl Scene for Listening {
 
     fn turn(&mut self, links: &mut [Link], now_ns: u64) -> Option<u64> {
         if self.delivered > 0 {
-            self.flight
-                .count_deliveries(std::mem::take(&mut self.delivered));
+            self.flight.count_deliveries(std::mem::take(&mut self.delivered));
         }
         if std::mem::take(&mut self.completed)
             && let Some(waker) = &self.publisher_waker

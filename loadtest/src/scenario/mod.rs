@@ -32,10 +32,7 @@ fn wait_until(
         }
         crew.failure()?;
         if Instant::now() > deadline {
-            return Err(format!(
-                "{what} did not come to pass within {} s",
-                limit.as_secs()
-            ));
+            return Err(format!("{what} did not come to pass within {} s", limit.as_secs()));
         }
         tell();
         thread::sleep(LOOK);

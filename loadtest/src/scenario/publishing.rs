@@ -61,11 +61,7 @@ struct Running {
 
 impl Running {
     fn is_over(&self, now_ns: u64) -> bool {
-        let Stage {
-            publications_max,
-            length_ns,
-            ..
-        } = self.stage;
+        let Stage { publications_max, length_ns, .. } = self.stage;
         // An open loop sends all whose intended time lies within the stage, even if it is late with them.
         let by_time = match self.stage.pace {
             Pace::Rate(_) => self.next_ns() - self.start_ns >= length_ns,
@@ -121,10 +117,7 @@ impl Publishing {
 
     /// What was sent.
     pub(crate) fn finish(self) -> Sent {
-        Sent {
-            sequences: self.sequences,
-            late: self.late,
-        }
+        Sent { sequences: self.sequences, late: self.late }
     }
 
     /// Sends what is due. Answers when the next publication is.
@@ -160,18 +153,12 @@ impl Publishing {
         if stage.measured {
             self.flight.measure_from(self.number, now_ns);
         }
-        self.stage = Some(Running {
-            stage,
-            start_ns: now_ns,
-            sent: 0,
-        });
+        self.stage = Some(Running { stage, start_ns: now_ns, sent: 0 });
     }
 
     fn is_due(&self, running: &Running, now_ns: u64) -> bool {
         match running.stage.pace {
-            Pace::Rate(_) => {
-                running.next_ns() <= now_ns && self.flight.under_way() < UNDER_WAY_MAX as u64 / 2
-            }
+            Pace::Rate(_) => running.next_ns() <= now_ns && self.flight.under_way() < UNDER_WAY_MAX as u64 / 2,
             Pace::UnderWay(most) => self.flight.under_way() < u64::from(most),
         }
     }
@@ -193,23 +180,15 @@ impl Publishing {
         };
         running.sent += 1;
         if running.stage.measured {
-            self.late
-                .record(self.crew.now_ns().saturating_sub(intended_ns));
+            self.late.record(self.crew.now_ns().saturating_sub(intended_ns));
         }
         let sequence = &mut self.sequences[topic * self.publishers + publisher];
-        let stamp = Stamp {
-            publisher: publisher as u16,
-            sequence: *sequence,
-            publication: self.number,
-            intended_ns,
-        };
+        let stamp = Stamp { publisher: publisher as u16, sequence: *sequence, publication: self.number, intended_ns };
         *sequence += 1;
         self.number += 1;
         self.command.clear();
-        self.command
-            .extend_from_slice(b"{\"op\":\"publish\",\"topic\":\"");
-        self.command
-            .extend_from_slice(self.topics[topic].as_bytes());
+        self.command.extend_from_slice(b"{\"op\":\"publish\",\"topic\":\"");
+        self.command.extend_from_slice(self.topics[topic].as_bytes());
         self.command.extend_from_slice(b"\",\"data\":");
         write_payload(&mut self.command, stamp, self.payload_bytes);
         self.command.push(b'}');

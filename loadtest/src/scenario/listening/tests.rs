@@ -24,8 +24,7 @@ impl Planted {
     }
 
     fn hear(&mut self, subscriber: usize, text: &[u8]) {
-        self.listening
-            .message(subscriber, Message::Text(text), 5_000);
+        self.listening.message(subscriber, Message::Text(text), 5_000);
     }
 
     /// Subscriber 0 hears sequence `n` of its topic.
@@ -39,26 +38,15 @@ impl Planted {
             self.hear(1, &message("t/b", n, n + 10));
         }
         let heard = self.listening.finish();
-        (
-            heard.checker.finish(|_, _| 10),
-            heard.lateness.all.summary().count,
-        )
+        (heard.checker.finish(|_, _| 10), heard.lateness.all.summary().count)
     }
 }
 
 fn message(topic: &str, sequence: u32, publication: u32) -> Vec<u8> {
     let (mut data, mut out) = (Vec::new(), Vec::new());
-    let stamp = Stamp {
-        publisher: 0,
-        sequence,
-        publication,
-        intended_ns: 1_000,
-    };
+    let stamp = Stamp { publisher: 0, sequence, publication, intended_ns: 1_000 };
     write_payload(&mut data, stamp, 64);
-    let position = Position {
-        epoch: 9,
-        offset: u64::from(sequence) + 1,
-    };
+    let position = Position { epoch: 9, offset: u64::from(sequence) + 1 };
     write_message(&mut out, topic, position, &data);
     out
 }
@@ -78,11 +66,7 @@ fn the_slow_spelling_is_judged_alike() {
     let mut planted = Planted::new();
     for n in 0..10 {
         let text = String::from_utf8(message("t/a", n, n)).unwrap();
-        let spaced = text.replacen(
-            "{\"op\":\"message\",",
-            "{ \"from\":\"u\", \"op\": \"message\", ",
-            1,
-        );
+        let spaced = text.replacen("{\"op\":\"message\",", "{ \"from\":\"u\", \"op\": \"message\", ", 1);
         planted.hear(0, spaced.as_bytes());
     }
     assert_eq!(planted.finish(), (Faults::default(), 20));
@@ -93,10 +77,7 @@ fn a_planted_loss_is_counted() {
     let mut planted = Planted::new();
     (0..10).filter(|n| *n != 4).for_each(|n| planted.step(n));
     let (faults, timed) = planted.finish();
-    assert_eq!(
-        (faults.lost, faults.position_breaks, faults.total(), timed),
-        (1, 1, 2, 19)
-    );
+    assert_eq!((faults.lost, faults.position_breaks, faults.total(), timed), (1, 1, 2, 19));
 }
 
 #[test]
@@ -111,14 +92,9 @@ fn a_planted_double_is_counted_and_not_timed() {
 #[test]
 fn a_planted_swap_is_counted() {
     let mut planted = Planted::new();
-    [0, 1, 2, 4, 3, 5, 6, 7, 8, 9]
-        .into_iter()
-        .for_each(|n| planted.step(n));
+    [0, 1, 2, 4, 3, 5, 6, 7, 8, 9].into_iter().for_each(|n| planted.step(n));
     let (faults, timed) = planted.finish();
-    assert_eq!(
-        (faults.out_of_order, faults.lost, faults.doubled, timed),
-        (1, 0, 0, 20)
-    );
+    assert_eq!((faults.out_of_order, faults.lost, faults.doubled, timed), (1, 0, 0, 20));
 }
 
 #[test]
@@ -144,10 +120,7 @@ fn changed_bytes_are_mangled_and_leave_a_hole() {
         planted.hear(0, &text);
     }
     let (faults, _) = planted.finish();
-    assert_eq!(
-        (faults.mangled, faults.lost, faults.position_breaks),
-        (1, 1, 1)
-    );
+    assert_eq!((faults.mangled, faults.lost, faults.position_breaks), (1, 1, 1));
 }
 
 #[test]
@@ -160,19 +133,6 @@ fn errors_gaps_binaries_and_ends_are_faults() {
     planted.listening.message(0, Message::Binary(b"{}\nx"), 0);
     planted.listening.closed(0, "the server closed with 4008");
     let (faults, _) = planted.finish();
-    assert_eq!(
-        (
-            faults.errors,
-            faults.unexpected,
-            faults.closed,
-            faults.total()
-        ),
-        (1, 3, 1, 5)
-    );
-    assert!(
-        faults
-            .sentences
-            .iter()
-            .any(|sentence| sentence.contains("4008"))
-    );
+    assert_eq!((faults.errors, faults.unexpected, faults.closed, faults.total()), (1, 3, 1, 5));
+    assert!(faults.sentences.iter().any(|sentence| sentence.contains("4008")));
 }
