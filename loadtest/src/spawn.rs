@@ -54,7 +54,7 @@ impl Server {
                 let _ = child.wait();
                 let when = match reason {
                     RecvTimeoutError::Timeout => format!("within {} s", READY_WAIT.as_secs()),
-                    RecvTimeoutError::Disconnected => "and ended".to_owned(),
+                    RecvTimeoutError::Disconnected => "before it ended".to_owned(),
                 };
                 let program = program.display();
                 let words = quote(&lines);
