@@ -170,6 +170,7 @@ impl Shard {
     fn pause_if_full(&mut self, index: u32) {
         if self.outbound.pending_replies(index) >= limits::REPLY_BYTES_MAX {
             self.connections[index as usize].paused = true;
+            self.outbound.watch(index, true);
         }
     }
 

@@ -9,13 +9,6 @@ use crate::ids::ConnId;
 use crate::limits;
 use crate::ws::encode;
 
-impl Connection {
-    /// Whether something is to happen when all that waits was written.
-    pub(super) fn awaits_flush(&self) -> bool {
-        self.paused || self.phase == Phase::Lingering
-    }
-}
-
 impl Shard {
     /// A socket was accepted: it has `handshake_ms_max` to send a whole request.
     pub fn handle_accept(&mut self) -> ConnId {
@@ -61,6 +54,7 @@ impl Shard {
     pub(super) fn after_flush(&mut self, index: u32) {
         let id = self.id_of(index);
         let connection = &mut self.connections[index as usize];
+        self.outbound.watch(index, connection.phase == Phase::Lingering);
         if connection.paused {
             connection.paused = false;
             self.actions.push_back(Action::Resume(id));
@@ -86,6 +80,7 @@ impl Shard {
     pub(super) fn linger(&mut self, index: u32, reason: CloseReason) {
         self.leave_all(index);
         self.enter(index, Phase::Lingering, reason);
+        self.outbound.watch(index, true);
         if self.outbound.pending(index) == 0 {
             self.after_flush(index);
         }

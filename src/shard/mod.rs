@@ -152,12 +152,8 @@ impl Shard {
         let mut budget = FlushBudget::default();
         while let Some(index) = self.outbound.next_to_flush(&mut budget) {
             match self.outbound.flush(index, wire) {
-                Flushed::Done => {
-                    if self.connections.get(index as usize).is_some_and(Connection::awaits_flush) {
-                        self.after_flush(index);
-                    }
-                }
-                Flushed::Blocked => {}
+                Flushed::Drained => self.after_flush(index),
+                Flushed::Done | Flushed::Blocked => {}
                 Flushed::Gone => self.discard(index, CloseReason::Reset),
             }
         }
