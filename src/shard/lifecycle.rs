@@ -52,13 +52,10 @@ impl Shard {
 
     /// Everything that waited for the connection was written.
     pub(super) fn after_flush(&mut self, index: u32) {
+        self.resume_if_room(index);
         let id = self.id_of(index);
         let connection = &mut self.connections[index as usize];
         self.outbound.watch(index, connection.phase == Phase::Lingering);
-        if connection.paused {
-            connection.paused = false;
-            self.actions.push_back(Action::Resume(id));
-        }
         if connection.phase == Phase::Lingering {
             if connection.ended {
                 self.discard(index, CloseReason::PeerGone);
@@ -66,6 +63,17 @@ impl Shard {
                 connection.shut = true;
                 self.actions.push_back(Action::Shutdown(id));
             }
+        }
+    }
+
+    /// Reads again from a connection that took most of its replies. Publications may still wait: they have their own limit.
+    pub(super) fn resume_if_room(&mut self, index: u32) {
+        let room = self.outbound.pending_replies(index) <= limits::REPLY_BYTES_MAX / 2;
+        let id = self.id_of(index);
+        let paused = &mut self.connections[index as usize].paused;
+        if *paused && room {
+            *paused = false;
+            self.actions.push_back(Action::Resume(id));
         }
     }
 

@@ -153,6 +153,7 @@ impl Shard {
         while let Some(index) = self.outbound.next_to_flush(&mut budget) {
             match self.outbound.flush(index, wire) {
                 Flushed::Drained => self.after_flush(index),
+                Flushed::Blocked if self.outbound.is_watched(index) => self.resume_if_room(index),
                 Flushed::Done | Flushed::Blocked => {}
                 Flushed::Gone => self.discard(index, CloseReason::Reset),
             }

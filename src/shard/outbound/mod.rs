@@ -159,6 +159,11 @@ impl Outbound {
         *flags = if watched { *flags | WATCHED } else { *flags & !WATCHED };
     }
 
+    /// Whether a flush says when everything was written.
+    pub(super) fn is_watched(&self, conn: u32) -> bool {
+        self.hot[conn as usize].flags & WATCHED != 0
+    }
+
     /// Bytes that wait for this connection.
     pub(super) fn pending(&self, conn: u32) -> usize {
         let hot = &self.hot[conn as usize];
