@@ -15,10 +15,11 @@ use crate::protocol::{Id, Payload, Position, reply};
 use crate::topic::{Filter, Topic};
 
 impl Shard {
-    /// Deliveries first and all of them: they make no more deliveries. Commands only while their answers have room.
+    /// Deliveries first and whatever happens: they make no more deliveries. Commands only while their answers have room.
     pub(super) fn take_mail(&mut self) {
         for turn in 0..self.desk.peers_len() {
-            while let Some((_, parcel)) = self.desk.take_deliveries(turn) {
+            for _ in 0..limits::RING_PARCELS {
+                let Some((_, parcel)) = self.desk.take_deliveries(turn) else { break };
                 self.take_deliveries(parcel);
             }
         }
@@ -141,7 +142,6 @@ impl Shard {
 
     /// The same where a connection may subscribe by several filters, or is not to get its own publications: each is marked
     /// when it was met, so that it gets the run once.
-    #[cold]
     fn deliver_with_care(
         &mut self,
         segment: u32,
