@@ -41,7 +41,8 @@ fn stop_in_mid_flight(signal: &str) {
     }
     let idle = Client::connect(&broker);
     let publisher = Client::connect(&broker);
-    thread::scope(|scope| {
+    // The broker moves in: when an assertion fails it is killed, and the threads that wait for it end.
+    let broker = thread::scope(move |scope| {
         scope.spawn(|| publish_until_closed(publisher));
         let readers: Vec<_> = subscribers
             .into_iter()
@@ -65,6 +66,7 @@ fn stop_in_mid_flight(signal: &str) {
                 "only the idle one got nothing"
             );
         }
+        broker
     });
     let status = broker.exit(PATIENCE);
     assert_eq!(status.code(), Some(0), "{status}");
@@ -210,7 +212,7 @@ fn a_missed_pong_closes_4009_and_an_answered_ping_does_not() {
     ]);
     let mut deaf = Raw::upgrade(&broker, "/ws");
     let alive = Client::connect(&broker);
-    thread::scope(|scope| {
+    let broker = thread::scope(move |scope| {
         // Reading is what answers pings: it goes on until the broker stops.
         let alive = scope.spawn(move || {
             let mut alive = alive;
@@ -227,15 +229,16 @@ fn a_missed_pong_closes_4009_and_an_answered_ping_does_not() {
         assert_eq!((code, pings), (4009, 1));
         broker.signal("TERM");
         assert_eq!(alive.join().expect("a reader"), 1001);
+        broker
     });
     assert_eq!(broker.exit(PATIENCE).code(), Some(0));
 }
 
 #[test]
 fn a_slow_consumer_is_closed_with_4008_and_nobody_else_suffers() {
-    const ROUNDS: usize = 64;
+    const ROUNDS: usize = 48;
     let broker = Broker::start(&[("LIMITS__OUTBOUND_BYTES_MAX", "131072")]);
-    let mut slow = Client::connect_narrow(&broker, 4096);
+    let mut slow = Client::connect_narrow(&broker, 32 * 1024);
     slow.subscribe("firehose");
     let mut healthy = Client::connect(&broker);
     healthy.subscribe("firehose");
@@ -262,8 +265,8 @@ fn a_slow_consumer_is_closed_with_4008_and_nobody_else_suffers() {
     );
     let bytes: usize = messages.iter().map(Message::len).sum();
     assert!(
-        bytes < 1 << 20,
-        "a stalled peer cost {bytes} bytes of the 2 MiB published"
+        bytes < 768 * 1024,
+        "a stalled peer cost {bytes} bytes of the 1.5 MiB published"
     );
 }
 
