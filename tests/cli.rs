@@ -2,7 +2,11 @@
 //!
 //! Where a command needs a broker, the other end is a script on an independent WebSocket library that says what the
 //! protocol says; the commands against the real broker are in `cli_broker.rs`.
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test plays the other side, and ends where something is not as it should be"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -248,6 +252,17 @@ fn publish_binary_sends_all_of_its_input_behind_a_header_line() {
 }
 
 #[test]
+fn an_error_without_an_id_belongs_to_the_only_publication_under_way() {
+    let (url, broker) = broker(|socket| {
+        heard(socket);
+        say(socket, r#"{"op":"error","code":400,"reason":"too deep"}"#);
+    });
+    let (code, _, err) = run(&mut wirefan(&["publish", "t", "[[]]", "--url", &url]));
+    assert_eq!((code, err.as_str()), (1, "wirefan: not published: the broker says 400: too deep\n"));
+    broker.join().unwrap();
+}
+
+#[test]
 fn an_error_of_the_broker_is_a_sentence_and_exit_code_1() {
     let (url, broker) = broker(|socket| {
         heard(socket);
@@ -318,7 +333,7 @@ fn subscribe_tells_a_refused_filter_and_a_close() {
     });
     let (code, out, err) = run(&mut wirefan(&["subscribe", "#/a", "--url", &url]));
     assert_eq!((code, out.as_str()), (1, ""));
-    assert_eq!(err, "wirefan: not subscribed to #/a: the broker says 400: the # must be the last level\n");
+    assert_eq!(err, "wirefan: not subscribed to \"#/a\": the broker says 400: the # must be the last level\n");
     refusing.join().unwrap();
 
     let (url, closing) = broker(|socket| {
@@ -401,4 +416,10 @@ fn who_is_no_broker_is_told_in_a_sentence() {
     assert_eq!(code, 1);
     assert_eq!(err, format!("wirefan: {url} did not welcome us as a broker does; its WebSocket is at /ws\n"));
     stranger.join().unwrap();
+
+    let (url, garbling) = broker(|socket| say(socket, r#"{"op":"message","topic":"t","position":"a:1"}"#));
+    let (code, _, err) = run(&mut wirefan(&["subscribe", "t", "--url", &url]));
+    assert_eq!(code, 1);
+    assert_eq!(err, format!("wirefan: {url} sent what no broker sends: a message without data\n"));
+    garbling.join().unwrap();
 }

@@ -1,5 +1,9 @@
 //! The commands against the real broker: one binary serves, others publish and subscribe.
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test takes ports, and ends where something is not as it should be"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
@@ -122,7 +126,7 @@ fn what_the_broker_refuses_is_told_and_exits_with_1() {
     }
     let (code, _, err) = run(&mut wirefan(&["subscribe", "#/a", "--url", &url]));
     assert_eq!(code, 1);
-    assert!(err.starts_with("wirefan: not subscribed to #/a: the broker says 400: "), "{err}");
+    assert!(err.starts_with("wirefan: not subscribed to \"#/a\": the broker says 400: "), "{err}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) fn publish(arguments: Publish) -> Result<(), Failure> {
         None => None,
     };
     let connection = Connection::open(&url)?;
-    let mut publishing = Publishing { connection, topic, binary, under_way: 0, failed: false, out: out() };
+    let mut publishing = Publishing { connection, topic, binary, under_way: Vec::new(), failed: false, out: out() };
     match single {
         Some(data) => publishing.send(Source::Argument, &data),
         None => publishing.publish_lines()?,
@@ -44,8 +44,8 @@ struct Publishing {
     connection: Connection,
     topic: String,
     binary: bool,
-    /// Sent and not answered.
-    under_way: usize,
+    /// Sent and not answered, by id.
+    under_way: Vec<u64>,
     /// One was refused, and the user told.
     failed: bool,
     out: Out,
@@ -68,12 +68,11 @@ impl Publishing {
         let lines = lines.map_err(|error| Failure::Failed(format!("cannot read standard input: {error}")))?;
         let mut number = 0;
         loop {
-            match self.connection.next(self.under_way > 0, &mut self.out)? {
+            match self.connection.next(!self.under_way.is_empty(), &mut self.out)? {
                 Arrival::Line(line) => {
                     number += 1;
-                    let before = self.under_way;
                     self.send_line(Source::Line(number), &line);
-                    if self.under_way == before {
+                    if self.under_way.last() != Some(&number) {
                         lines.done();
                     }
                 }
@@ -106,14 +105,14 @@ impl Publishing {
             (Kind::Text, [head.as_bytes(), br#","data":"#, data, b"}"].concat())
         };
         match self.connection.send(kind, &message) {
-            Ok(()) => self.under_way += 1,
+            Ok(()) => self.under_way.push(id),
             Err(reason) => self.refuse(source, &reason),
         }
     }
 
     /// Waits for the answers that are due.
     fn finish(mut self) -> Result<(), Failure> {
-        while self.under_way > 0 {
+        while !self.under_way.is_empty() {
             let arrival = self.connection.next(true, &mut self.out)?;
             self.take(arrival, None)?;
         }
@@ -127,25 +126,30 @@ impl Publishing {
             return Ok(());
         };
         match reply::read_text(&text).map_err(|reason| self.connection.garbled(&reason))? {
-            Reply::Ack { id: Some(_), position } => {
-                let topic = &self.topic;
-                let position = position.unwrap_or_default();
+            Reply::Ack { id: Some(id), position } if self.under_way.contains(&id) => {
+                let (topic, position) = (&self.topic, position.unwrap_or_default());
                 writeln!(self.out, "{topic} {}", escape(&position)).map_err(|error| Failure::from_stdout(&error))?;
+                self.answered(id, lines);
             }
-            Reply::Error { id: Some(id), code, reason } => {
+            Reply::Error { id, code, reason } => {
+                // A broker that could not read a command knows no id; among several nobody knows which one it was.
+                let only = if let [id] = self.under_way[..] { Some(id) } else { None };
+                let Some(id) = id.or(only) else {
+                    return Err(Failure::Failed(sentence(code, &reason)));
+                };
                 self.refuse(Source::of(id), &sentence(code, &reason));
+                self.answered(id, lines);
             }
-            // Without an id nobody knows which one it was, so none that follows can be trusted.
-            Reply::Error { id: None, code, reason } => {
-                return Err(Failure::Failed(sentence(code, &reason)));
-            }
-            _ => return Ok(()),
+            _ => {}
         }
-        self.under_way = self.under_way.saturating_sub(1);
+        Ok(())
+    }
+
+    fn answered(&mut self, id: u64, lines: Option<&Lines>) {
+        self.under_way.retain(|&other| other != id);
         if let Some(lines) = lines {
             lines.done();
         }
-        Ok(())
     }
 
     fn refuse(&mut self, source: Source, reason: &str) {

@@ -61,7 +61,7 @@ pub(super) fn subscribe(arguments: &Subscribe) -> Result<(), Failure> {
 fn refused(filters: &[String], id: Option<u64>, sentence: &str) -> Failure {
     let filter = id.and_then(|id| filters.get(usize::try_from(id).ok()?));
     Failure::Failed(match filter {
-        Some(filter) => format!("not subscribed to {}: {sentence}", escape(filter)),
+        Some(filter) => format!("not subscribed to \"{}\": {sentence}", escape(filter)),
         None => sentence.to_owned(),
     })
 }
