@@ -91,7 +91,7 @@ fn deliver(c: &mut Criterion) {
     let publisher = rig.connect();
     rig.turn();
     let all: Vec<String> =
-        (0..TOPICS).map(|topic| format!(r#"{{"op":"publish","topic":"room/{topic}","data":"{:048}"}}"#, topic)).collect();
+        (0..TOPICS).map(|topic| format!(r#"{{"op":"publish","topic":"room/{topic}","data":"{topic:048}"}}"#)).collect();
     let batches: Vec<String> = all.chunks(500).map(|chunk| format!("[{}]", chunk.join(","))).collect();
     let mut group = c.benchmark_group("bookkeeping");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));

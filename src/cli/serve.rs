@@ -22,7 +22,10 @@ pub(super) fn serve(arguments: &Serve) -> Result<(), Failure> {
         tell(format_args!("listening on {}", addresses.join(", ")));
     });
     match served {
-        Ok(_) => Ok(()),
+        Ok(summary) => {
+            tell(format_args!("stopped: {summary}"));
+            Ok(())
+        }
         Err(error) => Err(Failure::Failed(error.to_string())),
     }
 }

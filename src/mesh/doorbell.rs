@@ -50,7 +50,7 @@ impl Doorbell {
     }
 
     /// After sleeping, or when the last look found mail: senders need not ring.
-    pub(super) fn get_up(&self) {
+    pub(super) fn rise(&self) {
         self.asleep.store(false, Ordering::Relaxed);
     }
 }

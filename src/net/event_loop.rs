@@ -114,7 +114,7 @@ impl EventLoop {
         let sleeps = timeout != Some(Duration::ZERO) && self.shard.lie_down();
         let timeout = if sleeps { timeout } else { Some(Duration::ZERO) };
         let polled = self.poll.poll(&mut self.events, timeout);
-        self.shard.get_up();
+        self.shard.rise();
         match polled {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                 Err(ServeError::Machine("wait for events", error))

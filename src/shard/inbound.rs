@@ -3,7 +3,7 @@
 //! Bytes come in the shard's one padded read buffer and are parsed there; a connection owns memory for input only while a
 //! head, a frame or a message is incomplete.
 
-use super::connection::{CloseReason, Phase};
+use super::connection::{CloseReason, PartialHead, Phase};
 use super::Shard;
 use crate::http::{self, Problem};
 use crate::ids::ConnId;
@@ -30,7 +30,7 @@ impl Shard {
     /// A head that arrives in parts is collected, up to its limit, in a buffer of its own.
     fn continue_head(&mut self, index: u32, bytes: &[u8]) {
         let connection = &mut self.connections[index as usize];
-        let mut head = connection.head.take().unwrap_or_default();
+        let PartialHead(mut head) = *connection.head.take().unwrap_or_default();
         head.extend_from_slice(bytes);
         let filled = head.len();
         head.resize(filled + crate::simd::PADDING, 0);
@@ -40,7 +40,7 @@ impl Shard {
     fn handle_head(&mut self, index: u32, buf: &mut [u8], filled: usize) {
         let taken = match http::parse_head(&buf[..filled]) {
             Ok(None) => {
-                self.connections[index as usize].head = Some(Box::new(buf[..filled].to_vec()));
+                self.connections[index as usize].head = Some(Box::new(PartialHead(buf[..filled].to_vec())));
                 return;
             }
             Ok(Some((head, taken))) => {

@@ -196,8 +196,8 @@ impl Shard {
     }
 
     /// After sleeping.
-    pub fn get_up(&self) {
-        self.desk.get_up();
+    pub fn rise(&self) {
+        self.desk.rise();
     }
 
     /// The counts so far.
