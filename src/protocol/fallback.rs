@@ -1,0 +1,205 @@
+//! The careful reader: serde_json decides about what simd-json refused, and says where it is wrong.
+//!
+//! The parser asks it only then. It takes what browsers send and simd-json does not (`"\ud800"`, `1e400`, both kept
+//! raw). serde_json skips raw values without recursion and without a limit, so the depth is checked before.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use memchr::memchr_iter;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::command::{Members, Value};
+use super::fault::{Kind, Reason};
+use super::spans::Item;
+use crate::limits::{BATCH_COMMANDS_MAX, JSON_DEPTH_MAX};
+
+/// Hands the commands of `json` to `item`, in order, or the one reason why it holds none.
+pub(super) fn read(json: &[u8], batches: bool, item: Item<'_>) {
+    match document(json, batches) {
+        Ok(Document::Command(members)) => item(Ok(members)),
+        Ok(Document::Batch(elements)) => {
+            for (index, element) in elements.into_iter().enumerate() {
+                item(command(json, index, element));
+            }
+        }
+        Err(reason) => item(Err(reason)),
+    }
+}
+
+enum Document<'a> {
+    Command(Members<'a>),
+    Batch(Vec<&'a RawValue>),
+}
+
+fn document(json: &[u8], batches: bool) -> Result<Document<'_>, Reason> {
+    let text = std::str::from_utf8(json).map_err(|error| Reason::Utf8 {
+        at: error.valid_up_to(),
+    })?;
+    if let Some(at) = too_deep(json) {
+        return Err(Reason::TooDeep { at });
+    }
+    let reason = |error| reason_of(json, 0, &error);
+    let found = Kind::of(json.trim_ascii_start());
+    match found {
+        Kind::Object => {
+            let Object(members) = serde_json::from_str(text).map_err(reason)?;
+            Ok(Document::Command(members))
+        }
+        Kind::Array if batches => {
+            let batch: Batch<'_> = serde_json::from_str(text).map_err(reason)?;
+            match batch.len {
+                0 => Err(Reason::BatchEmpty),
+                len if len > BATCH_COMMANDS_MAX => Err(Reason::BatchTooLong { len }),
+                _ => Ok(Document::Batch(batch.elements)),
+            }
+        }
+        _ => {
+            serde_json::from_str::<IgnoredAny>(text).map_err(reason)?;
+            Err(Reason::NotACommand { found })
+        }
+    }
+}
+
+fn command<'a>(json: &[u8], index: usize, element: &'a RawValue) -> Result<Members<'a>, Reason> {
+    let element = element.get();
+    match Kind::of(element.as_bytes()) {
+        Kind::Object => {
+            let start = element.as_ptr().addr() - json.as_ptr().addr();
+            serde_json::from_str(element)
+                .map(|Object(members)| members)
+                .map_err(|error| reason_of(element.as_bytes(), start, &error))
+        }
+        found => Err(Reason::ElementNotACommand { index, found }),
+    }
+}
+
+/// Where more than [`JSON_DEPTH_MAX`] brackets are open, if anywhere. Iterative, and right up to the first error
+/// of the grammar, behind which nothing counts.
+fn too_deep(json: &[u8]) -> Option<usize> {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for (at, &byte) in json.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > JSON_DEPTH_MAX {
+                    return Some(at);
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// serde_json's line and column (both from 1, columns in bytes) as a byte of the message, where `json` is at `start`.
+fn reason_of(json: &[u8], start: usize, error: &serde_json::Error) -> Reason {
+    if error.is_eof() {
+        return Reason::JsonEnd {
+            at: start + json.len(),
+        };
+    }
+    let line = match error.line() {
+        0 | 1 => 0,
+        line => memchr_iter(b'\n', json)
+            .nth(line - 2)
+            .map_or(0, |at| at + 1),
+    };
+    // It points behind the byte that is wrong, except at a control character in a string, where it points at it.
+    let control = error.to_string().starts_with("control character");
+    let at = line + error.column().saturating_sub(usize::from(!control));
+    Reason::Json {
+        at: start + at.min(json.len()),
+    }
+}
+
+/// The members of a command, values raw.
+struct Object<'a>(Members<'a>);
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+        let mut members = Members::default();
+        while let Some(Text(key)) = map.next_key()? {
+            let value: &'de RawValue = map.next_value()?;
+            members.take(&key, value.get().as_bytes(), || decode(value));
+        }
+        Ok(Object(members))
+    }
+}
+
+/// A valid value of which only strings are looked into.
+fn decode(value: &RawValue) -> Value<'_> {
+    let raw = value.get();
+    if Kind::of(raw.as_bytes()) != Kind::String {
+        return Value::Raw(raw.as_bytes());
+    }
+    // Its escapes were checked when it became a raw value, except that surrogates come in pairs.
+    match serde_json::from_str(raw) {
+        Ok(Text(text)) => Value::Text(text),
+        Err(_) => Value::Surrogate,
+    }
+}
+
+/// A string, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The first elements of an array and how many it has.
+struct Batch<'a> {
+    /// At most [`BATCH_COMMANDS_MAX`].
+    elements: Vec<&'a RawValue>,
+    len: usize,
+}
+
+impl<'de> Deserialize<'de> for Batch<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(BatchVisitor)
+    }
+}
+
+struct BatchVisitor;
+
+impl<'de> Visitor<'de> for BatchVisitor {
+    type Value = Batch<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Batch<'de>, A::Error> {
+        let mut elements = Vec::new();
+        while elements.len() < BATCH_COMMANDS_MAX {
+            match seq.next_element()? {
+                Some(element) => elements.push(element),
+                None => break,
+            }
+        }
+        let mut len = elements.len();
+        if len == BATCH_COMMANDS_MAX {
+            while seq.next_element::<IgnoredAny>()?.is_some() {
+                len += 1;
+            }
+        }
+        Ok(Batch { elements, len })
+    }
+}

@@ -1,0 +1,93 @@
+//! The `message` object around a payload, as every subscriber of the topic gets it.
+//!
+//! `home` keeps the prefix of each of its topics and writes each publication once, into the batch of the turn. The
+//! payload goes out byte for byte. The lengths are known beforehand, for the frame header.
+
+use super::json_text::{decimal_len, write_decimal, write_hex8, write_string};
+use crate::topic::Topic;
+
+/// The bytes before the offset, the same for all publications of a topic in one epoch:
+/// `{"op":"message","topic":"chat/1","position":"f3a9b2c1:`.
+#[must_use]
+pub fn prefix(topic: Topic<'_>, epoch: u32) -> Box<[u8]> {
+    let mut out = Vec::with_capacity(64 + topic.as_str().len());
+    out.extend_from_slice(br#"{"op":"message","topic":"#);
+    write_string(&mut out, topic.as_str());
+    out.extend_from_slice(br#","position":""#);
+    write_hex8(&mut out, epoch);
+    out.push(b':');
+    out.into_boxed_slice()
+}
+
+/// How many bytes [`write_json`] appends for a payload of `data_len` bytes.
+#[must_use]
+pub fn json_len(prefix: &[u8], offset: u64, data_len: usize) -> usize {
+    prefix.len() + decimal_len(offset) + BEFORE_DATA.len() + data_len + AFTER_DATA.len()
+}
+
+/// Appends a publication whose payload is JSON: `…121","data":<data>}`.
+pub fn write_json(out: &mut Vec<u8>, prefix: &[u8], offset: u64, data: &[u8]) {
+    out.reserve(json_len(prefix, offset, data.len()));
+    out.extend_from_slice(prefix);
+    write_decimal(out, offset);
+    out.extend_from_slice(BEFORE_DATA);
+    out.extend_from_slice(data);
+    out.extend_from_slice(AFTER_DATA);
+}
+
+/// How many bytes [`write_binary`] appends for a payload of `bytes_len` bytes.
+#[must_use]
+pub fn binary_len(prefix: &[u8], offset: u64, bytes_len: usize) -> usize {
+    prefix.len() + decimal_len(offset) + BEFORE_BYTES.len() + bytes_len
+}
+
+/// Appends a publication whose payload is bytes: `…121"}`, a line feed, `<bytes>`.
+pub fn write_binary(out: &mut Vec<u8>, prefix: &[u8], offset: u64, bytes: &[u8]) {
+    out.reserve(binary_len(prefix, offset, bytes.len()));
+    out.extend_from_slice(prefix);
+    write_decimal(out, offset);
+    out.extend_from_slice(BEFORE_BYTES);
+    out.extend_from_slice(bytes);
+}
+
+const BEFORE_DATA: &[u8] = br#"","data":"#;
+const AFTER_DATA: &[u8] = b"}";
+const BEFORE_BYTES: &[u8] = b"\"}\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_json_publication_carries_its_payload_byte_for_byte() {
+        let prefix = prefix(Topic::parse("chat/1").unwrap(), 0xf3a9_b2c1);
+        let mut out = b"before ".to_vec();
+        write_json(&mut out, &prefix, 121, br#"{"a":1.0,"a":1.0}"#);
+        let expected = br#"before {"op":"message","topic":"chat/1","position":"f3a9b2c1:121","data":{"a":1.0,"a":1.0}}"#;
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_binary_publication_is_a_header_line_and_its_bytes() {
+        let prefix = prefix(Topic::parse("say \"hi\"\\").unwrap(), 1);
+        let mut out = Vec::new();
+        write_binary(&mut out, &prefix, 7, b"\n\0\xff");
+        let expected = b"{\"op\":\"message\",\"topic\":\"say \\\"hi\\\"\\\\\",\"position\":\"00000001:7\"}\n\n\0\xff";
+        assert_eq!(out, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn lengths_are_known_before_a_byte_is_written(epoch: u32, offset: u64, shift in 0u32..64, data: Vec<u8>) {
+            let offset = offset >> shift;
+            let prefix = prefix(Topic::parse("a/b").unwrap(), epoch);
+            let mut out = Vec::new();
+            write_json(&mut out, &prefix, offset, &data);
+            prop_assert_eq!(out.len(), json_len(&prefix, offset, data.len()));
+            out.clear();
+            write_binary(&mut out, &prefix, offset, &data);
+            prop_assert_eq!(out.len(), binary_len(&prefix, offset, data.len()));
+        }
+    }
+}

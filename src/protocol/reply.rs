@@ -1,0 +1,170 @@
+//! What the broker says to one connection. Each function appends one JSON object to `out` and allocates nothing else.
+//!
+//! `shard` calls these while it handles a turn. An [`Id::None`] leaves the member `id` out; whether a success without
+//! an id is answered at all is the caller's business.
+
+use std::fmt;
+
+use super::json_text::{write_decimal, write_display, write_hex8, write_string};
+use super::{Id, Position};
+
+/// The first object on every connection. `user` is `null` for an anonymous one; `heartbeat_s` is in seconds,
+/// `message_bytes` and `subscriptions` are the connection's limits.
+pub fn welcome(
+    out: &mut Vec<u8>,
+    client: &dyn fmt::Display,
+    user: Option<&str>,
+    heartbeat_s: u32,
+    message_bytes: usize,
+    subscriptions: usize,
+) {
+    out.extend_from_slice(br#"{"op":"welcome","client":"#);
+    write_display(out, client);
+    out.extend_from_slice(br#","user":"#);
+    match user {
+        Some(user) => write_string(out, user),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(br#","server":"#);
+    write_string(out, SERVER);
+    out.extend_from_slice(br#","heartbeat":"#);
+    write_decimal(out, u64::from(heartbeat_s));
+    out.extend_from_slice(br#","limits":{"message_bytes":"#);
+    write_decimal(out, message_bytes as u64);
+    out.extend_from_slice(br#","subscriptions":"#);
+    write_decimal(out, subscriptions as u64);
+    out.extend_from_slice(b"}}");
+}
+
+/// A subscribe succeeded. A filter that is a topic has the position at which live begins.
+pub fn ack_subscribe(out: &mut Vec<u8>, id: &Id, filter: &str, position: Option<Position>) {
+    ack(out, id, filter);
+    if let Some(position) = position {
+        write_position(out, position);
+    }
+    out.push(b'}');
+}
+
+/// An unsubscribe succeeded.
+pub fn ack_unsubscribe(out: &mut Vec<u8>, id: &Id, filter: &str) {
+    ack(out, id, filter);
+    out.push(b'}');
+}
+
+/// A publish succeeded, at this position.
+pub fn ack_publish(out: &mut Vec<u8>, id: &Id, topic: &str, position: Position) {
+    ack(out, id, topic);
+    write_position(out, position);
+    out.push(b'}');
+}
+
+/// Answers a `ping`.
+pub fn pong(out: &mut Vec<u8>, id: &Id) {
+    out.extend_from_slice(br#"{"op":"pong""#);
+    write_id(out, id);
+    out.push(b'}');
+}
+
+/// A command was refused: `code` is one of HTTP's, `reason` a sentence.
+pub fn error(out: &mut Vec<u8>, id: &Id, code: u16, reason: &dyn fmt::Display) {
+    out.extend_from_slice(br#"{"op":"error""#);
+    write_id(out, id);
+    out.extend_from_slice(br#","code":"#);
+    write_decimal(out, u64::from(code));
+    out.extend_from_slice(br#","reason":"#);
+    write_display(out, reason);
+    out.push(b'}');
+}
+
+fn ack(out: &mut Vec<u8>, id: &Id, topic: &str) {
+    out.extend_from_slice(br#"{"op":"ack""#);
+    write_id(out, id);
+    out.extend_from_slice(br#","topic":"#);
+    write_string(out, topic);
+}
+
+fn write_id(out: &mut Vec<u8>, id: &Id) {
+    if !id.is_none() {
+        out.extend_from_slice(br#","id":"#);
+        id.write_json(out);
+    }
+}
+
+fn write_position(out: &mut Vec<u8>, position: Position) {
+    out.extend_from_slice(br#","position":""#);
+    write_hex8(out, position.epoch);
+    out.push(b':');
+    write_decimal(out, position.offset);
+    out.push(b'"');
+}
+
+const SERVER: &str = concat!("wirefan/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert!(value.is_object());
+        String::from_utf8(out).unwrap()
+    }
+
+    const POSITION: Position = Position {
+        epoch: 0xc1,
+        offset: 121,
+    };
+
+    #[test]
+    fn welcome_names_the_client_the_server_and_the_limits() {
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(
+            text(|out| welcome(out, &"7-\"0\"", None, 25, 65_536, 1000)),
+            format!(
+                r#"{{"op":"welcome","client":"7-\"0\"","user":null,"server":"wirefan/{version}","heartbeat":25,"limits":{{"message_bytes":65536,"subscriptions":1000}}}}"#
+            )
+        );
+        assert!(text(|out| welcome(out, &1, Some("a\nb"), 25, 1, 1)).contains(r#""user":"a\nb","#));
+    }
+
+    #[test]
+    fn acks_echo_the_id_and_what_the_op_yields() {
+        let seven = Id::Int(7);
+        let text_id = Id::Text("a\"b".into());
+        assert_eq!(
+            text(|out| ack_subscribe(out, &seven, "chat/1", Some(POSITION))),
+            r#"{"op":"ack","id":7,"topic":"chat/1","position":"000000c1:121"}"#
+        );
+        assert_eq!(
+            text(|out| ack_subscribe(out, &text_id, "chat/#", None)),
+            r#"{"op":"ack","id":"a\"b","topic":"chat/#"}"#
+        );
+        assert_eq!(
+            text(|out| ack_unsubscribe(out, &seven, "say \"hi\"")),
+            r#"{"op":"ack","id":7,"topic":"say \"hi\""}"#
+        );
+        assert_eq!(
+            text(|out| ack_publish(out, &Id::None, "a", POSITION)),
+            r#"{"op":"ack","topic":"a","position":"000000c1:121"}"#
+        );
+    }
+
+    #[test]
+    fn pong_and_error_leave_out_an_id_that_was_not_given() {
+        assert_eq!(
+            text(|out| pong(out, &Id::Int(0))),
+            r#"{"op":"pong","id":0}"#
+        );
+        assert_eq!(text(|out| pong(out, &Id::None)), r#"{"op":"pong"}"#);
+        assert_eq!(
+            text(|out| error(out, &Id::None, 400, &"no \"op\"\u{1}")),
+            r#"{"op":"error","code":400,"reason":"no \"op\"\u0001"}"#
+        );
+        assert_eq!(
+            text(|out| error(out, &Id::Text("x".into()), 404, &"unknown")),
+            r#"{"op":"error","id":"x","code":404,"reason":"unknown"}"#
+        );
+    }
+}
