@@ -59,6 +59,7 @@ pub(super) fn bind(
     let mut listeners: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
     let mut bound = Vec::with_capacity(addresses.len());
     for &address in addresses {
+        probe(address).map_err(|error| ServeError::Listen(address, error))?;
         let mut address = address;
         for of_shard in &mut listeners {
             let failed = |error| ServeError::Listen(address, error);
@@ -69,6 +70,17 @@ pub(super) fn bind(
         bound.push(address);
     }
     Ok((listeners, bound))
+}
+
+/// Finds out whether another process listens here. With `SO_REUSEPORT` alone two brokers would share the port in silence,
+/// each with half of the clients and none of the other's topics.
+fn probe(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?; // connections of a former broker that still fade away do not count
+    socket.bind(&address.into())
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
