@@ -2,6 +2,73 @@
 
 /// Read buffer of one shard, and so the most bytes read from one connection per turn.
 pub const READ_BYTES_PER_TURN: usize = 64 * 1024;
+/// Bytes read from all connections of one shard per turn; what is readable beyond them waits for the next turn.
+pub const TURN_READ_BYTES_MAX: usize = 1024 * 1024;
+
+/// Connections accepted by one shard per turn.
+pub const ACCEPTS_PER_TURN: usize = 64;
+
+/// Events taken from the kernel per turn.
+pub const EVENTS_PER_TURN: usize = 256;
+
+/// How long accepting pauses when the process or the system is out of descriptors or memory, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// A listener's queue of connections not yet accepted.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Unsent bytes that the kernel may hold per connection (`TCP_NOTSENT_LOWAT`).
+pub const UNSENT_BYTES_MAX: u32 = 16 * 1024;
+
+/// Subscribers of one publication that are written to before the shard looks at everything else again. A fan-out to more
+/// than this is a bulk one and waits behind small ones.
+pub const FANOUT_SLICE: usize = 512;
+
+/// Connections written to in one turn besides a slice of a bulk fan-out.
+pub const FLUSHES_PER_TURN: usize = 4096;
+
+/// Pending ranges up to this total, in bytes, are copied side by side for one `send`; beyond it `writev` is cheaper.
+pub const GATHER_BYTES_MAX: usize = 16 * 1024;
+
+/// Pending ranges offered to the socket in one `writev`.
+pub const PIECES_PER_WRITE: usize = 64;
+
+/// Reading from a connection pauses while this many bytes of answers to its own commands wait for it.
+pub const REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// Emptied buffers up to this size, in bytes, are kept for the next reply; also how long one grows before the next begins.
+pub const SPARE_BYTES_MAX: usize = 16 * 1024;
+
+/// Emptied buffers kept per shard.
+pub const SPARES_MAX: usize = 256;
+
+/// Shards of one broker.
+pub const SHARDS_MAX: usize = 128;
+
+/// Parcels that a ring between two shards holds.
+pub const RING_PARCELS: usize = 16;
+
+/// Parcels of commands that a home takes per turn, from all shards together.
+pub const PARCELS_PER_TURN: usize = 64;
+
+/// A batch is sealed when it reached this many bytes, in the middle of a turn if need be.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// Topics without subscribers whose counter a home remembers.
+pub const TOPICS_IDLE_MAX: usize = 65_536;
+
+/// How long the broker waits for the peer's side of a closing handshake, and for the end of a connection that it has
+/// shut down, in milliseconds.
+pub const CLOSE_MS_MAX: u64 = 5_000;
+
+// A frame of a publication is longer than 48 bytes, so one batch cannot hold all idle topics.
+const _: () = assert!(TOPICS_IDLE_MAX > BATCH_BYTES_MAX / 48);
+
+/// Most bytes of a request or response head, up to and with its empty line.
+pub const HEAD_BYTES_MAX: usize = 8192;
+
+/// Most header lines of a request or response head.
+pub const HEADERS_MAX: usize = 64;
 
 /// Topics whose matching wildcard filters a shard remembers, both halves together.
 pub const MATCH_CACHE_ENTRIES: usize = 1024;
@@ -20,3 +87,17 @@ pub const ID_BYTES_MAX: usize = 64;
 
 /// The longest message whose buffers a shard's parser keeps for the next one, in bytes.
 pub const PARSER_KEPT_BYTES: usize = 64 * 1024;
+
+/// How long a stop may take before connections that are still there are dropped, in milliseconds.
+pub const STOP_MS_MAX: u64 = 10_000;
+
+/// Longest message that the command line's client takes, and longest input that it publishes, in bytes: the largest
+/// `limits.message_bytes_max` with its envelope.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024 + 1024;
+
+/// Messages, lines and signals that wait for a command of the command line.
+pub const CLIENT_INBOX_MAX: usize = 1024;
+
+/// Lines that `wirefan publish` has read and not yet seen acknowledged. Below [`CLIENT_INBOX_MAX`], or the answers to them
+/// could be stuck behind further lines.
+pub const CLIENT_LINES_MAX: usize = 64;

@@ -63,6 +63,12 @@ impl Parser {
     }
 }
 
+impl std::fmt::Debug for Parser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parser").finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 impl Parser {
     fn kept_bytes(&self) -> usize {

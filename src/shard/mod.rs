@@ -1,1 +1,269 @@
-//! Under construction.
+//! The broker of one core, sans-IO: its connections, their subscriptions, fan-out, outbound queues, timers.
+//!
+//! `net` (or the simulator) owns the sockets and drives it: [`Shard::begin_turn`] with the time, `handle_*` for what the
+//! sockets said, then [`Shard::end_turn`], which takes the mail, seals the home's batch, delivers, posts and writes every
+//! connection once; [`Shard::poll_action`] says what else the sockets need. Everything that crosses shards goes through
+//! its [`Desk`]. Same calls with the same seed, same result.
+
+mod commands;
+mod connection;
+mod deliver;
+mod heartbeat;
+mod inbound;
+mod lifecycle;
+mod outbound;
+mod registry;
+mod stop;
+mod wheel;
+
+pub use connection::CloseReason;
+pub use outbound::{Sent, Wire};
+pub use wheel::TICK_MS;
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::rc::Rc;
+
+use foldhash::fast::FixedState;
+use slab::Slab;
+
+use crate::auth::origin::Origins;
+use crate::config::Config;
+use crate::home::Home;
+use crate::ids::{ConnId, ShardId};
+use crate::mesh::Desk;
+use crate::protocol::Parser;
+use crate::topic::Topic;
+use connection::Connection;
+use outbound::{FlushBudget, Flushed, Outbound};
+use registry::Registry;
+use stop::Stop;
+use wheel::{Tick, Wheel};
+
+/// What every shard of a broker is made with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The operator's configuration.
+    pub config: Config,
+    /// The configured origins, parsed.
+    pub origins: Origins,
+    /// Feeds hash tables, epochs and the placement of topics; the same for all shards of a broker.
+    pub seed: u64,
+}
+
+/// What the sockets' owner is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Shut down our side of the stream; everything was written.
+    Shutdown(ConnId),
+    /// Close the socket and forget it: the connection is gone.
+    Drop(ConnId),
+    /// Read from it again: it was not read while [`Shard::reads`] was false.
+    Resume(ConnId),
+}
+
+/// Plain counts since the shard began.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections ended, by [`CloseReason`].
+    pub closed: [u64; CloseReason::ALL.len()],
+    /// Publications accepted from connections of this shard.
+    pub published: u64,
+    /// Publications that met a subscriber of this shard, counted per filter.
+    pub delivered: u64,
+    /// Commands answered with an error.
+    pub faults: u64,
+    /// Times that accepting paused because the machine was out of descriptors or memory.
+    pub accept_pauses: u64,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub struct Shard {
+    me: ShardId,
+    shards: u16,
+    settings: Rc<Settings>,
+    placement: FixedState,
+    connections: Slab<Connection>,
+    /// By slot of `connections`, kept when it is vacant.
+    generations: Vec<u32>,
+    registry: Registry,
+    outbound: Outbound,
+    wheel: Wheel,
+    home: Home,
+    desk: Desk,
+    parser: Option<Box<Parser>>,
+    actions: VecDeque<Action>,
+    now: Tick,
+    stop: Stop,
+    counters: Counters,
+}
+
+impl Shard {
+    /// A shard without connections at time `now_ms`. All shards of a broker share `settings` and are made of the desks of
+    /// one [`crate::mesh::join`].
+    #[must_use]
+    pub fn new(settings: Settings, desk: Desk, now_ms: u64) -> Self {
+        let me = desk.me();
+        let shards = u16::try_from(desk.peers_len() + 1).expect("at most SHARDS_MAX");
+        let seed = settings.seed ^ (u64::from(me.0) << 48);
+        let now = Tick::of_ms(now_ms);
+        Self {
+            me,
+            shards,
+            placement: FixedState::with_seed(settings.seed),
+            connections: Slab::new(),
+            generations: Vec::new(),
+            registry: Registry::new(seed ^ 0x5bd1_e995),
+            outbound: Outbound::new(settings.config.limits.outbound_bytes_max),
+            wheel: Wheel::new(now),
+            home: Home::new(shards, seed),
+            desk,
+            parser: Some(Box::default()),
+            actions: VecDeque::new(),
+            now,
+            stop: Stop::default(),
+            counters: Counters::default(),
+            settings: Rc::new(settings),
+        }
+    }
+
+    /// The time of all that happens until the next turn, in milliseconds; never goes back.
+    pub fn begin_turn(&mut self, now_ms: u64) {
+        self.now = self.now.max(Tick::of_ms(now_ms));
+    }
+
+    /// Takes the mail, seals, delivers, posts, and offers every connection's pending bytes to its socket once.
+    pub fn end_turn(&mut self, wire: &mut impl Wire) {
+        self.expire();
+        self.take_mail();
+        self.home.seal();
+        self.take_own_deliveries();
+        self.desk.post(&mut self.home);
+        self.close_slow();
+        self.flush(wire);
+        self.close_slow();
+        self.desk.post(&mut self.home); // what ended in the flush released its topics
+    }
+
+    fn flush(&mut self, wire: &mut impl Wire) {
+        let mut budget = FlushBudget::default();
+        while let Some(index) = self.outbound.next_to_flush(&mut budget) {
+            match self.outbound.flush(index, wire) {
+                Flushed::Drained => self.after_flush(index),
+                Flushed::Blocked if self.outbound.is_watched(index) => self.resume_if_room(index),
+                Flushed::Done | Flushed::Blocked => {}
+                Flushed::Gone => self.discard(index, CloseReason::Reset),
+            }
+        }
+    }
+
+    /// What the sockets need, one after the other.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Whether connections may be read at all; not while a ring to another shard is full, nor while stopping.
+    #[must_use]
+    pub fn reads_any(&self) -> bool {
+        !self.desk.commands_wait() && !self.desk.deliveries_wait() && self.stop.reads()
+    }
+
+    /// Whether this connection may be read; if not, [`Action::Resume`] tells when.
+    #[must_use]
+    pub fn reads(&self, id: ConnId) -> bool {
+        self.index_of(id).is_some_and(|index| !self.connections[index as usize].paused)
+    }
+
+    /// Whether the next turn has something to do even if no socket and no shard says anything.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.outbound.has_work()
+    }
+
+    /// When the next turn must come at the latest, in milliseconds on the clock of [`Shard::begin_turn`].
+    #[must_use]
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.wheel.next().map(|tick| u64::from(tick.0) * TICK_MS)
+    }
+
+    /// Before sleeping: true if no mail waits; from then on other shards ring this one's doorbell.
+    #[must_use]
+    pub fn lie_down(&self) -> bool {
+        self.desk.lie_down(!self.desk.deliveries_wait())
+    }
+
+    /// After sleeping.
+    pub fn rise(&self) {
+        self.desk.rise();
+    }
+
+    /// The counts so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections_len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// How often it woke another shard: one system call each.
+    #[must_use]
+    pub fn bells_rung(&self) -> u64 {
+        self.desk.bells_rung()
+    }
+
+    /// What is alive, by name: after all connections closed and all mail was taken, all of it is 0.
+    #[must_use]
+    pub fn held(&self) -> [(&'static str, usize); 9] {
+        let (segments, spills) = self.outbound.held();
+        let (filters, subscriptions) = self.registry.held();
+        let (held, watched) = self.home.interest_len();
+        [
+            ("connections", self.connections.len()),
+            ("wheel places", self.wheel.len()),
+            ("filters", filters),
+            ("subscriptions", subscriptions),
+            ("segments", segments),
+            ("spills", spills),
+            ("topics held at the home", held),
+            ("filters watched at the home", watched),
+            ("pending bytes", self.connections.iter().map(|(index, _)| self.outbound.pending(slot(index))).sum()),
+        ]
+    }
+
+    /// Bytes that wait for a connection.
+    #[must_use]
+    pub fn pending(&self, id: ConnId) -> usize {
+        self.index_of(id).map_or(0, |index| self.outbound.pending(index))
+    }
+
+    /// The slab index of a connection, if this tenant is still there.
+    fn index_of(&self, id: ConnId) -> Option<u32> {
+        let here = self.connections.contains(id.index as usize) && self.generations[id.index as usize] == id.generation;
+        here.then_some(id.index)
+    }
+
+    fn id_of(&self, index: u32) -> ConnId {
+        ConnId { index, generation: self.generations[index as usize] }
+    }
+
+    /// The shard whose home owns the topic.
+    fn home_of(&self, topic: Topic<'_>) -> ShardId {
+        let hash = self.placement.hash_one(topic.as_str());
+        let shard = (u128::from(hash) * u128::from(self.shards)) >> 64;
+        ShardId(u16::try_from(shard).expect("below the number of shards"))
+    }
+}
+
+fn slot(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer than 2^32 connections")
+}
+
+#[cfg(test)]
+mod tests;

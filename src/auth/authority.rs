@@ -1,0 +1,124 @@
+//! `host[:port]` of RFC 3986 3.2, as in a Host header or an origin.
+//!
+//! `http` checks Host headers with it and `origin` compares with it. It refuses what RFC 9110 4.2 calls invalid in an
+//! http URI: an empty host, user information; and future IP literals, which nobody uses.
+
+use core::net::Ipv6Addr;
+
+/// A valid `host[:port]`, still in the text that it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority<'a> {
+    /// Not empty. An IPv6 address keeps its brackets. Compare without regard to ASCII case.
+    pub host: &'a str,
+    /// `None` if absent or empty, which mean the scheme's default.
+    pub port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    /// `None` if `text` is no `host[:port]`.
+    #[must_use]
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (host, port) = match text.rfind(']') {
+            Some(end) if text.starts_with('[') => text.split_at(end + 1),
+            Some(_) => return None,
+            None => text.split_at(text.find(':').unwrap_or(text.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
+            None => return None,
+            Some("") => None,
+            // `u16::from_str` alone would take a sign.
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                Some(digits.parse().ok()?)
+            }
+            Some(_) => return None,
+        };
+        let valid = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']')?.parse::<Ipv6Addr>().is_ok(),
+            None => is_registered_name(host),
+        };
+        valid.then_some(Self { host, port })
+    }
+}
+
+/// RFC 3986 3.2.2 `reg-name`, which an IPv4 address is too, but not empty.
+fn is_registered_name(host: &str) -> bool {
+    let mut bytes = host.bytes();
+    while let Some(byte) = bytes.next() {
+        let valid = match byte {
+            b'%' => [bytes.next(), bytes.next()]
+                .iter()
+                .all(|digit| digit.is_some_and(|digit| digit.is_ascii_hexdigit())),
+            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte),
+        };
+        if !valid {
+            return false;
+        }
+    }
+    !host.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Option<(&str, Option<u16>)> {
+        Authority::parse(text).map(|authority| (authority.host, authority.port))
+    }
+
+    #[test]
+    fn names_addresses_and_ports_are_split() {
+        assert_eq!(parsed("a.example"), Some(("a.example", None)));
+        assert_eq!(parsed("a.example:8080"), Some(("a.example", Some(8080))));
+        assert_eq!(parsed("a.example:"), Some(("a.example", None)));
+        assert_eq!(parsed("127.0.0.1:80"), Some(("127.0.0.1", Some(80))));
+        assert_eq!(parsed("[::1]"), Some(("[::1]", None)));
+        assert_eq!(
+            parsed("[2001:db8::7]:65535"),
+            Some(("[2001:db8::7]", Some(65535)))
+        );
+        assert_eq!(
+            parsed("xn--bcher-kva.example"),
+            Some(("xn--bcher-kva.example", None))
+        );
+        assert_eq!(parsed("a%20b_c"), Some(("a%20b_c", None)));
+    }
+
+    #[test]
+    fn what_is_no_authority_is_refused() {
+        for text in [
+            "",
+            ":80",
+            "a:b",
+            "a:65536",
+            "a:+80",
+            "a:-1",
+            "a:80:80",
+            "::1",
+            "[::1",
+            "::1]",
+            "[]",
+            "[a]",
+            "[::1]80",
+            "[::1]x:80",
+            "x[::1]",
+            "a b",
+            "a/b",
+            "u@a",
+            "a,b c",
+            "a\u{e9}",
+            "a%2",
+            "a%zz",
+            "[v1.x]",
+            "[::1%25eth0]",
+            "a\t",
+            "a#",
+            "a?b",
+            "a\\b",
+            "[::1]]",
+            "a]",
+        ] {
+            assert_eq!(parsed(text), None, "{text:?}");
+        }
+    }
+}

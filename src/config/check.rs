@@ -1,0 +1,62 @@
+//! What the keys of a configuration demand of each other, once each of them is right by itself.
+//!
+//! Called by `Draft::finish`, last of all. Refuses above all a broker that strangers could use without its operator
+//! having said so.
+
+use crate::auth::origin::Origins;
+
+use super::error::excerpt;
+use super::{AllowAnonymous, Config, Problem};
+
+/// All problems of `config`; `written` begins a sentence about a key: the place, the key, the value.
+pub(super) fn check(config: &Config, written: impl Fn(&'static str) -> String) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |name, reason: String| problems.push(Problem::new(written(name), reason));
+    if let Err(reason) = listen(config) {
+        refuse("server.listen", reason);
+    }
+    if let Err(error) = Origins::parse(&config.server.allowed_origins) {
+        refuse("server.allowed_origins", excerpt(&error.to_string()));
+    }
+    if config.server.allow_anonymous == AllowAnonymous::Never {
+        refuse("server.allow_anonymous", NOBODY_LEFT.to_owned());
+    }
+    let needed = config.limits.message_bytes_max + ENVELOPE_BYTES;
+    if config.limits.outbound_bytes_max < needed {
+        let reason = format!(
+            "must be at least {needed}, so that one message of limits.message_bytes_max ({}) and the {ENVELOPE_BYTES} bytes \
+             around it can wait",
+            config.limits.message_bytes_max
+        );
+        refuse("limits.outbound_bytes_max", reason);
+    }
+    problems
+}
+
+fn listen(config: &Config) -> Result<(), String> {
+    let addresses = &config.server.listen;
+    if addresses.is_empty() {
+        return Err("must name at least one address to listen on".to_owned());
+    }
+    for (index, address) in addresses.iter().enumerate() {
+        // Each port 0 becomes a port of its own.
+        if address.port() != 0 && addresses[..index].contains(address) {
+            return Err(format!("names {address} twice"));
+        }
+    }
+    let public = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback());
+    match (public, config.server.allow_anonymous) {
+        (Some(address), AllowAnonymous::Loopback) => Err(format!(
+            "{address} can be reached from other machines, and without authentication anyone there could subscribe and publish; \
+             listen on 127.0.0.1, or say that this is meant with --allow-anonymous or server.allow_anonymous = \"always\""
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What surrounds the data of a publication on its way to a subscriber, at most: member names, the topic with every
+/// character escaped, the position, the frame header.
+const ENVELOPE_BYTES: usize = 1024;
+
+const NOBODY_LEFT: &str = "would refuse every connection, because this version has no authentication yet; \
+                           choose \"loopback\" or \"always\"";

@@ -1,0 +1,242 @@
+//! The table of keys: for each its name, how a written value is taken, how the value in force is shown.
+//!
+//! Used by the layers of `source` to read and by `Config`'s `Display` to write. The table is the single list of keys:
+//! the reader, the nearest-key hint, the example file's test and the documentation's test all walk it.
+//! A reader refuses wrong types and values out of range; what keys demand of each other is the matter of `check`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use super::{AllowAnonymous, Config};
+use crate::limits;
+
+/// Why a value cannot be taken: the end of a sentence that began with key and value.
+pub(super) type Reason = Cow<'static, str>;
+
+/// One key of the configuration.
+pub(super) struct Key {
+    /// `table.key`, as documented.
+    pub(super) name: &'static str,
+    /// Takes a value, or says why not.
+    pub(super) read: fn(&mut Config, &Value) -> Result<(), Reason>,
+    /// The value in force. Its shape is the shape that the key wants.
+    pub(super) show: fn(&Config) -> Value,
+}
+
+/// A value of TOML's types, as far as keys use them.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Integer(u64),
+    Boolean(bool),
+    Text(String),
+    List(Vec<Value>),
+    /// What no key takes.
+    Table,
+    /// Nor any of these: negative numbers, fractions, dates.
+    Other,
+}
+
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        name: "server.listen",
+        read: |config, value| {
+            config.server.listen = addresses(value)?;
+            Ok(())
+        },
+        show: |config| list(&config.server.listen),
+    },
+    Key {
+        name: "server.shards",
+        read: |config, value| whole(&mut config.server.shards, value, 0..=SHARDS_MAX, ""),
+        show: |config| Value::Integer(config.server.shards as u64),
+    },
+    Key {
+        name: "server.pin",
+        read: |config, value| flag(&mut config.server.pin, value),
+        show: |config| Value::Boolean(config.server.pin),
+    },
+    Key {
+        name: "server.allow_anonymous",
+        read: |config, value| {
+            config.server.allow_anonymous = match value {
+                Value::Text(word) if word == "loopback" => AllowAnonymous::Loopback,
+                Value::Text(word) if word == "always" => AllowAnonymous::Always,
+                Value::Text(word) if word == "never" => AllowAnonymous::Never,
+                _ => return Err(r#"must be "loopback", "always" or "never""#.into()),
+            };
+            Ok(())
+        },
+        show: |config| {
+            let word = match config.server.allow_anonymous {
+                AllowAnonymous::Loopback => "loopback",
+                AllowAnonymous::Always => "always",
+                AllowAnonymous::Never => "never",
+            };
+            Value::Text(word.to_owned())
+        },
+    },
+    Key {
+        name: "server.allowed_origins",
+        read: |config, value| {
+            config.server.allowed_origins = texts(value, ORIGINS_SHAPE)?.map(str::to_owned).collect();
+            Ok(())
+        },
+        show: |config| list(&config.server.allowed_origins),
+    },
+    Key {
+        name: "server.echo",
+        read: |config, value| flag(&mut config.server.echo, value),
+        show: |config| Value::Boolean(config.server.echo),
+    },
+    Key {
+        name: "limits.connections_max",
+        read: |config, value| whole(&mut config.limits.connections_max, value, 1..=CONNECTIONS_MAX, ""),
+        show: |config| Value::Integer(config.limits.connections_max as u64),
+    },
+    Key {
+        name: "limits.message_bytes_max",
+        read: |config, value| whole(&mut config.limits.message_bytes_max, value, 1..=MESSAGE_BYTES_MAX, " of bytes"),
+        show: |config| Value::Integer(config.limits.message_bytes_max as u64),
+    },
+    Key {
+        name: "limits.subscriptions_max",
+        read: |config, value| whole(&mut config.limits.subscriptions_max, value, 1..=SUBSCRIPTIONS_MAX, ""),
+        show: |config| Value::Integer(config.limits.subscriptions_max as u64),
+    },
+    Key {
+        name: "limits.outbound_bytes_max",
+        read: |config, value| whole(&mut config.limits.outbound_bytes_max, value, 1..=OUTBOUND_BYTES_MAX, " of bytes"),
+        show: |config| Value::Integer(config.limits.outbound_bytes_max as u64),
+    },
+    Key {
+        name: "limits.handshake_ms_max",
+        read: |config, value| {
+            whole(&mut config.limits.handshake_ms_max, value, 100..=HANDSHAKE_MS_MAX, " of milliseconds")
+        },
+        show: |config| Value::Integer(config.limits.handshake_ms_max),
+    },
+    Key {
+        name: "heartbeat.interval_s",
+        read: |config, value| whole(&mut config.heartbeat.interval_s, value, 1..=HEARTBEAT_S_MAX, " of seconds"),
+        show: |config| Value::Integer(config.heartbeat.interval_s.into()),
+    },
+    Key {
+        name: "heartbeat.timeout_s",
+        read: |config, value| whole(&mut config.heartbeat.timeout_s, value, 1..=HEARTBEAT_S_MAX, " of seconds"),
+        show: |config| Value::Integer(config.heartbeat.timeout_s.into()),
+    },
+];
+
+impl Key {
+    /// The table and the key in it.
+    pub(super) fn parts(&self) -> (&'static str, &'static str) {
+        self.name.split_once('.').expect("every name in the table is `table.key`")
+    }
+
+    /// The environment variable that sets this key: `WIREFAN_LIMITS__MESSAGE_BYTES_MAX`.
+    pub(super) fn variable(&self) -> String {
+        let (table, leaf) = self.parts();
+        format!("{VARIABLE_PREFIX}{table}__{leaf}").to_ascii_uppercase()
+    }
+}
+
+/// As TOML writes it.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Boolean(yes) => write!(f, "{yes}"),
+            Self::Text(text) => write!(f, "{}", toml::Value::from(text.as_str())),
+            Self::List(values) => {
+                f.write_str("[")?;
+                for (index, value) in values.iter().enumerate() {
+                    let gap = if index == 0 { "" } else { ", " };
+                    write!(f, "{gap}{value}")?;
+                }
+                f.write_str("]")
+            }
+            Self::Table | Self::Other => f.write_str("…"),
+        }
+    }
+}
+
+/// Reads an address to listen on, `IP:PORT`.
+///
+/// # Errors
+/// A sentence that says what is missing and what to write, and does not repeat the text.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Err(format!("lacks the port: write {}", SocketAddr::new(ip, 8080)));
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    match port.parse::<u16>() {
+        Ok(port) if host.is_empty() => Err(format!(
+            "lacks the address: write 127.0.0.1:{port} for this machine alone, 0.0.0.0:{port} for every IPv4 network of it"
+        )),
+        Ok(port) if host == "localhost" => {
+            Err(format!("is a name: write the address, 127.0.0.1:{port} or [::1]:{port}"))
+        }
+        _ => Err("is not an address: write IP:PORT, such as 127.0.0.1:8080 or [::1]:8080".to_owned()),
+    }
+}
+
+fn addresses(value: &Value) -> Result<Vec<SocketAddr>, Reason> {
+    let mut addresses = Vec::new();
+    for text in texts(value, LISTEN_SHAPE)? {
+        let address = listen_address(text).map_err(|reason| format!("{text:?} {reason}"))?;
+        addresses.push(address);
+    }
+    Ok(addresses)
+}
+
+fn whole<N: TryFrom<u64>>(slot: &mut N, value: &Value, range: RangeInclusive<u64>, unit: &str) -> Result<(), Reason> {
+    if let Value::Integer(number) = value
+        && range.contains(number)
+        && let Ok(fitting) = N::try_from(*number)
+    {
+        *slot = fitting;
+        return Ok(());
+    }
+    Err(format!("must be a whole number{unit} from {} to {}", range.start(), range.end()).into())
+}
+
+fn flag(slot: &mut bool, value: &Value) -> Result<(), Reason> {
+    let Value::Boolean(yes) = value else {
+        return Err("must be true or false".into());
+    };
+    *slot = *yes;
+    Ok(())
+}
+
+fn texts<'v>(value: &'v Value, shape: &'static str) -> Result<impl Iterator<Item = &'v str>, Reason> {
+    let Value::List(values) = value else {
+        return Err(shape.into());
+    };
+    let texts: Option<Vec<&str>> =
+        values.iter().map(|value| if let Value::Text(text) = value { Some(text.as_str()) } else { None }).collect();
+    Ok(texts.ok_or(shape)?.into_iter())
+}
+
+fn list(values: &[impl ToString]) -> Value {
+    Value::List(values.iter().map(|value| Value::Text(value.to_string())).collect())
+}
+
+/// What every variable of the broker begins with.
+pub(super) const VARIABLE_PREFIX: &str = "WIREFAN_";
+
+const LISTEN_SHAPE: &str = r#"must be a list of addresses, such as ["127.0.0.1:8080"]"#;
+const ORIGINS_SHAPE: &str = r#"must be a list: ["same"], ["*"], or origins such as ["https://app.example"]"#;
+
+const SHARDS_MAX: u64 = limits::SHARDS_MAX as u64;
+const CONNECTIONS_MAX: u64 = 100_000_000;
+const MESSAGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const SUBSCRIPTIONS_MAX: u64 = 1_000_000;
+const OUTBOUND_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+const HANDSHAKE_MS_MAX: u64 = 600_000;
+const HEARTBEAT_S_MAX: u64 = 86_400;

@@ -1,0 +1,170 @@
+//! The broker's configuration: every setting an operator can choose, with its default.
+//!
+//! Called once by `cli` before anything starts; the parts of the broker then hold copies of what they need.
+//! A [`Config`] that [`Config::load`] returned is valid as a whole: types, ranges, and what the keys demand of each
+//! other. A flag beats an environment variable, which beats the file, which beats the default.
+//! It refuses unknown keys and variables, with the nearest known one, and reports every problem at once.
+
+mod check;
+mod error;
+mod file;
+mod key;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+
+pub use self::error::{ConfigError, Problem};
+pub use self::key::listen_address;
+
+/// Every setting of the broker. [`Config::default`] is what runs without file, variables and flags.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// `[server]`: where it listens, on how many cores, for whom.
+    pub server: Server,
+    /// `[limits]`: how much a stranger can cost.
+    pub limits: Limits,
+    /// `[heartbeat]`: how soon a silent connection is found dead.
+    pub heartbeat: Heartbeat,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Addresses to listen on: at least one, none twice. Each shard has one listener per address. Port 0 lets the
+    /// kernel choose.
+    pub listen: Vec<SocketAddr>,
+    /// Threads that serve connections, each with its own share of them. 0: one per core of the process's affinity mask.
+    pub shards: usize,
+    /// Whether each shard is tied to one core.
+    pub pin: bool,
+    /// On which addresses connections without a token are welcome.
+    pub allow_anonymous: AllowAnonymous,
+    /// Which web pages may connect: `same`, `*`, or origins such as `https://app.example`.
+    pub allowed_origins: Vec<String>,
+    /// Whether `/echo` answers each message with itself, for conformance suites.
+    pub echo: bool,
+}
+
+/// On which addresses connections without a token are welcome, as long as no authentication is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllowAnonymous {
+    /// Only on loopback addresses; a public one is refused at the start.
+    Loopback,
+    /// On every address.
+    Always,
+    /// On none.
+    Never,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Connections of the whole process.
+    pub connections_max: usize,
+    /// Bytes of one message from a client, envelope included.
+    pub message_bytes_max: usize,
+    /// Subscriptions of one connection.
+    pub subscriptions_max: usize,
+    /// Bytes that may wait for one connection before it counts as a slow consumer.
+    pub outbound_bytes_max: usize,
+    /// Milliseconds from accepting a connection to the end of its opening handshake.
+    pub handshake_ms_max: u64,
+}
+
+/// `[heartbeat]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heartbeat {
+    /// Seconds of silence after which a connection is sent a ping.
+    pub interval_s: u32,
+    /// Seconds that its pong may take.
+    pub timeout_s: u32,
+}
+
+/// What the command line said. Nothing said leaves the setting to the environment, the file and the default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Flags {
+    /// `--listen ADDR`, as often as it was given; replaces the whole list.
+    pub listen: Vec<SocketAddr>,
+    /// `--shards N`
+    pub shards: Option<usize>,
+    /// `--allow-anonymous`: `server.allow_anonymous = "always"`.
+    pub allow_anonymous: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            shards: 0,
+            pin: true,
+            allow_anonymous: AllowAnonymous::Loopback,
+            allowed_origins: vec!["same".to_owned()],
+            echo: false,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 1_000_000,
+            message_bytes_max: 64 * 1024,
+            subscriptions_max: 1_000,
+            outbound_bytes_max: 1024 * 1024,
+            handshake_ms_max: 10_000,
+        }
+    }
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self { interval_s: 25, timeout_s: 10 }
+    }
+}
+
+impl Config {
+    /// Puts the layers together: defaults, then `file`, then the `WIREFAN_...` variables among `environment`, then
+    /// `flags`; checks the result.
+    ///
+    /// # Errors
+    /// Everything that is wrong in the layers, or, where each of them is right, between the keys.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &Flags,
+    ) -> Result<Self, ConfigError> {
+        let mut draft = source::Draft::default();
+        if let Some(path) = file {
+            draft.read_file(path)?;
+        }
+        draft.read_environment(environment);
+        draft.read_flags(flags);
+        draft.finish()
+    }
+
+    /// The names of all keys, such as `limits.message_bytes_max`, in the order of the file.
+    pub fn keys() -> impl Iterator<Item = &'static str> {
+        key::KEYS.iter().map(|key| key.name)
+    }
+}
+
+/// The configuration as a TOML file, every key written out.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = "";
+        for key in key::KEYS {
+            let (of, leaf) = key.parts();
+            if of != table {
+                let gap = if table.is_empty() { "" } else { "\n" };
+                writeln!(f, "{gap}[{of}]")?;
+                table = of;
+            }
+            writeln!(f, "{leaf} = {}", (key.show)(self))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! What a home tells one shard, and the parcel that carries a turn's worth of it.
+//!
+//! A parcel is two allocations however many items it holds: names and payloads stand in one byte string and items refer
+//! to them by [`Span`]. It is also the form in which commands travel to a home (`mesh`).
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Batch;
+use crate::ids::ConnId;
+use crate::protocol::{Id, Position};
+
+/// Bytes `start..end` of the parcel's (or batch's) byte string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// The bytes themselves.
+    #[must_use]
+    pub fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..self.end as usize]
+    }
+
+    /// The text itself. The span must have been made of a `str`.
+    #[must_use]
+    pub fn text(self, bytes: &[u8]) -> &str {
+        std::str::from_utf8(self.of(bytes)).expect("the span was kept from a str")
+    }
+
+    /// The place at the end of `bytes` where `len` more will stand.
+    #[must_use]
+    pub fn at_end(bytes: &[u8], len: usize) -> Self {
+        let start = u32::try_from(bytes.len()).expect("batches and parcels stay far below 4 GiB");
+        Self { start, end: start + u32::try_from(len).expect("a message is far below 4 GiB") }
+    }
+}
+
+/// Items in order, and the bytes that they refer to.
+#[derive(Debug)]
+pub struct Parcel<T> {
+    /// What happened, in order.
+    pub items: Vec<T>,
+    /// What the items' spans point into.
+    pub bytes: Vec<u8>,
+}
+
+impl<T> Default for Parcel<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), bytes: Vec::new() }
+    }
+}
+
+impl<T> Parcel<T> {
+    /// Copies bytes in, to be referred to by an item.
+    pub fn keep(&mut self, bytes: &[u8]) -> Span {
+        let span = Span::at_end(&self.bytes, bytes.len());
+        self.bytes.extend_from_slice(bytes);
+        span
+    }
+
+    /// Whether there is anything to carry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+/// One thing that a home tells a shard. The order within a parcel is the order that subscribers see.
+#[derive(Debug)]
+pub enum Delivery {
+    /// Publications: those runs of the batch that concern this shard.
+    Batch {
+        /// The turn's encoded publications, shared by all shards concerned.
+        batch: Arc<Batch>,
+        /// Indices into `batch.runs`.
+        runs: SmallVec<[u32; 4]>,
+    },
+    /// Answers a subscribe: deliveries of the topic begin right after this.
+    Subscribed {
+        /// The subscriber.
+        conn: ConnId,
+        /// The shard's slot of the filter.
+        slot: u32,
+        /// The shard's number of the subscribe.
+        serial: u32,
+        /// What the subscriber called it.
+        id: Id,
+        /// The topic's last position before live begins.
+        position: Position,
+    },
+    /// Answers a watch: this home will deliver all that matches from here on.
+    Watching {
+        /// The shard's slot of the filter.
+        slot: u32,
+    },
+    /// Answers a publish that carried an `id`.
+    Published {
+        /// The publisher.
+        conn: ConnId,
+        /// What the publisher called it.
+        id: Id,
+        /// The topic's name.
+        topic: Span,
+        /// The position it was given.
+        position: Position,
+    },
+    /// Nothing comes from this home any more: the broker stops.
+    Final,
+}

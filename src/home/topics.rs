@@ -1,0 +1,146 @@
+//! The topics of one home, by name, and how long a topic that nobody holds is remembered.
+//!
+//! A topic without subscribers keeps only its counter, so that positions go on when somebody comes back. At most
+//! `TOPICS_IDLE_MAX` such are kept: beyond it the least recently used go first (the clock algorithm: a second chance for
+//! what was touched since the hand last passed), and their next life has a new epoch. Random names cannot grow it.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use foldhash::fast::FixedState;
+use slab::Slab;
+
+use super::interest::ShardSet;
+use crate::limits;
+use crate::protocol::publication;
+use crate::topic::Topic;
+
+/// Index of a topic in its home.
+pub(super) type TopicKey = usize;
+
+/// One topic's record.
+#[derive(Debug)]
+pub(super) struct TopicState {
+    pub(super) name: Rc<str>,
+    /// The `message` object up to the offset; made with the first publication that somebody wants.
+    pub(super) prefix: Option<Box<[u8]>>,
+    pub(super) epoch: u32,
+    /// Of the last publication; 0 before the first.
+    pub(super) offset: u64,
+    /// Shards with subscribers of exactly this name.
+    pub(super) exact: ShardSet,
+    /// Shards with a matching wildcard filter, as of `wild_generation`.
+    pub(super) wild: ShardSet,
+    pub(super) wild_generation: u64,
+    /// Which run of the current turn is this topic's, if `in_turn`.
+    pub(super) run: u32,
+    pub(super) in_turn: bool,
+    /// Stands in the idle queue.
+    queued: bool,
+    /// Was used since the hand last passed.
+    touched: bool,
+}
+
+impl TopicState {
+    /// The encoded start of this topic's messages.
+    pub(super) fn prefix(&mut self) -> &[u8] {
+        let (name, epoch) = (&self.name, self.epoch);
+        self.prefix.get_or_insert_with(|| publication::prefix(Topic::known(name), epoch))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Topics {
+    states: Slab<TopicState>,
+    index: HashMap<Rc<str>, TopicKey, FixedState>,
+    idle: VecDeque<TopicKey>,
+    epochs: u64,
+}
+
+impl Topics {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            states: Slab::new(),
+            index: HashMap::with_hasher(FixedState::with_seed(seed)),
+            idle: VecDeque::new(),
+            epochs: seed,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.states.iter().filter(|(_, topic)| !topic.exact.is_empty()).count()
+    }
+
+    pub(super) fn find(&self, topic: Topic<'_>) -> Option<TopicKey> {
+        self.index.get(topic.as_str()).copied()
+    }
+
+    pub(super) fn at(&mut self, key: TopicKey) -> &mut TopicState {
+        &mut self.states[key]
+    }
+
+    /// Finds the topic or begins its life, with an epoch of its own.
+    pub(super) fn open(&mut self, topic: Topic<'_>) -> TopicKey {
+        if let Some(key) = self.find(topic) {
+            return key;
+        }
+        let name: Rc<str> = Rc::from(topic.as_str());
+        let key = self.states.insert(TopicState {
+            name: Rc::clone(&name),
+            prefix: None,
+            epoch: next_epoch(&mut self.epochs),
+            offset: 0,
+            exact: ShardSet::default(),
+            wild: ShardSet::default(),
+            wild_generation: u64::MAX,
+            run: 0,
+            in_turn: false,
+            queued: false,
+            touched: false,
+        });
+        self.index.insert(name, key);
+        key
+    }
+
+    /// Notes a use. A topic that nobody holds takes its place in the idle queue, and the queue its limit.
+    pub(super) fn touch(&mut self, key: TopicKey) {
+        let topic = &mut self.states[key];
+        topic.touched = true;
+        if topic.exact.is_empty() && !topic.queued {
+            topic.queued = true;
+            topic.touched = false; // a name used once has no second chance
+            self.idle.push_back(key);
+        }
+        while self.idle.len() > limits::TOPICS_IDLE_MAX {
+            self.pass();
+        }
+    }
+
+    /// Moves the clock's hand by one topic.
+    fn pass(&mut self) {
+        let Some(key) = self.idle.pop_front() else { return };
+        let topic = &mut self.states[key];
+        if !topic.exact.is_empty() {
+            topic.queued = false; // held again: it comes back to the queue when it is released
+        } else if topic.touched || topic.in_turn {
+            topic.touched = false;
+            self.idle.push_back(key);
+        } else {
+            let topic = self.states.remove(key);
+            self.index.remove(&topic.name);
+        }
+    }
+}
+
+/// SplitMix64: well mixed, and never the same twice in a row.
+fn next_epoch(state: &mut u64) -> u32 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 32) as u32
+}

@@ -1,0 +1,233 @@
+//! What a path leads to: the page, the health check, the WebSocket endpoints, or a refusal.
+//!
+//! `net` asks [`endpoint`] for a request that wants to upgrade and [`respond_to`] for every other one.
+
+use super::response::respond;
+use super::{Head, Problem, respond_problem};
+
+/// Where an upgrade request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The broker itself, subprotocol `wirefan.v1`.
+    Broker,
+    /// Answers each message with itself, for conformance suites (`server.echo`).
+    Echo,
+}
+
+/// The endpoint of an upgrade request: `/ws` and `/`; `/echo` where that is enabled.
+///
+/// # Errors
+/// 404 for any other path.
+pub fn endpoint(path: &str, echo: bool) -> Result<Endpoint, Problem> {
+    match path {
+        "/ws" | "/" => Ok(Endpoint::Broker),
+        "/echo" if echo => Ok(Endpoint::Echo),
+        _ => Err(not_found()),
+    }
+}
+
+/// Appends the answer to a request that does not ask for an upgrade.
+pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool) {
+    let head_only = head.method == "HEAD";
+    match plain(head, echo) {
+        Ok(Plain::Page) => {
+            respond(
+                out,
+                200,
+                "text/html; charset=utf-8",
+                &PAGE_HEADERS,
+                PAGE,
+                head_only,
+            );
+        }
+        Ok(Plain::Health) => {
+            let extra = [("Cache-Control", "no-store")];
+            respond(
+                out,
+                200,
+                "text/plain; charset=utf-8",
+                &extra,
+                b"ok\n",
+                head_only,
+            );
+        }
+        Err(problem) => respond_problem(out, &problem, head_only),
+    }
+}
+
+enum Plain {
+    Page,
+    Health,
+}
+
+fn plain(head: &Head<'_>, echo: bool) -> Result<Plain, Problem> {
+    let found = match head.path {
+        "/" => Ok(Plain::Page),
+        "/healthz" => Ok(Plain::Health),
+        // RFC 9110 15.5.22: 426 names the protocol to upgrade to.
+        path if endpoint(path, echo).is_ok() => Err(Problem::new(
+            426,
+            "this is a WebSocket endpoint: ask for an upgrade, as `new WebSocket(url)` does",
+        )
+        .with_header("Upgrade", "websocket")
+        .with_header("Sec-WebSocket-Version", "13")),
+        _ => return Err(not_found()),
+    };
+    if !matches!(head.method, "GET" | "HEAD") {
+        // RFC 9110 15.5.6: 405 says what is allowed.
+        return Err(
+            Problem::new(405, "only GET and HEAD work here").with_header("Allow", "GET, HEAD")
+        );
+    }
+    found
+}
+
+fn not_found() -> Problem {
+    Problem::new(404, "nothing is here: the WebSocket endpoint is /ws")
+}
+
+/// A page without scripts or styles: its only power is to be an origin from which a console may connect back.
+/// `connect-src 'self'` covers ws: and wss: of the same host and port (CSP 3, 6.7.2.8).
+const PAGE_HEADERS: [(&str, &str); 4] = [
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-cache"),
+];
+
+const PAGE: &[u8] = include_bytes!("page.html");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::parse_head;
+
+    fn answer(line: &str, echo: bool) -> String {
+        let text = format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (head, _) = parse_head(text.as_bytes()).unwrap().unwrap();
+        let mut out = vec![];
+        respond_to(&mut out, &head, echo);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Head and body of a response whose Content-Length is that of the body.
+    fn parts(response: &str) -> (&str, &str) {
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        let length = format!("\r\nContent-Length: {}", body.len());
+        assert!(
+            head.lines().count() > 1 && head.contains(&length),
+            "{response}"
+        );
+        (head, body)
+    }
+
+    #[test]
+    fn the_page_is_html_under_a_strict_policy_and_says_how_to_connect() {
+        let response = answer("GET /?x", false);
+        let (head, body) = parts(&response);
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(
+            head.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"),
+            "{head}"
+        );
+        assert!(
+            head.contains("\r\nContent-Security-Policy: default-src 'none'; connect-src 'self';"),
+            "{head}"
+        );
+        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+        assert!(
+            body.contains("new WebSocket(")
+                && !body.contains("<script")
+                && !body.contains("<style")
+        );
+    }
+
+    #[test]
+    fn healthz_is_ok() {
+        let response = answer("GET /healthz", false);
+        let (head, body) = parts(&response);
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert_eq!(body, "ok\n");
+    }
+
+    #[test]
+    fn s9110_9_3_2_head_is_get_without_the_body() {
+        for path in ["/", "/healthz", "/nothing", "/ws"] {
+            let get = answer(&format!("GET {path}"), false);
+            let head = answer(&format!("HEAD {path}"), false);
+            assert_eq!(head, format!("{}\r\n\r\n", parts(&get).0));
+        }
+    }
+
+    #[test]
+    fn s9110_15_5_6_other_methods_get_405_and_are_told_which_work() {
+        for line in ["POST /", "DELETE /healthz", "OPTIONS /ws", "get /"] {
+            let response = answer(line, false);
+            assert!(
+                response.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"),
+                "{response}"
+            );
+            assert!(response.contains("\r\nAllow: GET, HEAD\r\n"), "{response}");
+        }
+    }
+
+    #[test]
+    fn s9457_other_paths_get_404_as_a_problem_document() {
+        for line in [
+            "GET /nothing",
+            "POST /nothing",
+            "GET /ws/",
+            "GET //",
+            "GET /echo",
+            "OPTIONS *",
+        ] {
+            let response = answer(line, false);
+            let (head, body) = parts(&response);
+            assert!(head.starts_with("HTTP/1.1 404 Not Found\r\n"), "{head}");
+            assert!(
+                head.contains("\r\nContent-Type: application/problem+json\r\n"),
+                "{head}"
+            );
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["type"], "about:blank");
+            assert_eq!(body["title"], "Not Found");
+            assert_eq!(body["status"], 404);
+            assert!(body["detail"].as_str().unwrap().contains("/ws"));
+        }
+    }
+
+    #[test]
+    fn s9110_15_5_22_a_plain_get_of_a_websocket_endpoint_gets_426() {
+        for (path, echo) in [("/ws", false), ("/ws", true), ("/echo", true)] {
+            let response = answer(&format!("GET {path}"), echo);
+            assert!(
+                response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"),
+                "{response}"
+            );
+            assert!(
+                response.contains("\r\nUpgrade: websocket\r\n"),
+                "{response}"
+            );
+            assert!(
+                response.contains("\r\nConnection: close, upgrade\r\n"),
+                "{response}"
+            );
+        }
+    }
+
+    #[test]
+    fn upgrades_go_to_the_broker_or_where_enabled_to_the_echo() {
+        for echo in [false, true] {
+            assert_eq!(endpoint("/ws", echo), Ok(Endpoint::Broker));
+            assert_eq!(endpoint("/", echo), Ok(Endpoint::Broker));
+            assert_eq!(endpoint("/ws/", echo).unwrap_err().status, 404);
+            assert_eq!(endpoint("/healthz", echo).unwrap_err().status, 404);
+        }
+        assert_eq!(endpoint("/echo", true), Ok(Endpoint::Echo));
+        assert_eq!(endpoint("/echo", false).unwrap_err().status, 404);
+    }
+}

@@ -1,0 +1,248 @@
+//! One shard's thread: wait, read, let the shard work, write; the only loop in the broker that never ends by itself.
+//!
+//! A turn: take events from the kernel, accept some, read from some of those that are readable, then [`Shard::end_turn`],
+//! which writes. Every step has a budget, and what it leaves makes the next wait return at once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+
+use super::listener::{Accepted, Listener};
+use super::sockets::{Got, Sockets};
+use super::{ServeError, Shared};
+use crate::ids::ConnId;
+use crate::shard::{Action, Counters, Shard};
+use crate::{limits, simd};
+
+/// The token of the doorbell.
+pub(super) const WAKER: Token = Token(usize::MAX);
+
+/// Tokens of listeners: the numbers below the doorbell's. No connection's slot comes near.
+const FIRST_LISTENER: usize = usize::MAX - 1;
+
+/// Milliseconds since the thread began.
+#[derive(Debug)]
+pub(super) struct Clock {
+    began: Instant,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is net, which reads the clock")]
+        Self { began: Instant::now() }
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct EventLoop {
+    poll: Poll,
+    events: Events,
+    shard: Shard,
+    listeners: Vec<Listener>,
+    sockets: Sockets,
+    /// Connections with bytes to read, first come first served.
+    readable: VecDeque<ConnId>,
+    /// The shard's one read buffer, padded for `simd`.
+    buf: Vec<u8>,
+    clock: Clock,
+    now_ms: u64,
+    shared: Arc<Shared>,
+    accept_pauses: u64,
+    /// When a stop that was begun ends whatever is left.
+    stop_at_ms: Option<u64>,
+}
+
+impl EventLoop {
+    pub(super) fn new(
+        poll: Poll,
+        shard: Shard,
+        mut listeners: Vec<Listener>,
+        clock: Clock,
+        shared: Arc<Shared>,
+    ) -> Result<Self, ServeError> {
+        for (number, listener) in listeners.iter_mut().enumerate() {
+            poll.registry()
+                .register(&mut listener.socket, Token(FIRST_LISTENER - number), Interest::READABLE)
+                .map_err(|error| ServeError::Machine("watch a listener", error))?;
+        }
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(limits::EVENTS_PER_TURN),
+            shard,
+            listeners,
+            sockets: Sockets::default(),
+            readable: VecDeque::new(),
+            buf: vec![0; limits::READ_BYTES_PER_TURN + simd::PADDING],
+            clock,
+            now_ms: 0,
+            shared,
+            accept_pauses: 0,
+            stop_at_ms: None,
+        })
+    }
+
+    /// Turns until the stop is complete.
+    pub(super) fn run(mut self) -> Result<Counters, ServeError> {
+        loop {
+            self.wait()?;
+            self.now_ms = self.clock.now_ms();
+            self.shard.begin_turn(self.now_ms);
+            self.take_events();
+            self.begin_stop();
+            self.accept();
+            self.read();
+            self.shard.end_turn(&mut self.sockets);
+            self.act();
+            if self.stop_at_ms.is_some_and(|at| self.shard.is_stopped() || self.now_ms >= at) {
+                let mut counters = self.shard.counters().clone();
+                counters.accept_pauses = self.accept_pauses;
+                return Ok(counters);
+            }
+        }
+    }
+
+    fn wait(&mut self) -> Result<(), ServeError> {
+        let timeout = self.timeout();
+        let sleeps = timeout != Some(Duration::ZERO) && self.shard.lie_down();
+        let timeout = if sleeps { timeout } else { Some(Duration::ZERO) };
+        let polled = self.poll.poll(&mut self.events, timeout);
+        self.shard.rise();
+        match polled {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
+                Err(ServeError::Machine("wait for events", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How long nothing is to be done: zero if there is work now, none if only an event can bring some.
+    fn timeout(&self) -> Option<Duration> {
+        let reads = !self.readable.is_empty() && self.shard.reads_any();
+        if reads || self.shard.has_work() || self.listeners.iter().any(|it| it.ready && it.paused_until_ms == 0) {
+            return Some(Duration::ZERO);
+        }
+        let paused = self.listeners.iter().map(|it| it.paused_until_ms).filter(|&until| until > 0);
+        let next = paused.chain(self.shard.deadline_ms()).chain(self.stop_at_ms).min()?;
+        Some(Duration::from_millis(next.saturating_sub(self.clock.now_ms())))
+    }
+
+    fn take_events(&mut self) {
+        for event in &self.events {
+            let token = event.token();
+            if token == WAKER {
+                continue;
+            }
+            if let Some(listener) = self.listeners.get_mut(FIRST_LISTENER - token.0) {
+                listener.ready = true;
+                continue;
+            }
+            let id = ConnId::from_bits(token.0 as u64);
+            if event.is_writable() {
+                self.shard.handle_writable(id);
+            }
+            let ended = event.is_read_closed() || event.is_error();
+            if (event.is_readable() || ended) && self.sockets.note_readable(id, ended) {
+                self.readable.push_back(id);
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        let mut budget = limits::ACCEPTS_PER_TURN;
+        for number in 0..self.listeners.len() {
+            let listener = &mut self.listeners[number];
+            if listener.paused_until_ms > self.now_ms {
+                continue;
+            }
+            listener.paused_until_ms = 0;
+            while self.listeners[number].ready && budget > 0 {
+                budget -= 1;
+                match self.listeners[number].accept() {
+                    Accepted::Connection(stream) => self.welcome(stream),
+                    Accepted::Lost => {}
+                    Accepted::Nobody => self.listeners[number].ready = false,
+                    Accepted::Exhausted => {
+                        self.accept_pauses += 1;
+                        self.listeners[number].paused_until_ms = self.now_ms + limits::ACCEPT_PAUSE_MS;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, mut stream: mio::net::TcpStream) {
+        let before = self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        if before >= self.shared.connections_max {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            let _ = std::io::Write::write(&mut stream, FULL); // best effort: it is closed in any case
+            return;
+        }
+        let id = self.shard.handle_accept();
+        if self.sockets.add(self.poll.registry(), id, stream).is_err() {
+            self.shard.handle_reset(id);
+        }
+    }
+
+    fn read(&mut self) {
+        let mut budget = limits::TURN_READ_BYTES_MAX;
+        for _ in 0..self.readable.len() {
+            if budget == 0 || !self.shard.reads_any() {
+                return;
+            }
+            let Some(id) = self.readable.pop_front() else { return };
+            self.sockets.note_unqueued(id);
+            if !self.shard.reads(id) {
+                continue; // gone, or it resumes later
+            }
+            match self.sockets.read(id, &mut self.buf[..limits::READ_BYTES_PER_TURN]) {
+                Got::Bytes { len, more } => {
+                    budget = budget.saturating_sub(len);
+                    self.shard.handle_bytes(id, &mut self.buf, len);
+                    if more && self.sockets.note_readable(id, false) {
+                        self.readable.push_back(id);
+                    }
+                }
+                Got::Nothing => {}
+                Got::End => self.shard.handle_end(id),
+                Got::Failed => self.shard.handle_reset(id),
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.shard.poll_action() {
+            match action {
+                Action::Shutdown(id) => self.sockets.shutdown(id),
+                Action::Drop(id) => {
+                    self.sockets.remove(id);
+                    self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+                }
+                Action::Resume(id) => {
+                    if self.sockets.note_readable(id, false) {
+                        self.readable.push_back(id);
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_stop(&mut self) {
+        if self.stop_at_ms.is_none() && self.shared.stop.load(Ordering::SeqCst) {
+            self.listeners.clear();
+            self.stop_at_ms = Some(self.now_ms + limits::STOP_MS_MAX);
+            self.shard.handle_stop();
+        }
+    }
+}
+
+/// What a connection beyond `connections_max` gets.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";

@@ -1,0 +1,85 @@
+//! Listening: one socket per shard and address with `SO_REUSEPORT`, so that the kernel spreads connections over shards.
+//!
+//! When descriptors or memory run out, accepting pauses for `ACCEPT_PAUSE_MS` and is counted: the queue of the kernel
+//! keeps those who wait, and the loop neither spins nor ends.
+
+use std::io;
+use std::net::SocketAddr;
+
+use mio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{ServeError, sys};
+use crate::limits;
+
+/// One listening socket of one shard.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) socket: TcpListener,
+    /// The kernel said that somebody waits, and it was not yet told that nobody does.
+    pub(super) ready: bool,
+    /// Until when it is left alone, in milliseconds of the loop's clock.
+    pub(super) paused_until_ms: u64,
+}
+
+/// What came of one attempt to accept.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Connection(TcpStream),
+    /// Nobody waits.
+    Nobody,
+    /// The one who waited is gone again.
+    Lost,
+    /// The machine is out of something.
+    Exhausted,
+}
+
+impl Listener {
+    pub(super) fn accept(&mut self) -> Accepted {
+        match self.socket.accept() {
+            Ok((stream, _)) if sys::prepare_accepted(&stream).is_ok() => Accepted::Connection(stream),
+            Ok(_) => Accepted::Lost,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => Accepted::Nobody,
+                io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {
+                    Accepted::Lost
+                }
+                // EMFILE, ENFILE, ENOBUFS, ENOMEM, and what accept(2) passes on of the network: all pass with time.
+                _ => Accepted::Exhausted,
+            },
+        }
+    }
+}
+
+/// Binds every address once per shard: the listeners of each shard, and the addresses with their real ports.
+pub(super) fn bind(
+    addresses: &[SocketAddr],
+    shards: usize,
+) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), ServeError> {
+    let mut listeners: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut bound = Vec::with_capacity(addresses.len());
+    for &address in addresses {
+        let mut address = address;
+        for of_shard in &mut listeners {
+            let failed = |error| ServeError::Listen(address, error);
+            let socket = listen(address).map_err(failed)?;
+            address = socket.local_addr().map_err(failed)?; // the first one's port serves all
+            of_shard.push(Listener { socket, ready: true, paused_until_ms: 0 });
+        }
+        bound.push(address);
+    }
+    Ok((listeners, bound))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?; // [::] and 0.0.0.0 can then be listed side by side
+    }
+    socket.set_reuse_address(true)?;
+    sys::prepare_listener(&socket)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(limits::LISTEN_BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}

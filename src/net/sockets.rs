@@ -1,0 +1,132 @@
+//! The sockets of one shard, by the slot of their connection, and how a flush writes to them.
+//!
+//! A socket is registered once, edge-triggered, for both directions, and never again: the kernel says when a full socket
+//! takes bytes again, and when new bytes came after it had none.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+use crate::ids::ConnId;
+use crate::shard::{Sent, Wire};
+
+/// One connection's socket.
+#[derive(Debug)]
+struct Socket {
+    stream: TcpStream,
+    generation: u32,
+    /// Stands in the loop's queue of readable ones.
+    queued: bool,
+    /// The peer ended its stream: it is to be read to the end, whatever a short read seems to say.
+    ended: bool,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Got {
+    /// So many bytes, and whether more may wait.
+    Bytes { len: usize, more: bool },
+    /// Nothing now.
+    Nothing,
+    /// The end of the stream.
+    End,
+    /// The socket failed.
+    Failed,
+}
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    slots: Vec<Option<Socket>>,
+}
+
+impl Sockets {
+    /// Takes a socket in and registers it. On an error the socket is closed.
+    pub(super) fn add(&mut self, registry: &Registry, id: ConnId, mut stream: TcpStream) -> io::Result<()> {
+        registry.register(&mut stream, token(id), Interest::READABLE | Interest::WRITABLE)?;
+        let index = id.index as usize;
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        self.slots[index] = Some(Socket { stream, generation: id.generation, queued: false, ended: false });
+        Ok(())
+    }
+
+    /// Closes and forgets it. The kernel takes a closed socket off the event queue by itself.
+    pub(super) fn remove(&mut self, id: ConnId) {
+        if self.at(id).is_some() {
+            self.slots[id.index as usize] = None;
+        }
+    }
+
+    /// Ends our side of the stream.
+    pub(super) fn shutdown(&mut self, id: ConnId) {
+        if let Some(socket) = self.at(id) {
+            let _ = socket.stream.shutdown(Shutdown::Write); // it fails if the peer is gone, which a read will tell
+        }
+    }
+
+    /// Notes that it is readable; true if it is to be queued.
+    pub(super) fn note_readable(&mut self, id: ConnId, ended: bool) -> bool {
+        self.at(id).is_some_and(|socket| {
+            socket.ended |= ended;
+            !std::mem::replace(&mut socket.queued, true)
+        })
+    }
+
+    /// Notes that it was taken from the queue.
+    pub(super) fn note_unqueued(&mut self, id: ConnId) {
+        if let Some(socket) = self.at(id) {
+            socket.queued = false;
+        }
+    }
+
+    /// Reads once. A read shorter than `buf` proves that nothing more was there: the kernel will say when there is.
+    pub(super) fn read(&mut self, id: ConnId, buf: &mut [u8]) -> Got {
+        let Some(socket) = self.at(id) else { return Got::Nothing };
+        loop {
+            return match socket.stream.read(buf) {
+                Ok(0) => Got::End,
+                Ok(len) => Got::Bytes { len, more: len == buf.len() || socket.ended },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Got::Nothing,
+                Err(_) => Got::Failed,
+            };
+        }
+    }
+
+    fn at(&mut self, id: ConnId) -> Option<&mut Socket> {
+        self.slots.get_mut(id.index as usize)?.as_mut().filter(|socket| socket.generation == id.generation)
+    }
+
+    fn write(&mut self, conn: u32, write: impl Fn(&mut TcpStream) -> io::Result<usize>) -> Sent {
+        let Some(socket) = &mut self.slots[conn as usize] else { return Sent::Gone };
+        loop {
+            return match write(&mut socket.stream) {
+                Ok(sent) => Sent::Bytes(sent),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Bytes(0),
+                Err(_) => Sent::Gone,
+            };
+        }
+    }
+}
+
+impl Wire for Sockets {
+    fn send(&mut self, conn: u32, bytes: &[u8]) -> Sent {
+        self.write(conn, |stream| stream.write(bytes))
+    }
+
+    fn send_pieces(&mut self, conn: u32, pieces: &[IoSlice<'_>]) -> Sent {
+        self.write(conn, |stream| stream.write_vectored(pieces))
+    }
+}
+
+/// The token of a connection's events: slot and generation, so that a stale event misses.
+pub(super) fn token(id: ConnId) -> Token {
+    Token(usize::try_from(id.to_bits()).expect("usize has 64 bits: asserted below"))
+}
+
+const _: () = assert!(usize::BITS >= 64, "slot and generation of a connection fill 64 bits of an event token");

@@ -1,0 +1,132 @@
+//! What a command does: to the registry, to the topic's home, to the connection's replies.
+//!
+//! A home on this shard is called directly, one elsewhere by an envelope; either way its answer comes back as a
+//! `Delivery`, in the order of the home's publications. Nothing here waits.
+
+use super::Shard;
+use super::registry::{Slot, Waiter};
+use crate::home::{Publish, Subscribe};
+use crate::ids::ConnId;
+use crate::mesh::Command as Envelope;
+use crate::protocol::{Command, Fault, Id, Op, Payload, reply};
+use crate::topic::{Filter, Topic};
+use crate::transport::websocket;
+
+impl Shard {
+    pub(super) fn handle_command(&mut self, conn: ConnId, command: Result<Command<'_>, Fault>) {
+        match command {
+            Ok(Command { id, op: Op::Publish { topic, payload, echo } }) => {
+                self.publish(conn, id, topic, payload, echo);
+            }
+            Ok(Command { id, op: Op::Subscribe { filter } }) => self.subscribe(conn, id, filter),
+            Ok(Command { id, op: Op::Unsubscribe { filter } }) => self.unsubscribe(conn, &id, filter),
+            Ok(Command { id, op: Op::Ping }) => self.reply(conn.index, |out| reply::pong(out, &id)),
+            Err(fault) => {
+                self.counters.faults += 1;
+                self.reply(conn.index, |out| reply::error(out, &fault.id, fault.code, &fault.reason));
+            }
+        }
+    }
+
+    pub(super) fn reply(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        self.outbound.push_reply(index, |out| websocket::reply(out, write));
+    }
+
+    fn publish(&mut self, conn: ConnId, id: Id, topic: Topic<'_>, payload: Payload<'_>, echo: bool) {
+        self.counters.published += 1;
+        let home = self.home_of(topic);
+        if home == self.me {
+            self.home.handle_publish(Publish { topic, payload, shard: self.me, conn, id, echo });
+            return;
+        }
+        let parcel = self.desk.commands_to(home);
+        let topic = parcel.keep(topic.as_str().as_bytes());
+        let (binary, bytes) = match payload {
+            Payload::Json(bytes) => (false, bytes),
+            Payload::Binary(bytes) => (true, bytes),
+        };
+        let payload = parcel.keep(bytes);
+        parcel.items.push(Envelope::Publish { topic, payload, binary, conn, id, echo });
+    }
+
+    fn subscribe(&mut self, conn: ConnId, id: Id, filter: Filter<'_>) {
+        let known = self.registry.find(filter).is_some_and(|slot| self.registry.has(conn.index, slot));
+        let subscriptions_max = self.settings.config.limits.subscriptions_max;
+        if !known && self.registry.count(conn.index) >= subscriptions_max {
+            self.counters.faults += 1;
+            let reason = format_args!("topic: this connection has {subscriptions_max} subscriptions, the limit (subscriptions_max)");
+            return self.reply(conn.index, |out| reply::error(out, &id, 403, &reason));
+        }
+        let (slot, new) = self.registry.open(filter);
+        // A second subscribe only asks for the position: number 0 is nobody's.
+        let serial = if known { 0 } else { self.registry.pend(conn.index, slot) };
+        match filter.as_topic() {
+            Some(topic) => self.subscribe_topic(conn, id, topic, slot, serial),
+            None => {
+                if new {
+                    self.watch(filter, slot);
+                }
+                let waiter = Waiter { conn, serial, id };
+                if self.registry.is_settled(slot) {
+                    self.settle_waiter(slot, &waiter);
+                } else {
+                    self.registry.wait(slot, waiter);
+                }
+            }
+        }
+    }
+
+    fn subscribe_topic(&mut self, conn: ConnId, id: Id, topic: Topic<'_>, slot: Slot, serial: u32) {
+        self.registry.await_answers(slot, 1);
+        let home = self.home_of(topic);
+        if home == self.me {
+            return self.home.handle_subscribe(Subscribe { topic, shard: self.me, conn, slot, serial, id });
+        }
+        let parcel = self.desk.commands_to(home);
+        let topic = parcel.keep(topic.as_str().as_bytes());
+        parcel.items.push(Envelope::Subscribe { topic, conn, slot, serial, id });
+    }
+
+    /// A topic that matches may live anywhere: every home is told.
+    fn watch(&mut self, filter: Filter<'_>, slot: Slot) {
+        self.registry.await_answers(slot, u32::from(self.shards));
+        self.home.handle_watch(self.me, filter, slot);
+        for peer in self.desk.peers() {
+            let parcel = self.desk.commands_to(peer);
+            let filter = parcel.keep(filter.as_str().as_bytes());
+            parcel.items.push(Envelope::Watch { filter, slot });
+        }
+    }
+
+    fn unsubscribe(&mut self, conn: ConnId, id: &Id, filter: Filter<'_>) {
+        if let Some(slot) = self.registry.find(filter)
+            && self.registry.unsubscribe(conn.index, slot)
+        {
+            self.release(slot);
+        }
+        if !matches!(id, Id::None) {
+            self.reply(conn.index, |out| reply::ack_unsubscribe(out, id, filter.as_str()));
+        }
+    }
+
+    /// Tells the homes if this shard has nobody left for the filter.
+    pub(super) fn release(&mut self, slot: Slot) {
+        let Some(text) = self.registry.close(slot) else { return };
+        let filter = Filter::known(&text);
+        if let Some(topic) = filter.as_topic() {
+            let home = self.home_of(topic);
+            if home == self.me {
+                return self.home.handle_release(self.me, topic);
+            }
+            let parcel = self.desk.commands_to(home);
+            let topic = parcel.keep(text.as_bytes());
+            return parcel.items.push(Envelope::Release { topic });
+        }
+        self.home.handle_unwatch(self.me, filter);
+        for peer in self.desk.peers() {
+            let parcel = self.desk.commands_to(peer);
+            let filter = parcel.keep(text.as_bytes());
+            parcel.items.push(Envelope::Unwatch { filter });
+        }
+    }
+}

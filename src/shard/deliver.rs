@@ -1,0 +1,190 @@
+//! The mail: commands from other shards to this one's home, deliveries from all homes to this one's connections.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::outbound::is_bulk;
+use super::registry::{Slot, Waiter};
+use super::{Shard, connection::Phase};
+use crate::home::{Batch, Publish, Run, Subscribe};
+use crate::ids::{ConnId, ShardId};
+use crate::limits;
+use crate::mesh::{Command as Envelope, Delivery, Parcel};
+use crate::protocol::{Id, Payload, Position, reply};
+use crate::topic::{Filter, Topic};
+
+impl Shard {
+    /// Deliveries first and whatever happens: they make no more deliveries. Commands only while their answers have room.
+    pub(super) fn take_mail(&mut self) {
+        for turn in 0..self.desk.peers_len() {
+            for _ in 0..limits::RING_PARCELS {
+                let Some((_, parcel)) = self.desk.take_deliveries(turn) else { break };
+                self.take_deliveries(parcel);
+            }
+        }
+        let mut budget = limits::PARCELS_PER_TURN;
+        for turn in 0..self.desk.peers_len() {
+            while budget > 0
+                && !self.desk.deliveries_wait()
+                && let Some((from, parcel)) = self.desk.take_commands(turn)
+            {
+                self.take_commands(from, parcel);
+                budget -= 1;
+            }
+        }
+    }
+
+    fn take_commands(&mut self, shard: ShardId, parcel: Parcel<Envelope>) {
+        let bytes = &parcel.bytes;
+        for item in parcel.items {
+            match item {
+                Envelope::Publish { topic, payload, binary, conn, id, echo } => {
+                    let (topic, payload) = (Topic::known(topic.text(bytes)), payload.of(bytes));
+                    let payload = if binary { Payload::Binary(payload) } else { Payload::Json(payload) };
+                    self.home.handle_publish(Publish { topic, payload, shard, conn, id, echo });
+                }
+                Envelope::Subscribe { topic, conn, slot, serial, id } => {
+                    let topic = Topic::known(topic.text(bytes));
+                    self.home.handle_subscribe(Subscribe { topic, shard, conn, slot, serial, id });
+                }
+                Envelope::Release { topic } => self.home.handle_release(shard, Topic::known(topic.text(bytes))),
+                Envelope::Watch { filter, slot } => {
+                    self.home.handle_watch(shard, Filter::known(filter.text(bytes)), slot);
+                }
+                Envelope::Unwatch { filter } => self.home.handle_unwatch(shard, Filter::known(filter.text(bytes))),
+                Envelope::Stop => self.handle_peer_stop(),
+            }
+        }
+    }
+
+    /// The same from the home on this very shard.
+    pub(super) fn take_own_deliveries(&mut self) {
+        while !self.home.parcel(self.me).is_empty() {
+            let parcel = std::mem::take(self.home.parcel(self.me));
+            self.take_deliveries(parcel);
+        }
+    }
+
+    fn take_deliveries(&mut self, parcel: Parcel<Delivery>) {
+        for item in parcel.items {
+            match item {
+                Delivery::Batch { batch, runs } => self.deliver(&batch, &runs),
+                Delivery::Subscribed { conn, slot, serial, id, position } => {
+                    self.registry.answered(slot);
+                    self.take_subscribed(&Waiter { conn, serial, id }, slot, Some(position));
+                    self.release(slot);
+                }
+                Delivery::Watching { slot } => {
+                    if self.registry.answered(slot) {
+                        for waiter in self.registry.take_waiters(slot) {
+                            self.settle_waiter(slot, &waiter);
+                        }
+                        self.release(slot);
+                    }
+                }
+                Delivery::Published { conn, id, topic, position } => {
+                    self.take_published(conn, &id, topic.text(&parcel.bytes), position);
+                }
+                Delivery::Final => self.handle_final(),
+            }
+        }
+    }
+
+    /// All homes deliver this filter's topics now.
+    pub(super) fn settle_waiter(&mut self, slot: Slot, waiter: &Waiter) {
+        self.take_subscribed(waiter, slot, None);
+    }
+
+    fn take_subscribed(&mut self, waiter: &Waiter, slot: Slot, position: Option<Position>) {
+        let Some(index) = self.speaking(waiter.conn) else { return };
+        self.registry.settle(index, slot, waiter.serial);
+        if !matches!(waiter.id, Id::None) {
+            let filter = self.registry.filter(slot);
+            self.reply(index, |out| reply::ack_subscribe(out, &waiter.id, &filter, position));
+        }
+    }
+
+    fn take_published(&mut self, conn: ConnId, id: &Id, topic: &str, position: Position) {
+        if let Some(index) = self.speaking(conn) {
+            self.reply(index, |out| reply::ack_publish(out, id, topic, position));
+        }
+    }
+
+    /// The connection, if it is still there and may be spoken to.
+    fn speaking(&self, conn: ConnId) -> Option<u32> {
+        self.index_of(conn).filter(|&index| self.connections[index as usize].phase == Phase::Open)
+    }
+
+    /// Appends a batch's runs to the subscribers' outbound queues: the local half of a fan-out.
+    fn deliver(&mut self, batch: &Arc<Batch>, runs: &[u32]) {
+        let segment = self.outbound.segments().insert_batch(Arc::clone(batch));
+        for &number in runs {
+            let run = batch.runs[number as usize];
+            let slots = self.registry.lookup(Topic::known(run.name.text(&batch.bytes)));
+            let subscribers: usize = slots.iter().map(|&slot| self.registry.subscribers(slot).len()).sum();
+            self.counters.delivered += subscribers as u64 * u64::from(run.publications);
+            let bulk = is_bulk(subscribers);
+            let exceptions: SmallVec<[_; 4]> = batch.exceptions_of(number, self.me).copied().collect();
+            if slots.len() > 1 || !exceptions.is_empty() {
+                let frames: SmallVec<[_; 4]> = exceptions.iter().map(|except| (except.conn, except.frame)).collect();
+                self.deliver_with_care(segment, run, &slots, &frames, bulk);
+                continue;
+            }
+            for &slot in &slots {
+                for subscriber in self.registry.subscribers(slot) {
+                    self.outbound.push_shared(subscriber.conn, segment, run.frames.start, run.frames.end, bulk);
+                }
+            }
+        }
+        self.outbound.segments().release(segment);
+    }
+
+    /// The same where a connection may subscribe by several filters, or is not to get its own publications: each is marked
+    /// when it was met, so that it gets the run once.
+    fn deliver_with_care(
+        &mut self,
+        segment: u32,
+        run: Run,
+        slots: &[Slot],
+        exceptions: &[(ConnId, crate::home::Span)],
+        bulk: bool,
+    ) {
+        let mut excepted: SmallVec<[u32; 4]> = exceptions.iter().filter_map(|(conn, _)| self.index_of(*conn)).collect();
+        excepted.retain(|conn| self.outbound.mark(*conn)); // each once
+        excepted.sort_unstable();
+        let mut met: SmallVec<[u32; 4]> = SmallVec::new();
+        for &slot in slots {
+            for subscriber in self.registry.subscribers(slot) {
+                let conn = subscriber.conn;
+                if self.outbound.mark(conn) {
+                    self.outbound.push_shared(conn, segment, run.frames.start, run.frames.end, bulk);
+                } else if excepted.binary_search(&conn).is_ok() && !met.contains(&conn) {
+                    met.push(conn);
+                }
+            }
+        }
+        for &conn in &met {
+            let mut start = run.frames.start;
+            for (except, frame) in exceptions {
+                if except.index == conn && self.generations[conn as usize] == except.generation {
+                    if start < frame.start {
+                        self.outbound.push_shared(conn, segment, start, frame.start, bulk);
+                    }
+                    start = frame.end;
+                }
+            }
+            if start < run.frames.end {
+                self.outbound.push_shared(conn, segment, start, run.frames.end, bulk);
+            }
+        }
+        for &slot in slots {
+            for subscriber in self.registry.subscribers(slot) {
+                self.outbound.unmark(subscriber.conn);
+            }
+        }
+        for &conn in &excepted {
+            self.outbound.unmark(conn);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! How a connection comes and goes: accept, end of stream, reset, closing, the end.
+//!
+//! `open` means its publications: whatever ends a connection first takes its subscriptions away, so nothing is delivered
+//! to it any more, and only then says goodbye.
+
+use super::connection::{CloseReason, Connection, Phase};
+use super::{Action, Shard, slot};
+use crate::ids::ConnId;
+use crate::limits;
+use crate::ws::encode;
+
+impl Shard {
+    /// A socket was accepted: it has `handshake_ms_max` to send a whole request.
+    pub fn handle_accept(&mut self) -> ConnId {
+        let deadline = self.now.after_ms(self.settings.config.limits.handshake_ms_max);
+        let index = slot(self.connections.insert(Connection::new(self.now, deadline)));
+        if self.generations.len() <= index as usize {
+            self.generations.resize(index as usize + 1, 0);
+        }
+        self.outbound.add(index);
+        self.wheel.file(index, deadline);
+        self.counters.accepted += 1;
+        self.id_of(index)
+    }
+
+    /// The socket takes bytes again.
+    pub fn handle_writable(&mut self, id: ConnId) {
+        if let Some(index) = self.index_of(id)
+            && self.outbound.is_blocked(index)
+        {
+            self.outbound.unblock(index);
+            self.connections[index as usize].seen = self.now; // the peer took bytes: it lives
+        }
+    }
+
+    /// The peer ended its stream.
+    pub fn handle_end(&mut self, id: ConnId) {
+        let Some(index) = self.index_of(id) else { return };
+        let connection = &mut self.connections[index as usize];
+        connection.ended = true;
+        if connection.phase != Phase::Lingering || self.outbound.pending(index) == 0 {
+            self.discard(index, CloseReason::PeerGone);
+        }
+    }
+
+    /// The socket failed.
+    pub fn handle_reset(&mut self, id: ConnId) {
+        if let Some(index) = self.index_of(id) {
+            self.discard(index, CloseReason::Reset);
+        }
+    }
+
+    /// Everything that waited for the connection was written.
+    pub(super) fn after_flush(&mut self, index: u32) {
+        self.resume_if_room(index);
+        let id = self.id_of(index);
+        let connection = &mut self.connections[index as usize];
+        self.outbound.watch(index, connection.phase == Phase::Lingering);
+        if connection.phase == Phase::Lingering {
+            if connection.ended {
+                self.discard(index, CloseReason::PeerGone);
+            } else if !connection.shut {
+                connection.shut = true;
+                self.actions.push_back(Action::Shutdown(id));
+            }
+        }
+    }
+
+    /// Reads again from a connection that took most of its replies. Publications may still wait: they have their own limit.
+    pub(super) fn resume_if_room(&mut self, index: u32) {
+        let room = self.outbound.pending_replies(index) <= limits::REPLY_BYTES_MAX / 2;
+        let id = self.id_of(index);
+        let paused = &mut self.connections[index as usize].paused;
+        if *paused && room {
+            *paused = false;
+            self.actions.push_back(Action::Resume(id));
+        }
+    }
+
+    /// Sends a Close frame and waits for the peer's.
+    pub(super) fn close(&mut self, index: u32, reason: CloseReason, code: u16, text: &str) {
+        self.leave_all(index);
+        self.outbound.push_reply(index, |out| encode::close(out, code, text));
+        self.enter(index, Phase::Closing, reason);
+    }
+
+    /// Nothing more will be said to this connection than what already waits for it.
+    pub(super) fn linger(&mut self, index: u32, reason: CloseReason) {
+        self.leave_all(index);
+        self.enter(index, Phase::Lingering, reason);
+        self.outbound.watch(index, true);
+        if self.outbound.pending(index) == 0 {
+            self.after_flush(index);
+        }
+    }
+
+    fn enter(&mut self, index: u32, phase: Phase, reason: CloseReason) {
+        let connection = &mut self.connections[index as usize];
+        connection.phase = phase;
+        connection.reason.get_or_insert(reason);
+        connection.deadline = self.now.after_ms(limits::CLOSE_MS_MAX);
+        let id = self.id_of(index);
+        let connection = &mut self.connections[index as usize];
+        self.wheel.file(index, connection.deadline);
+        if std::mem::take(&mut connection.paused) {
+            self.actions.push_back(Action::Resume(id)); // its end must be seen
+        }
+    }
+
+    /// Takes its subscriptions away, and it out of every fan-out.
+    fn leave_all(&mut self, index: u32) {
+        self.outbound.open(index, false);
+        while let Some(filter) = self.registry.unsubscribe_last(index) {
+            self.release(filter);
+        }
+    }
+
+    /// The end: nothing of the connection stays. `reason` counts unless an earlier event began its end.
+    pub(super) fn discard(&mut self, index: u32, reason: CloseReason) {
+        self.leave_all(index);
+        let id = self.id_of(index);
+        let connection = self.connections.remove(index as usize);
+        self.outbound.remove(index);
+        self.wheel.remove(index);
+        self.generations[index as usize] = self.generations[index as usize].wrapping_add(1);
+        self.counters.closed[connection.reason.unwrap_or(reason) as usize] += 1;
+        self.actions.push_back(Action::Drop(id));
+    }
+
+    /// Closes those whose pending publications passed the limit: the half-sent frame is completed, then comes 4008.
+    pub(super) fn close_slow(&mut self) {
+        while let Some(index) = self.outbound.take_slow() {
+            let open = |connection: &&Connection| connection.phase == Phase::Open;
+            if self.connections.get(index as usize).filter(open).is_none() {
+                continue;
+            }
+            self.outbound.cut(index);
+            self.close(index, CloseReason::SlowConsumer, 4008, "slow consumer: outbound_bytes_max passed");
+        }
+    }
+}

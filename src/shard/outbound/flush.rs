@@ -1,0 +1,208 @@
+//! Writing: every connection with pending bytes once per turn, small fan-outs before big ones.
+//!
+//! One range goes out by one `send` straight from the shared bytes. Several that are small are copied side by side first,
+//! because that is cheaper than a `writev`; several that are large go by `writev`.
+
+use std::io::IoSlice;
+
+use smallvec::SmallVec;
+
+use super::{BLOCKED, BULK, NONE, Outbound, PROMPT, Range, WATCHED};
+use crate::limits;
+
+/// The socket's side of a flush; `net` has the real one, the simulator its own.
+pub trait Wire {
+    /// Offers bytes to the socket of a connection, in one system call.
+    fn send(&mut self, conn: u32, bytes: &[u8]) -> Sent;
+    /// The same with several pieces.
+    fn send_pieces(&mut self, conn: u32, pieces: &[IoSlice<'_>]) -> Sent;
+}
+
+/// What the socket said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It took so many bytes; fewer than offered means that it is full and will say when it is writable.
+    Bytes(usize),
+    /// It is broken.
+    Gone,
+}
+
+/// What became of a connection that was flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Nothing waits any more.
+    Done,
+    /// Nothing waits any more, and the connection is watched for it.
+    Drained,
+    /// The socket is full.
+    Blocked,
+    /// The socket is broken.
+    Gone,
+}
+
+impl Outbound {
+    /// Whether a flush has anything to do.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.prompt.is_empty() || !self.bulk.is_empty()
+    }
+
+    /// The connection to flush next: all of the prompt ones, then a slice of the bulk ones. `budget` counts both down.
+    pub(crate) fn next_to_flush(&mut self, budget: &mut FlushBudget) -> Option<u32> {
+        while budget.prompt > 0
+            && let Some(conn) = self.prompt.pop_front()
+        {
+            if self.take_flag(conn, PROMPT) {
+                budget.prompt -= 1;
+                return Some(conn);
+            }
+        }
+        while budget.bulk > 0
+            && let Some(conn) = self.bulk.pop_front()
+        {
+            if self.take_flag(conn, BULK) {
+                budget.bulk -= 1;
+                return Some(conn);
+            }
+        }
+        None
+    }
+
+    fn take_flag(&mut self, conn: u32, flag: u8) -> bool {
+        let flags = &mut self.hot[conn as usize].flags;
+        let had = *flags & flag != 0;
+        *flags &= !flag;
+        had && *flags & BLOCKED == 0
+    }
+
+    /// Offers all that waits for one connection to its socket.
+    pub(crate) fn flush(&mut self, conn: u32, wire: &mut impl Wire) -> Flushed {
+        let hot = &mut self.hot[conn as usize];
+        if hot.spill != NONE {
+            return self.flush_spill(conn, wire);
+        }
+        if hot.segment == NONE {
+            return Flushed::Done;
+        }
+        let (segment, start, end) = (hot.segment, hot.start, hot.end);
+        let bytes = &self.segments.bytes(segment)[start as usize..end as usize];
+        match wire.send(conn, bytes) {
+            Sent::Bytes(sent) if sent == bytes.len() => {
+                (hot.segment, hot.start, hot.end) = (NONE, 0, 0);
+                let drained = hot.flags & WATCHED != 0;
+                self.segments.release(segment);
+                if drained { Flushed::Drained } else { Flushed::Done }
+            }
+            Sent::Bytes(sent) => {
+                self.spill(conn);
+                self.consume(conn, sent);
+                self.block(conn)
+            }
+            Sent::Gone => Flushed::Gone,
+        }
+    }
+
+    fn flush_spill(&mut self, conn: u32, wire: &mut impl Wire) -> Flushed {
+        loop {
+            let (offered, sent) = self.offer(conn, wire);
+            match sent {
+                Sent::Bytes(_) if offered == 0 => {
+                    self.drop_ranges(conn);
+                    let drained = self.hot[conn as usize].flags & WATCHED != 0;
+                    return if drained { Flushed::Drained } else { Flushed::Done };
+                }
+                Sent::Bytes(sent) => {
+                    self.consume(conn, sent);
+                    if sent < offered {
+                        return self.block(conn);
+                    }
+                }
+                Sent::Gone => return Flushed::Gone,
+            }
+        }
+    }
+
+    /// Offers the front of a spill to the socket, in one system call: how many bytes, and what it said.
+    fn offer(&mut self, conn: u32, wire: &mut impl Wire) -> (usize, Sent) {
+        let spill = &self.spills[self.hot[conn as usize].spill as usize];
+        let pieces: SmallVec<[&[u8]; 16]> = spill
+            .ranges
+            .iter()
+            .take(limits::PIECES_PER_WRITE)
+            .enumerate()
+            .map(|(index, range)| {
+                let skip = if index == 0 { spill.sent } else { 0 };
+                &self.segments.bytes(range.segment)[(range.start + skip) as usize..range.end as usize]
+            })
+            .collect();
+        let offered = pieces.iter().map(|piece| piece.len()).sum();
+        let sent = match pieces[..] {
+            [] => Sent::Bytes(0),
+            [only] => wire.send(conn, only),
+            _ if offered <= limits::GATHER_BYTES_MAX => {
+                self.scratch.clear();
+                pieces.iter().for_each(|piece| self.scratch.extend_from_slice(piece));
+                wire.send(conn, &self.scratch)
+            }
+            _ => {
+                let pieces: SmallVec<[IoSlice<'_>; 16]> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+                wire.send_pieces(conn, &pieces)
+            }
+        };
+        (offered, sent)
+    }
+
+    /// Takes sent bytes off the front of a spill.
+    fn consume(&mut self, conn: u32, mut sent: usize) {
+        let spill = &mut self.spills[self.hot[conn as usize].spill as usize];
+        while let Some(&front) = spill.ranges.front() {
+            let rest = front.len() - spill.sent as usize;
+            if sent < rest {
+                spill.discount(front.kind, sent);
+                spill.sent += u32::try_from(sent).expect("less than the range");
+                return;
+            }
+            sent -= rest;
+            spill.discount(front.kind, rest);
+            spill.sent = 0;
+            self.segments.release(front.segment);
+            spill.ranges.pop_front();
+        }
+    }
+
+    /// The socket is full: what stays behind is made cheap to keep.
+    fn block(&mut self, conn: u32) -> Flushed {
+        self.hot[conn as usize].flags |= BLOCKED;
+        let spill = &mut self.spills[self.hot[conn as usize].spill as usize];
+        let half_sent = usize::from(spill.sent > 0);
+        let sparse = |range: &Range| self.segments.is_sparse(range.segment, range.len());
+        if spill.ranges.iter().skip(half_sent).any(sparse) {
+            let rest: Vec<Range> = spill.ranges.drain(half_sent..).collect();
+            for range in &rest {
+                spill.discount(range.kind, range.len());
+            }
+            for range in rest {
+                if self.segments.is_sparse(range.segment, range.len()) {
+                    self.copy_in(conn, range);
+                    self.segments.release(range.segment);
+                } else {
+                    self.spill(conn).push(range);
+                }
+            }
+        }
+        self.judge(conn);
+        Flushed::Blocked
+    }
+}
+
+/// How many connections one turn may still flush.
+#[derive(Debug)]
+pub(crate) struct FlushBudget {
+    pub(crate) prompt: usize,
+    pub(crate) bulk: usize,
+}
+
+impl Default for FlushBudget {
+    fn default() -> Self {
+        Self { prompt: limits::FLUSHES_PER_TURN, bulk: limits::FANOUT_SLICE }
+    }
+}

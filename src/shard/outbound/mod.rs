@@ -1,0 +1,402 @@
+//! What waits to be written: per connection a queue of byte ranges into segments that many connections share.
+//!
+//! `deliver` and the replies append, [`Outbound::flush`] writes each connection once per turn. The usual case, one range
+//! and an open socket, lives in a 20-byte record of a dense array; anything more moves to a [`Spill`] for as long as it
+//! lasts. Invariants: a range begins and ends between frames; the front range may be half sent; a segment lives while a
+//! range refers to it; a blocked connection holds at most four times the bytes it waits for (see [`Outbound::push_shared`]).
+
+mod flush;
+mod segments;
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use crate::limits;
+use crate::ws::encode;
+pub(super) use flush::{FlushBudget, Flushed};
+pub use flush::{Sent, Wire};
+pub(super) use segments::SegmentKey;
+use segments::Segments;
+
+const NONE: u32 = u32::MAX;
+
+/// The connection takes data: it is past its handshake and not closing.
+const OPEN: u8 = 1;
+/// The socket refused bytes: nothing is tried until it is writable.
+const BLOCKED: u8 = 2;
+/// Stands in the queue that is flushed whole each turn.
+const PROMPT: u8 = 4;
+/// Stands in the queue of big fan-outs, flushed a slice per turn.
+const BULK: u8 = 8;
+/// Was met while a run is delivered to the subscribers of several filters, or is not to get some publication of it.
+const MARKED: u8 = 16;
+/// Its shard wants to know when everything was written.
+const WATCHED: u8 = 32;
+
+/// The dense record of one connection.
+#[derive(Clone, Copy, Debug)]
+struct Hot {
+    /// With `spill == NONE`: the only range, or `NONE`.
+    segment: SegmentKey,
+    start: u32,
+    end: u32,
+    spill: u32,
+    flags: u8,
+}
+
+const EMPTY: Hot = Hot { segment: NONE, start: 0, end: 0, spill: NONE, flags: 0 };
+
+/// Bytes `start..end` of a segment, whole frames.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    segment: SegmentKey,
+    start: u32,
+    end: u32,
+    kind: Kind,
+}
+
+/// What a range is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Publications, shared or copied: these count against `outbound_bytes_max`.
+    Publications,
+    /// Answers to the connection's own commands, and control frames: its reading pauses instead.
+    Replies,
+    /// Bytes that are no whole frames (an HTTP answer): never cut, nothing is written behind them.
+    Solid,
+}
+
+impl Range {
+    fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+/// The queue of a connection that has more than one range, or a half-sent one.
+#[derive(Debug, Default)]
+struct Spill {
+    ranges: VecDeque<Range>,
+    /// Bytes of the front range that were already sent.
+    sent: u32,
+    /// Sum of the ranges' lengths, less `sent`.
+    bytes: usize,
+    /// How many of `bytes` are no publications.
+    replies: usize,
+}
+
+impl Spill {
+    fn push(&mut self, range: Range) {
+        self.count(range.kind, range.len());
+        self.ranges.push_back(range);
+    }
+
+    fn count(&mut self, kind: Kind, len: usize) {
+        self.bytes += len;
+        self.replies += if kind == Kind::Publications { 0 } else { len };
+    }
+
+    fn discount(&mut self, kind: Kind, len: usize) {
+        self.bytes -= len;
+        self.replies -= if kind == Kind::Publications { 0 } else { len };
+    }
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    hot: Vec<Hot>,
+    spills: Slab<Spill>,
+    /// Emptied queues of former spills, so that a reply allocates nothing in the long run.
+    spare: Vec<VecDeque<Range>>,
+    segments: Segments,
+    prompt: VecDeque<u32>,
+    bulk: VecDeque<u32>,
+    bytes_max: usize,
+    /// Connections whose pending publications passed `bytes_max`, until taken.
+    slow: Vec<u32>,
+    scratch: Vec<u8>,
+}
+
+impl Outbound {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            hot: Vec::new(),
+            spills: Slab::new(),
+            spare: Vec::new(),
+            segments: Segments::default(),
+            prompt: VecDeque::new(),
+            bulk: VecDeque::new(),
+            bytes_max,
+            slow: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// A new connection: takes replies, no publications yet.
+    pub(super) fn add(&mut self, conn: u32) {
+        if self.hot.len() <= conn as usize {
+            self.hot.resize(conn as usize + 1, EMPTY);
+        }
+        self.hot[conn as usize] = EMPTY;
+    }
+
+    /// From here on (or no longer) the connection takes publications.
+    pub(super) fn open(&mut self, conn: u32, open: bool) {
+        let flags = &mut self.hot[conn as usize].flags;
+        *flags = if open { *flags | OPEN } else { *flags & !OPEN };
+    }
+
+    /// The connection is gone and what it waited for with it.
+    pub(super) fn remove(&mut self, conn: u32) {
+        self.drop_ranges(conn);
+        self.hot[conn as usize] = EMPTY;
+    }
+
+    /// From here on (or no longer) a flush says when everything was written.
+    pub(super) fn watch(&mut self, conn: u32, watched: bool) {
+        let flags = &mut self.hot[conn as usize].flags;
+        *flags = if watched { *flags | WATCHED } else { *flags & !WATCHED };
+    }
+
+    /// Whether a flush says when everything was written.
+    pub(super) fn is_watched(&self, conn: u32) -> bool {
+        self.hot[conn as usize].flags & WATCHED != 0
+    }
+
+    /// Bytes that wait for this connection.
+    pub(super) fn pending(&self, conn: u32) -> usize {
+        let hot = &self.hot[conn as usize];
+        match hot.spill {
+            NONE => (hot.end - hot.start) as usize,
+            spill => self.spills[spill as usize].bytes,
+        }
+    }
+
+    /// Bytes of answers to its own commands that wait for this connection.
+    pub(super) fn pending_replies(&self, conn: u32) -> usize {
+        match self.hot[conn as usize].spill {
+            NONE => 0,
+            spill => self.spills[spill as usize].replies,
+        }
+    }
+
+    /// Whether the socket took all that it was offered so far.
+    pub(super) fn is_blocked(&self, conn: u32) -> bool {
+        self.hot[conn as usize].flags & BLOCKED != 0
+    }
+
+    /// Marks a connection while a run is delivered. False if it was marked already.
+    pub(super) fn mark(&mut self, conn: u32) -> bool {
+        let flags = &mut self.hot[conn as usize].flags;
+        let fresh = *flags & MARKED == 0;
+        *flags |= MARKED;
+        fresh
+    }
+
+    /// Takes the mark away. True if there was one.
+    pub(super) fn unmark(&mut self, conn: u32) -> bool {
+        let flags = &mut self.hot[conn as usize].flags;
+        let marked = *flags & MARKED != 0;
+        *flags &= !MARKED;
+        marked
+    }
+
+    /// Appends `start..end` of a batch. A range that continues the last one becomes part of it. `bulk` says in which queue
+    /// the connection waits.
+    ///
+    /// A blocked connection gets a copy instead if the range is less than a quarter of its segment, so that a few stalled
+    /// bytes do not pin whole batches; otherwise a thousand slow subscribers share one copy.
+    #[inline]
+    pub(super) fn push_shared(&mut self, conn: u32, segment: SegmentKey, start: u32, end: u32, bulk: bool) {
+        let hot = &mut self.hot[conn as usize];
+        if hot.flags & OPEN == 0 {
+            return;
+        }
+        if hot.spill == NONE && hot.segment == NONE {
+            (hot.segment, hot.start, hot.end) = (segment, start, end);
+            self.segments.retain(segment);
+            self.enqueue(conn, bulk);
+        } else if hot.spill == NONE && hot.segment == segment && hot.end == start {
+            hot.end = end;
+        } else {
+            self.push_spilled(conn, Range { segment, start, end, kind: Kind::Publications }, bulk);
+        }
+    }
+
+    fn push_spilled(&mut self, conn: u32, range: Range, bulk: bool) {
+        let blocked = self.is_blocked(conn);
+        let sparse = blocked && self.segments.is_sparse(range.segment, range.len());
+        let spill = self.spill(conn);
+        if let Some(last) = spill.ranges.back_mut().filter(|last| last.segment == range.segment && last.end == range.start)
+        {
+            last.end = range.end;
+            spill.count(Kind::Publications, range.len());
+        } else if sparse {
+            self.copy_in(conn, range);
+        } else {
+            spill.push(range);
+            self.segments.retain(range.segment);
+        }
+        if blocked {
+            self.judge(conn);
+        } else {
+            self.enqueue(conn, bulk);
+        }
+    }
+
+    /// Appends the connection's own bytes: replies, control frames. `write` appends whole frames.
+    pub(super) fn push_reply(&mut self, conn: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        self.push_own(conn, Kind::Replies, write);
+    }
+
+    /// Appends bytes that are no frames: an HTTP answer.
+    pub(super) fn push_solid(&mut self, conn: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        self.push_own(conn, Kind::Solid, write);
+    }
+
+    fn push_own(&mut self, conn: u32, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
+        let hot = &self.hot[conn as usize];
+        let spill = self.spills.get(hot.spill as usize); // none for NONE
+        let tail = spill.and_then(|spill| spill.ranges.back()).copied();
+        let tail = tail.filter(|last| kind != Kind::Solid && last.kind == kind && self.segments.grows(last.segment));
+        let (segment, start) = match tail {
+            Some(last) => (last.segment, last.end),
+            None => (self.segments.insert_own(), 0),
+        };
+        let end = self.segments.write_own(segment, write);
+        let spill = self.spill(conn);
+        match spill.ranges.back_mut() {
+            Some(last) if tail.is_some() => {
+                last.end = end;
+                spill.count(kind, (end - start) as usize);
+            }
+            _ => spill.push(Range { segment, start, end, kind }),
+        }
+        if !self.is_blocked(conn) {
+            self.enqueue(conn, false);
+        }
+    }
+
+    /// Copies a range, behind the last copy if that is what the connection's queue ends with.
+    fn copy_in(&mut self, conn: u32, range: Range) {
+        let bytes = self.segments.bytes(range.segment)[range.start as usize..range.end as usize].to_vec();
+        self.push_own(conn, Kind::Publications, |out| out.extend_from_slice(&bytes));
+    }
+
+    /// Notes a connection whose pending publications passed the limit.
+    fn judge(&mut self, conn: u32) {
+        let hot = &self.hot[conn as usize];
+        let waits = self.spills.get(hot.spill as usize).map_or(0, |spill| spill.bytes - spill.replies);
+        if waits > self.bytes_max && hot.flags & OPEN != 0 {
+            self.slow.push(conn);
+        }
+    }
+
+    /// The connection's spill; what the hot record held moves into it.
+    fn spill(&mut self, conn: u32) -> &mut Spill {
+        let hot = &mut self.hot[conn as usize];
+        if hot.spill == NONE {
+            let mut spill = Spill { ranges: self.spare.pop().unwrap_or_default(), ..Spill::default() };
+            if hot.segment != NONE {
+                let Hot { segment, start, end, .. } = *hot;
+                spill.push(Range { segment, start, end, kind: Kind::Publications });
+                (hot.segment, hot.start, hot.end) = (NONE, 0, 0);
+            }
+            hot.spill = u32::try_from(self.spills.insert(spill)).expect("fewer spills than connections");
+        }
+        &mut self.spills[hot.spill as usize]
+    }
+
+    fn enqueue(&mut self, conn: u32, bulk: bool) {
+        let flags = &mut self.hot[conn as usize].flags;
+        if bulk && *flags & (PROMPT | BULK) == 0 {
+            *flags |= BULK;
+            self.bulk.push_back(conn);
+        } else if !bulk && *flags & PROMPT == 0 {
+            *flags |= PROMPT;
+            self.prompt.push_back(conn);
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub(super) fn unblock(&mut self, conn: u32) {
+        let flags = &mut self.hot[conn as usize].flags;
+        if *flags & BLOCKED != 0 {
+            *flags &= !BLOCKED;
+            self.enqueue(conn, false);
+        }
+    }
+
+    /// The next connection whose pending bytes passed the limit.
+    pub(super) fn take_slow(&mut self) -> Option<u32> {
+        self.slow.pop()
+    }
+
+    /// Drops all that waits, but completes the frame that is half sent. Nothing is taken after it but own bytes.
+    pub(super) fn cut(&mut self, conn: u32) {
+        self.open(conn, false);
+        let Some(spill) = self.spills.get_mut(self.hot[conn as usize].spill as usize) else {
+            return self.drop_ranges(conn);
+        };
+        let Some(&front) = spill.ranges.front().filter(|front| spill.sent > 0 || front.kind == Kind::Solid) else {
+            return self.drop_ranges(conn);
+        };
+        let mut end = front.end;
+        if front.kind != Kind::Solid {
+            let bytes = self.segments.bytes(front.segment);
+            end = front.start;
+            while end < front.start + spill.sent {
+                let frame = encode::frame_len(&bytes[end as usize..front.end as usize]);
+                end += u32::try_from(frame).expect("a frame lies within its range");
+            }
+        }
+        // Solid: what follows must not be written behind the cut into the same segment.
+        let kept = Range { end, kind: Kind::Solid, ..front };
+        let rest = kept.len() - spill.sent as usize;
+        spill.ranges[0] = kept;
+        (spill.bytes, spill.replies) = (rest, rest);
+        let dropped: Vec<Range> = spill.ranges.drain(1..).collect();
+        for range in dropped {
+            self.segments.release(range.segment);
+        }
+        if rest == 0 {
+            self.drop_ranges(conn); // the frame just happened to be complete
+        }
+    }
+
+    fn drop_ranges(&mut self, conn: u32) {
+        let hot = &mut self.hot[conn as usize];
+        if hot.segment != NONE {
+            self.segments.release(hot.segment);
+            (hot.segment, hot.start, hot.end) = (NONE, 0, 0);
+        }
+        if hot.spill != NONE {
+            let mut ranges = self.spills.remove(hot.spill as usize).ranges;
+            hot.spill = NONE;
+            for range in ranges.drain(..) {
+                self.segments.release(range.segment);
+            }
+            if self.spare.len() < limits::SPARES_MAX && ranges.capacity() <= limits::PIECES_PER_WRITE {
+                self.spare.push(ranges);
+            }
+        }
+    }
+
+    /// Segments and spills alive, for the proof that nothing is left behind.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.segments.len(), self.spills.len())
+    }
+
+    pub(super) fn segments(&mut self) -> &mut Segments {
+        &mut self.segments
+    }
+}
+
+/// Fewest subscribers that make a fan-out a bulk one.
+pub(super) fn is_bulk(subscribers: usize) -> bool {
+    subscribers > limits::FANOUT_SLICE
+}
+
+#[cfg(test)]
+mod tests;

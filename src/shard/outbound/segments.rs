@@ -1,0 +1,105 @@
+//! The byte strings that ranges point into: batches shared by a whole shard, and bytes of a single connection.
+//!
+//! One `Arc` of a batch is held per shard however many connections wait for it; their ranges count in a plain integer.
+
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::home::Batch;
+use crate::limits;
+
+/// Index of a segment.
+pub(crate) type SegmentKey = u32;
+
+#[derive(Debug)]
+enum Bytes {
+    Batch(Arc<Batch>),
+    Own(Vec<u8>),
+}
+
+#[derive(Debug)]
+struct Segment {
+    bytes: Bytes,
+    /// Ranges that point here, and whoever is delivering it just now.
+    refs: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    slab: Slab<Segment>,
+    /// Emptied own buffers, so that a reply allocates nothing in the long run.
+    spare: Vec<Vec<u8>>,
+}
+
+impl Segments {
+    /// Takes a batch in, with one reference held by the caller.
+    pub(crate) fn insert_batch(&mut self, batch: Arc<Batch>) -> SegmentKey {
+        self.insert(Segment { bytes: Bytes::Batch(batch), refs: 1 })
+    }
+
+    /// An empty own segment, with one reference held by the caller.
+    pub(super) fn insert_own(&mut self) -> SegmentKey {
+        let bytes = Bytes::Own(self.spare.pop().unwrap_or_default());
+        self.insert(Segment { bytes, refs: 1 })
+    }
+
+    fn insert(&mut self, segment: Segment) -> SegmentKey {
+        u32::try_from(self.slab.insert(segment)).expect("fewer than 2^32 segments fit in memory")
+    }
+
+    pub(super) fn retain(&mut self, key: SegmentKey) {
+        self.slab[key as usize].refs += 1;
+    }
+
+    /// Gives one reference back; with the last one the segment goes.
+    pub(crate) fn release(&mut self, key: SegmentKey) {
+        let segment = &mut self.slab[key as usize];
+        segment.refs -= 1;
+        if segment.refs > 0 {
+            return;
+        }
+        if let Bytes::Own(mut bytes) = self.slab.remove(key as usize).bytes
+            && bytes.capacity() <= limits::SPARE_BYTES_MAX
+            && self.spare.len() < limits::SPARES_MAX
+        {
+            bytes.clear();
+            self.spare.push(bytes);
+        }
+    }
+
+    pub(super) fn bytes(&self, key: SegmentKey) -> &[u8] {
+        match &self.slab[key as usize].bytes {
+            Bytes::Batch(batch) => &batch.bytes,
+            Bytes::Own(bytes) => bytes,
+        }
+    }
+
+    /// Whether a range of `len` bytes is a small part of a batch.
+    pub(super) fn is_sparse(&self, key: SegmentKey, len: usize) -> bool {
+        match &self.slab[key as usize].bytes {
+            Bytes::Batch(batch) => len * 4 < batch.bytes.len(),
+            Bytes::Own(_) => false,
+        }
+    }
+
+    /// Whether more may be written behind: own, and not so long that sent bytes would be kept for ever.
+    pub(super) fn grows(&self, key: SegmentKey) -> bool {
+        matches!(&self.slab[key as usize].bytes, Bytes::Own(bytes) if bytes.len() < limits::SPARE_BYTES_MAX)
+    }
+
+    /// Appends to an own segment; its new length.
+    pub(super) fn write_own(&mut self, key: SegmentKey, write: impl FnOnce(&mut Vec<u8>)) -> u32 {
+        match &mut self.slab[key as usize].bytes {
+            Bytes::Own(bytes) => {
+                write(bytes);
+                u32::try_from(bytes.len()).expect("messages are far below 4 GiB")
+            }
+            Bytes::Batch(_) => unreachable!("only own segments are written to"),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+}

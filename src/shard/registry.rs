@@ -1,0 +1,334 @@
+//! Who subscribes to what on this shard: filters with their subscribers, connections with their subscriptions.
+//!
+//! Both directions point at each other, so that unsubscribing is O(1) and a disconnect costs its own subscriptions only.
+//! A subscription is *pending* from the command until the home's answer stands in the queue, then *live*. Invariant: a
+//! filter's slot stays while a subscriber or an answer on its way refers to it, so an answer always finds its slot.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use foldhash::fast::FixedState;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use crate::ids::ConnId;
+use crate::protocol::Id;
+use crate::topic::{Filter, MatchCache, Matcher, Topic};
+
+/// Index of a filter.
+pub(super) type Slot = u32;
+
+/// In [`Subscription::at`]: pending; the low bits are the number of the subscribe.
+const PENDING: u32 = 1 << 31;
+
+/// One filter and its live subscribers.
+#[derive(Debug)]
+struct Entry {
+    filter: Rc<str>,
+    wildcard: bool,
+    /// Answers of homes that are on their way.
+    awaited: u32,
+    subscribers: Vec<Subscriber>,
+}
+
+/// One live subscriber of a filter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subscriber {
+    /// The connection.
+    pub(super) conn: u32,
+    /// Index in its subscriptions.
+    at: u32,
+}
+
+/// One subscription of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Subscription {
+    slot: Slot,
+    /// Live: index in the filter's subscribers. Pending: `PENDING` and the number of the subscribe.
+    at: u32,
+}
+
+/// A subscriber of a wildcard filter that not all homes have answered yet.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) conn: ConnId,
+    pub(super) serial: u32,
+    pub(super) id: Id,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Registry {
+    entries: Slab<Entry>,
+    index: HashMap<Rc<str>, Slot, FixedState>,
+    matcher: Matcher,
+    cache: MatchCache,
+    waiters: HashMap<Slot, Vec<Waiter>, FixedState>,
+    /// By connection.
+    subscriptions: Vec<SmallVec<[Subscription; 2]>>,
+    serial: u32,
+}
+
+impl Registry {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            entries: Slab::new(),
+            index: HashMap::with_hasher(FixedState::with_seed(seed)),
+            matcher: Matcher::new(seed ^ 1),
+            cache: MatchCache::new(seed ^ 2),
+            waiters: HashMap::with_hasher(FixedState::with_seed(seed ^ 3)),
+            subscriptions: Vec::new(),
+            serial: 0,
+        }
+    }
+
+    /// The filter's slot, if anybody is concerned with it.
+    pub(super) fn find(&self, filter: Filter<'_>) -> Option<Slot> {
+        self.index.get(filter.as_str()).copied()
+    }
+
+    /// The filter's slot, made if need be; true if it is new.
+    pub(super) fn open(&mut self, filter: Filter<'_>) -> (Slot, bool) {
+        if let Some(slot) = self.find(filter) {
+            return (slot, false);
+        }
+        let name: Rc<str> = Rc::from(filter.as_str());
+        let wildcard = filter.has_wildcard();
+        let entry = Entry { filter: Rc::clone(&name), wildcard, awaited: 0, subscribers: Vec::new() };
+        let slot = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 filters fit in memory");
+        self.index.insert(name, slot);
+        if wildcard {
+            self.matcher.insert(filter, slot);
+        }
+        (slot, true)
+    }
+
+    /// The filter's text.
+    pub(super) fn filter(&self, slot: Slot) -> Rc<str> {
+        Rc::clone(&self.entries[slot as usize].filter)
+    }
+
+    /// So many more answers are on their way.
+    pub(super) fn await_answers(&mut self, slot: Slot, answers: u32) {
+        self.entries[slot as usize].awaited += answers;
+    }
+
+    /// One answer came. True if it was the last one on its way.
+    pub(super) fn answered(&mut self, slot: Slot) -> bool {
+        let entry = &mut self.entries[slot as usize];
+        entry.awaited -= 1;
+        entry.awaited == 0
+    }
+
+    /// Whether no answer is on its way.
+    pub(super) fn is_settled(&self, slot: Slot) -> bool {
+        self.entries[slot as usize].awaited == 0
+    }
+
+    /// Keeps a subscriber until all homes answered.
+    pub(super) fn wait(&mut self, slot: Slot, waiter: Waiter) {
+        self.waiters.entry(slot).or_default().push(waiter);
+    }
+
+    /// Those who waited for the homes' answers.
+    pub(super) fn take_waiters(&mut self, slot: Slot) -> Vec<Waiter> {
+        self.waiters.remove(&slot).unwrap_or_default()
+    }
+
+    /// How many subscriptions the connection has, pending ones included.
+    pub(super) fn count(&self, conn: u32) -> usize {
+        self.subscriptions.get(conn as usize).map_or(0, SmallVec::len)
+    }
+
+    /// Whether the connection has this filter, pending or live.
+    pub(super) fn has(&self, conn: u32, slot: Slot) -> bool {
+        self.position_of(conn, slot).is_some()
+    }
+
+    fn position_of(&self, conn: u32, slot: Slot) -> Option<usize> {
+        self.subscriptions.get(conn as usize)?.iter().position(|subscription| subscription.slot == slot)
+    }
+
+    /// Adds a pending subscription and gives it a number.
+    pub(super) fn pend(&mut self, conn: u32, slot: Slot) -> u32 {
+        self.serial = (self.serial + 1) & !PENDING;
+        if self.subscriptions.len() <= conn as usize {
+            self.subscriptions.resize_with(conn as usize + 1, SmallVec::new);
+        }
+        self.subscriptions[conn as usize].push(Subscription { slot, at: PENDING | self.serial });
+        self.serial
+    }
+
+    /// Makes that very pending subscription live; nothing if it was taken back meanwhile.
+    pub(super) fn settle(&mut self, conn: u32, slot: Slot, serial: u32) {
+        let Some(at) = self.position_of(conn, slot) else { return };
+        let subscription = &mut self.subscriptions[conn as usize][at];
+        if subscription.at == PENDING | serial {
+            let subscribers = &mut self.entries[slot as usize].subscribers;
+            subscription.at = index(subscribers.len());
+            subscribers.push(Subscriber { conn, at: index(at) });
+        }
+    }
+
+    /// Takes a subscription of the connection away. False if there was none.
+    pub(super) fn unsubscribe(&mut self, conn: u32, slot: Slot) -> bool {
+        let Some(at) = self.position_of(conn, slot) else { return false };
+        self.detach(conn, at);
+        true
+    }
+
+    /// Takes the connection's last subscription away; the filter's slot, to be asked [`Registry::close`].
+    pub(super) fn unsubscribe_last(&mut self, conn: u32) -> Option<Slot> {
+        let subscriptions = self.subscriptions.get_mut(conn as usize)?;
+        let Some(&Subscription { slot, .. }) = subscriptions.last() else {
+            *subscriptions = SmallVec::new(); // what it grew to goes with it
+            return None;
+        };
+        let at = subscriptions.len() - 1;
+        self.detach(conn, at);
+        Some(slot)
+    }
+
+    fn detach(&mut self, conn: u32, at: usize) {
+        let own = &mut self.subscriptions[conn as usize];
+        let gone = own.swap_remove(at);
+        if let Some(&moved) = own.get(at)
+            && moved.at & PENDING == 0
+        {
+            self.entries[moved.slot as usize].subscribers[moved.at as usize].at = index(at);
+        }
+        if gone.at & PENDING == 0 {
+            let subscribers = &mut self.entries[gone.slot as usize].subscribers;
+            subscribers.swap_remove(gone.at as usize);
+            if let Some(&moved) = subscribers.get(gone.at as usize) {
+                self.subscriptions[moved.conn as usize][moved.at as usize].at = gone.at;
+            }
+        }
+    }
+
+    /// Forgets a filter that nobody is concerned with any more; its text, so that the homes can be told.
+    pub(super) fn close(&mut self, slot: Slot) -> Option<Rc<str>> {
+        let entry = &self.entries[slot as usize];
+        if !entry.subscribers.is_empty() || entry.awaited > 0 {
+            return None;
+        }
+        let entry = self.entries.remove(slot as usize);
+        self.index.remove(&entry.filter);
+        if entry.wildcard {
+            self.matcher.remove(Filter::known(&entry.filter));
+        }
+        Some(entry.filter)
+    }
+
+    /// The slots whose subscribers get the topic's publications, each once.
+    pub(super) fn lookup(&mut self, topic: Topic<'_>) -> SmallVec<[Slot; 8]> {
+        let mut slots: SmallVec<[Slot; 8]> = self.index.get(topic.as_str()).copied().into_iter().collect();
+        if !self.matcher.is_empty() {
+            slots.extend_from_slice(self.cache.find(&self.matcher, topic));
+        }
+        slots
+    }
+
+    /// The live subscribers of a filter.
+    pub(super) fn subscribers(&self, slot: Slot) -> &[Subscriber] {
+        &self.entries[slot as usize].subscribers
+    }
+
+    /// Filters alive and subscriptions alive, for the proof that nothing is left behind.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.entries.len(), self.subscriptions.iter().map(SmallVec::len).sum())
+    }
+}
+
+fn index(at: usize) -> u32 {
+    u32::try_from(at).ok().filter(|at| at & PENDING == 0).expect("fewer than 2^31 subscribers fit in memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(text: &str) -> Filter<'_> {
+        Filter::parse(text).expect("valid")
+    }
+
+    fn subscribe(registry: &mut Registry, conn: u32, text: &str) -> Slot {
+        let (slot, _) = registry.open(filter(text));
+        let serial = registry.pend(conn, slot);
+        registry.settle(conn, slot, serial);
+        slot
+    }
+
+    fn subscribers(registry: &Registry, slot: Slot) -> Vec<u32> {
+        let mut conns: Vec<u32> = registry.subscribers(slot).iter().map(|subscriber| subscriber.conn).collect();
+        conns.sort_unstable();
+        conns
+    }
+
+    #[test]
+    fn both_directions_stay_true_under_random_changes() {
+        let mut registry = Registry::new(1);
+        let mut model = std::collections::BTreeSet::new();
+        let mut random = 12345u32;
+        for _ in 0..20_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (conn, name) = ((random >> 8) % 20, format!("t/{}", (random >> 16) % 15));
+            match random >> 28 {
+                0..9 if !model.contains(&(conn, name.clone())) => {
+                    subscribe(&mut registry, conn, &name);
+                    model.insert((conn, name));
+                }
+                9..15 => {
+                    let had = registry.find(filter(&name)).is_some_and(|slot| {
+                        let had = registry.unsubscribe(conn, slot);
+                        registry.close(slot);
+                        had
+                    });
+                    assert_eq!(had, model.remove(&(conn, name)));
+                }
+                15 => {
+                    while let Some(slot) = registry.unsubscribe_last(conn) {
+                        registry.close(slot);
+                    }
+                    model.retain(|(other, _)| *other != conn);
+                }
+                _ => {}
+            }
+            let names: std::collections::BTreeSet<_> = model.iter().map(|(_, name)| name.clone()).collect();
+            assert_eq!(registry.held(), (names.len(), model.len()));
+        }
+        for number in 0..15 {
+            let name = format!("t/{number}");
+            let expected: Vec<u32> = model.iter().filter(|(_, other)| *other == name).map(|(conn, _)| *conn).collect();
+            let found = registry.find(filter(&name)).map_or(Vec::new(), |slot| subscribers(&registry, slot));
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_subscription_taken_back_while_pending_is_not_made_live_by_the_late_answer() {
+        let mut registry = Registry::new(1);
+        let (slot, _) = registry.open(filter("a"));
+        let first = registry.pend(0, slot);
+        registry.await_answers(slot, 1);
+        assert!(registry.unsubscribe(0, slot));
+        assert_eq!(registry.close(slot), None, "an answer is on its way");
+        let second = registry.pend(0, slot);
+        registry.settle(0, slot, first);
+        assert!(registry.subscribers(slot).is_empty());
+        registry.settle(0, slot, second);
+        assert_eq!(subscribers(&registry, slot), [0]);
+    }
+
+    #[test]
+    fn lookup_finds_the_topic_itself_and_each_matching_filter_once() {
+        let mut registry = Registry::new(1);
+        let exact = subscribe(&mut registry, 0, "chat/1");
+        let hash = subscribe(&mut registry, 1, "chat/#");
+        let plus = subscribe(&mut registry, 2, "+/1");
+        subscribe(&mut registry, 3, "other");
+        let mut found = registry.lookup(Topic::parse("chat/1").expect("valid")).to_vec();
+        found.sort_unstable();
+        assert_eq!(found, [exact, hash, plus]);
+    }
+}
