@@ -377,5 +377,6 @@ fn an_array_is_handled_in_order() {
     ];
     assert_eq!(replies, expected.map(|(op, id)| (op.to_owned(), id)));
     client.send("[]");
-    client.expect_quiet();
+    let refusal = client.next();
+    assert_eq!((&refusal["op"], &refusal["code"]), (&"error".into(), &400.into()), "an array of nothing is a mistake");
 }
