@@ -13,7 +13,7 @@ use wirefan::protocol::{Op, Parser};
 
 /// 113 bytes.
 fn small() -> String {
-    let text = r#"{"op":"publish","topic":"chat/room-42","id":117,"data":{"user":"alice","text":"hello, how are you?","n":1.0000}}"#;
+    let text = r#"{"op":"publish","topic":"chat/room-42","id":117,"data":{"user":"alice","text":"hello, how are you?!","n":1.0000}}"#;
     assert_eq!(text.len(), 113);
     text.to_owned()
 }

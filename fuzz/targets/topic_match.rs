@@ -7,7 +7,7 @@ use wirefan::topic::{Filter, MatchCache, Matcher, Topic};
 
 // Lines: each that is a topic is looked for, each that is a filter is inserted, in turn; in the end all are removed.
 fuzz_target!(|text: &str| {
-    let (mut matcher, mut cache, mut model) = (Matcher::new(7), MatchCache::new(7), BTreeMap::new());
+    let (mut matcher, mut cache, mut model) = (Matcher::new(7), MatchCache::new(7), BTreeMap::<&str, u32>::new());
     for (line, value) in text.lines().zip(0..) {
         if let Ok(topic) = Topic::parse(line) {
             let expected =

@@ -2,7 +2,7 @@
 //!
 //! `shard` calls it for each complete message and acts inside the callback, because commands borrow the message and the
 //! parser's buffers. The callback runs at least once per message. A batch that is not JSON runs none of its commands; a
-//! command that is wrong in a batch stops no other. Between messages the buffers stay below about 2 MiB.
+//! command that is wrong in a batch stops no other. Between messages the buffers stay below about 3 MiB.
 
 use memchr::memchr;
 

@@ -1,10 +1,8 @@
 //! Bytes of one peer in, events out, in any split of the bytes (RFC 6455 5 to 8).
 //!
-//! A shard has one per connection and calls [`Decoder::next`] on each read until it answers `None`. A frame that lies
-//! whole in the read is unmasked in place and handed out as a slice of it: no copy, no allocation. What is partial moves
-//! to a box (`message`) that lives until it is whole, so an idle connection owns two words. Invariant: the same bytes
-//! give the same events or the same violation in every split. After a close frame or a violation nothing is parsed.
-//!
+//! [`Decoder::next`] is called on each read until it answers `None`. A frame that lies whole in the read is unmasked in
+//! place and handed out as a slice of it; what is partial moves to a box (`message`) that lives until it is whole, so an
+//! idle connection owns two words. Invariant: the same bytes give the same events or violation in every split.
 //! ```text
 //!  between frames --header--> in payload --last byte, FIN--> between frames (event)
 //!        ^                        |-- last byte, no FIN --> between frames, inside a message

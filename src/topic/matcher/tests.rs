@@ -195,7 +195,7 @@ fn each_filter_with_plus_adds_at_most_its_levels_to_a_search() {
     for value in 0..COUNT {
         let level = |at: usize| match at {
             0..10 if (value >> at) & 1 == 1 => "+",
-            31 => "x",
+            _ if at + 1 == PLUS_FILTER_LEVELS_MAX => "x",
             _ => "a",
         };
         let levels: Vec<_> = (0..PLUS_FILTER_LEVELS_MAX).map(level).collect();
@@ -206,7 +206,7 @@ fn each_filter_with_plus_adds_at_most_its_levels_to_a_search() {
     let visited = matcher.search(Topic::known(&topic), &mut out);
     assert_eq!(out, NOTHING);
     assert!(
-        (20_000..=COUNT as usize * PLUS_FILTER_LEVELS_MAX).contains(&visited),
+        (6_000..=COUNT as usize * PLUS_FILTER_LEVELS_MAX).contains(&visited),
         "{visited}"
     );
 }
