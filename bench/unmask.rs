@@ -4,9 +4,7 @@
 //! the processor forwards stores to loads that overlap them.
 
 use criterion::measurement::WallTime;
-use criterion::{
-    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
-};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::ops::Range;
 use std::time::Duration;
@@ -20,19 +18,7 @@ const WINDOW_BYTES: usize = 12 << 10;
 /// Frames of one length.
 fn lengths(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("unmask");
-    for length in [
-        7,
-        16,
-        32,
-        64,
-        125,
-        512,
-        1 << 10,
-        4 << 10,
-        16 << 10,
-        64 << 10,
-        1 << 20,
-    ] {
+    for length in [7, 16, 32, 64, 125, 512, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 1 << 20] {
         let room = WINDOW_BYTES.max(length + HEADER_BYTES);
         contest(&mut group, length, &frames(|| length, room));
     }
@@ -45,9 +31,7 @@ fn mixed(criterion: &mut Criterion) {
     for length_max in [15, 31, 125, 300] {
         let mut state = 1_u64;
         let random = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize % (length_max + 1)
         };
         contest(&mut group, length_max, &frames(random, 4 * WINDOW_BYTES));

@@ -16,20 +16,10 @@ const PLACES: [&str; 5] = ["src", "loadtest/src", "bench", "tests", "fuzz/target
 #[test]
 fn the_house_is_tidy() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<PathBuf> = PLACES
-        .iter()
-        .flat_map(|place| rust_files(&root.join(place)))
-        .collect();
+    let mut files: Vec<PathBuf> = PLACES.iter().flat_map(|place| rust_files(&root.join(place))).collect();
     files.sort();
-    assert!(
-        files.len() > 20,
-        "only {} files found: is this the repository?",
-        files.len()
-    );
-    let offences: Vec<String> = files
-        .iter()
-        .flat_map(|file| check_file(root, file))
-        .collect();
+    assert!(files.len() > 20, "only {} files found: is this the repository?", files.len());
+    let offences: Vec<String> = files.iter().flat_map(|file| check_file(root, file)).collect();
     assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
 }
 
@@ -51,21 +41,14 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 
 fn check_file(root: &Path, file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).expect("a readable file");
-    let path = file
-        .strip_prefix(root)
-        .expect("a file below the root")
-        .to_string_lossy()
-        .replace('\\', "/");
+    let path = file.strip_prefix(root).expect("a file below the root").to_string_lossy().replace('\\', "/");
     rules::offences(&Source::new(&path, &text))
 }
 
 /// The offences of a planted sample, without its path.
 fn offences(path: &str, text: &str) -> Vec<String> {
     let found = rules::offences(&Source::new(path, text));
-    found
-        .iter()
-        .map(|offence| offence.replacen(&format!("{path}:"), "", 1))
-        .collect()
+    found.iter().map(|offence| offence.replacen(&format!("{path}:"), "", 1)).collect()
 }
 
 #[test]
@@ -84,13 +67,9 @@ fn borrow<'a>(name: &'a Name) -> &'a Name { name }
 
 #[test]
 fn a_file_of_over_600_lines_is_an_offence() {
-    let text =
-        |lines: usize| "//! A sample.\n".to_owned() + &"const _: () = ();\n".repeat(lines - 1);
+    let text = |lines: usize| "//! A sample.\n".to_owned() + &"const _: () = ();\n".repeat(lines - 1);
     assert_eq!(offences("bench/a.rs", &text(600)), [""; 0]);
-    assert_eq!(
-        offences("bench/a.rs", &text(601)),
-        ["601: the file has 601 lines, at most 600"]
-    );
+    assert_eq!(offences("bench/a.rs", &text(601)), ["601: the file has 601 lines, at most 600"]);
 }
 
 #[test]
@@ -102,22 +81,13 @@ fn a_function_of_over_70_lines_is_an_offence() {
         )
     };
     assert_eq!(offences("loadtest/src/a.rs", &text(70)), [""; 0]);
-    assert_eq!(
-        offences("loadtest/src/a.rs", &text(71)),
-        ["5: `long` has 71 lines, at most 70"]
-    );
+    assert_eq!(offences("loadtest/src/a.rs", &text(71)), ["5: `long` has 71 lines, at most 70"]);
 }
 
 #[test]
 fn a_file_that_does_not_say_what_it_is_is_an_offence() {
-    assert_eq!(
-        offences("tests/a.rs", "fn f() {}\n"),
-        ["1: the file does not open with `//!`"]
-    );
-    assert_eq!(
-        offences("tests/a.rs", "\n//! Late.\n"),
-        ["1: the file does not open with `//!`"]
-    );
+    assert_eq!(offences("tests/a.rs", "fn f() {}\n"), ["1: the file does not open with `//!`"]);
+    assert_eq!(offences("tests/a.rs", "\n//! Late.\n"), ["1: the file does not open with `//!`"]);
     assert_eq!(offences("tests/a.rs", &"//! Ten.\n".repeat(10)), [""; 0]);
     let eleven = ["1: the file opens with 11 lines of `//!`, at most 10"];
     assert_eq!(offences("tests/a.rs", &"//! Eleven.\n".repeat(11)), eleven);
@@ -125,61 +95,21 @@ fn a_file_that_does_not_say_what_it_is_is_an_offence() {
 
 #[test]
 fn an_import_that_points_up_is_an_offence() {
-    let up = |from: &str, to: &str| {
-        vec![format!(
-            "2: `{from}` may not import `{to}`: imports point down"
-        )]
-    };
+    let up = |from: &str, to: &str| vec![format!("2: `{from}` may not import `{to}`: imports point down")];
     let sample = |line: &str| format!("//! A sample.\n{line}\n");
-    assert_eq!(
-        offences("src/ws/frame.rs", &sample("use crate::net::Loop;")),
-        up("ws", "net")
-    );
-    assert_eq!(
-        offences("src/ws/frame.rs", &sample("fn f() { crate::shard::f() }")),
-        up("ws", "shard")
-    );
-    assert_eq!(
-        offences(
-            "src/ws/frame.rs",
-            &sample("use crate::{simd, home::{mesh, Home}};")
-        ),
-        up("ws", "home")
-    );
-    assert_eq!(
-        offences("src/ws/frame.rs", &sample("use super::super::mesh;")),
-        up("ws", "mesh")
-    );
-    assert_eq!(
-        offences("src/ws/mod.rs", &sample("use super::protocol::Parser;")),
-        up("ws", "protocol")
-    );
-    assert_eq!(
-        offences("src/topic.rs", &sample("use crate::auth::Grant;")),
-        up("topic", "auth")
-    );
-    assert_eq!(
-        offences("src/net/mod.rs", &sample("use crate::cli;")),
-        up("net", "cli")
-    );
-    assert_eq!(
-        offences("src/ids.rs", &sample("use crate::config::Config;")),
-        up("ids", "config")
-    );
-    assert_eq!(
-        offences("src/config.rs", &sample("use crate::ws::Decoder;")),
-        up("config", "ws")
-    );
+    assert_eq!(offences("src/ws/frame.rs", &sample("use crate::net::Loop;")), up("ws", "net"));
+    assert_eq!(offences("src/ws/frame.rs", &sample("fn f() { crate::shard::f() }")), up("ws", "shard"));
+    assert_eq!(offences("src/ws/frame.rs", &sample("use crate::{simd, home::{mesh, Home}};")), up("ws", "home"));
+    assert_eq!(offences("src/ws/frame.rs", &sample("use super::super::mesh;")), up("ws", "mesh"));
+    assert_eq!(offences("src/ws/mod.rs", &sample("use super::protocol::Parser;")), up("ws", "protocol"));
+    assert_eq!(offences("src/topic.rs", &sample("use crate::auth::Grant;")), up("topic", "auth"));
+    assert_eq!(offences("src/net/mod.rs", &sample("use crate::cli;")), up("net", "cli"));
+    assert_eq!(offences("src/ids.rs", &sample("use crate::config::Config;")), up("ids", "config"));
+    assert_eq!(offences("src/config.rs", &sample("use crate::ws::Decoder;")), up("config", "ws"));
     for (path, line) in [
-        (
-            "src/ws/frame.rs",
-            "use crate::{config::Config, ids, limits, simd, ws::Decoder};",
-        ),
+        ("src/ws/frame.rs", "use crate::{config::Config, ids, limits, simd, ws::Decoder};"),
         ("src/ws/frame.rs", "use super::net;"),
-        (
-            "src/config.rs",
-            "use crate::{auth::Origins, topic::Filter};",
-        ),
+        ("src/config.rs", "use crate::{auth::Origins, topic::Filter};"),
         ("src/main.rs", "use wirefan::cli;"),
         ("src/lib.rs", "pub use crate::net::serve;"),
         ("tests/a.rs", "use wirefan::net;"),
@@ -212,26 +142,14 @@ fn the_outside_world_beyond_net_is_an_offence() {
         assert_eq!(offences("src/net/mod.rs", &text), [""; 0], "{line}");
         assert_eq!(offences("loadtest/src/main.rs", &text), [""; 0], "{line}");
     }
-    assert_eq!(
-        offences(
-            "src/shard/mod.rs",
-            "//! A sample.\nuse std::net::SocketAddr;\n"
-        ),
-        [""; 0]
-    );
+    assert_eq!(offences("src/shard/mod.rs", "//! A sample.\nuse std::net::SocketAddr;\n"), [""; 0]);
 }
 
 #[test]
 fn unsafe_code_beyond_simd_is_an_offence() {
     let text = "//! A sample.\n#[expect(unsafe_code)]\nunsafe fn f() {}\n";
-    assert_eq!(
-        offences("src/ws/mod.rs", text),
-        ["3: `unsafe` belongs to src/simd alone"]
-    );
-    assert_eq!(
-        offences("loadtest/src/main.rs", text),
-        ["3: `unsafe` belongs to src/simd alone"]
-    );
+    assert_eq!(offences("src/ws/mod.rs", text), ["3: `unsafe` belongs to src/simd alone"]);
+    assert_eq!(offences("loadtest/src/main.rs", text), ["3: `unsafe` belongs to src/simd alone"]);
     assert_eq!(offences("src/simd/mod.rs", text), [""; 0]);
 }
 
@@ -248,11 +166,7 @@ fn unfinished_work_is_an_offence() {
         ("fn f() {} // HACK", "HACK"),
     ] {
         let expected = [format!("2: `{name}` is unfinished work")];
-        assert_eq!(
-            offences("tests/a.rs", &format!("//! A sample.\n{line}\n")),
-            expected,
-            "{line}"
-        );
+        assert_eq!(offences("tests/a.rs", &format!("//! A sample.\n{line}\n")), expected, "{line}");
     }
 }
 
@@ -267,11 +181,7 @@ fn a_name_that_says_nothing_is_an_offence() {
         ("fn get_topic() {}", "get_topic"),
     ] {
         let expected = [format!("2: `{name}` does not say what it is")];
-        assert_eq!(
-            offences("src/ws/a.rs", &format!("//! A sample.\n{line}\n")),
-            expected,
-            "{line}"
-        );
+        assert_eq!(offences("src/ws/a.rs", &format!("//! A sample.\n{line}\n")), expected, "{line}");
     }
     let fine = "//! A sample.\nfn handle_read() { map.get_mut(1); }\nstruct Utilization;\nfn is_service_link() {}\n";
     assert_eq!(offences("src/ws/a.rs", fine), [""; 0]);

@@ -347,5 +347,8 @@ const WRONG: &[(&str, &str)] = &[
         "server.listen = [\"127.0.0.1:1\",\"127.0.0.1:1\"]",
         r#"server.listen = ["127.0.0.1:1","127.0.0.1:1"]: names 127.0.0.1:1 twice"#,
     ),
-    ("server.allowed_origins = [\"\"]", r#"server.allowed_origins = [""]: "" is not an origin: write "same", "*", or scheme://host[:port] without a path"#),
+    (
+        "server.allowed_origins = [\"\"]",
+        r#"server.allowed_origins = [""]: "" is not an origin: write "same", "*", or scheme://host[:port] without a path"#,
+    ),
 ];

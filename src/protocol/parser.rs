@@ -24,9 +24,7 @@ impl Parser {
     /// A parser without buffers yet.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            spans: Spans::new(),
-        }
+        Self { spans: Spans::new() }
     }
 
     /// Reads a text message: one command, or an array of at most
@@ -46,13 +44,7 @@ impl Parser {
         self.read(header, false, Form::Binary(rest), each);
     }
 
-    fn read(
-        &mut self,
-        json: &[u8],
-        batches: bool,
-        form: Form<'_>,
-        each: &mut dyn FnMut(Result<Command<'_>, Fault>),
-    ) {
+    fn read(&mut self, json: &[u8], batches: bool, form: Form<'_>, each: &mut dyn FnMut(Result<Command<'_>, Fault>)) {
         let mut item = |members: Result<Members<'_>, Reason>| match members {
             Ok(members) => each(members.command(form)),
             Err(reason) => each(Err(Fault::new(Id::None, reason))),

@@ -3,8 +3,8 @@
 //! Bytes come in the shard's one padded read buffer and are parsed there; a connection owns memory for input only while a
 //! head, a frame or a message is incomplete.
 
-use super::connection::{CloseReason, PartialHead, Phase};
 use super::Shard;
+use super::connection::{CloseReason, PartialHead, Phase};
 use crate::http::{self, Problem};
 use crate::ids::ConnId;
 use crate::limits;
@@ -53,7 +53,8 @@ impl Shard {
             }
         };
         // A client that sent frames right behind its request gets its answers behind the 101.
-        if self.connections.get(index as usize).is_some_and(|connection| connection.phase == Phase::Open) && taken < filled
+        if self.connections.get(index as usize).is_some_and(|connection| connection.phase == Phase::Open)
+            && taken < filled
         {
             self.handle_frames(index, &mut Input::new(&mut buf[taken..], filled - taken));
         }
@@ -186,4 +187,3 @@ impl Shard {
         self.parser = Some(parser);
     }
 }
-

@@ -8,10 +8,7 @@ pub(super) fn unmask(bytes: &mut [u8], key: [u8; 4]) -> bool {
     unsafe { vector::unmask::<Neon>(bytes, key) }
 }
 
-const _: () = assert!(
-    cfg!(target_feature = "neon"),
-    "an aarch64 target without NEON"
-);
+const _: () = assert!(cfg!(target_feature = "neon"), "an aarch64 target without NEON");
 
 #[derive(Clone, Copy)]
 struct Neon(uint8x16_t);

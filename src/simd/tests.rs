@@ -30,14 +30,8 @@ fn agrees(name: &str, routine: Routine, start: usize, length: usize, key: [u8; 4
     let (mut expected, mut actual) = (Aligned::noise(), Aligned::noise());
     let ascii = naive(&mut expected.0[range.clone()], key);
     let verdict = routine(&mut actual.0[range], key);
-    assert!(
-        actual == expected,
-        "{name}: {length} bytes at {start}: wrong bytes, or neighbours changed"
-    );
-    assert_eq!(
-        verdict, ascii,
-        "{name}: {length} bytes at {start}: the ASCII verdict"
-    );
+    assert!(actual == expected, "{name}: {length} bytes at {start}: wrong bytes, or neighbours changed");
+    assert_eq!(verdict, ascii, "{name}: {length} bytes at {start}: the ASCII verdict");
 }
 
 #[test]
@@ -60,11 +54,7 @@ fn a_payload_that_fills_its_buffer_to_the_last_byte_is_unmasked_within_it() {
             // An allocation of exactly this size: a memory checker sees a single byte too far.
             let mut actual = Aligned::noise().0[..length].to_vec().into_boxed_slice();
             let mut expected = actual.clone();
-            assert_eq!(
-                routine(&mut actual, KEY),
-                naive(&mut expected, KEY),
-                "{name}: {length} bytes"
-            );
+            assert_eq!(routine(&mut actual, KEY), naive(&mut expected, KEY), "{name}: {length} bytes");
             assert!(actual == expected, "{name}: {length} bytes");
         }
     }
@@ -79,10 +69,7 @@ fn one_byte_that_is_not_ascii_is_seen_at_every_place() {
                 bytes[place] = 0x80;
                 let bytes = &mut bytes[..length];
                 naive(bytes, KEY);
-                assert!(
-                    !routine(bytes, KEY),
-                    "{name}: {length} bytes, place {place}"
-                );
+                assert!(!routine(bytes, KEY), "{name}: {length} bytes, place {place}");
             }
         }
     }
@@ -97,13 +84,7 @@ fn neighbours_that_are_not_ascii_do_not_count() {
             bytes.fill(0x7f);
             naive(bytes, KEY);
             assert!(routine(bytes, KEY), "{name}: {length} bytes");
-            assert!(
-                buf[..64]
-                    .iter()
-                    .chain(&buf[64 + length..])
-                    .all(|byte| *byte == 0xff),
-                "{name}"
-            );
+            assert!(buf[..64].iter().chain(&buf[64 + length..]).all(|byte| *byte == 0xff), "{name}");
         }
     }
 }
@@ -111,9 +92,7 @@ fn neighbours_that_are_not_ascii_do_not_count() {
 #[test]
 fn s5_3_the_example_of_the_rfc_is_unmasked() {
     // RFC 6455 5.7: a single-frame masked text message, "Hello".
-    let mut frame = [
-        0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
-    ];
+    let mut frame = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     assert!(unmask(&mut frame, 6..11, KEY));
     assert_eq!(&frame[6..], b"Hello");
     assert_eq!(frame[..6], [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d]);
@@ -140,10 +119,7 @@ fn vectors_are_used_where_the_processor_has_them() {
     assert_eq!(names.first(), Some(&"words"));
     assert_eq!(names.last(), Some(&"chosen"));
     #[cfg(target_arch = "x86_64")]
-    assert_eq!(
-        names.contains(&"avx2"),
-        std::arch::is_x86_feature_detected!("avx2")
-    );
+    assert_eq!(names.contains(&"avx2"), std::arch::is_x86_feature_detected!("avx2"));
 }
 
 proptest! {

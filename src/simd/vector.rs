@@ -77,13 +77,8 @@ unsafe fn long<V: Vector>(bytes: &mut [u8], key: [u8; 4]) -> bool {
     // One to BYTES bytes up to the first aligned vector: the loop overlaps the first vector, and the last four.
     let mut at = V::BYTES - (bytes.as_ptr().addr() & (V::BYTES - 1));
     // SAFETY: the caller vouches for the instructions.
-    let (first_key, loop_key, last_key) = unsafe {
-        (
-            V::splat(key),
-            V::splat(rotate(key, at)),
-            V::splat(rotate(key, end)),
-        )
-    };
+    let (first_key, loop_key, last_key) =
+        unsafe { (V::splat(key), V::splat(rotate(key, at)), V::splat(rotate(key, end))) };
     // SAFETY: 0 + one vector and `end` + four vectors are within `bytes`.
     let (first, last) = unsafe { (load::<V, 1>(bytes, 0), load::<V, 4>(bytes, end)) };
     let (first, last) = (xor(first, first_key), xor(last, last_key));

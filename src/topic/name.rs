@@ -81,11 +81,7 @@ impl<'a> Filter<'a> {
     #[must_use]
     pub fn known(text: &'a str) -> Self {
         let wildcard = memchr2(b'+', b'#', text.as_bytes()).is_some();
-        debug_assert_eq!(
-            check(text, Kind::Filter),
-            Ok(Wildcards(wildcard)),
-            "{text:?}"
-        );
+        debug_assert_eq!(check(text, Kind::Filter), Ok(Wildcards(wildcard)), "{text:?}");
         Self { text, wildcard }
     }
 
@@ -192,20 +188,16 @@ impl fmt::Display for NameError {
                 write!(f, "the level at byte {at} is empty; each needs 1 character")
             }
             Self::Control { at } => write!(f, "byte {at} begins a control character"),
-            Self::Wildcard { at } => write!(
-                f,
-                "byte {at} is a wildcard; `+` and `#` belong in filters only"
-            ),
+            Self::Wildcard { at } => write!(f, "byte {at} is a wildcard; `+` and `#` belong in filters only"),
             Self::MisplacedPlus { at } => {
                 write!(f, "the `+` at byte {at} has to be a whole level")
             }
             Self::MisplacedHash { at } => {
                 write!(f, "the `#` at byte {at} has to be the whole last level")
             }
-            Self::TooManyLevels { levels } => write!(
-                f,
-                "it has {levels} levels; the limit for a filter with `+` is {PLUS_FILTER_LEVELS_MAX}"
-            ),
+            Self::TooManyLevels { levels } => {
+                write!(f, "it has {levels} levels; the limit for a filter with `+` is {PLUS_FILTER_LEVELS_MAX}")
+            }
         }
     }
 }
@@ -237,17 +229,13 @@ fn check(text: &str, kind: Kind) -> Result<Wildcards, NameError> {
 
 /// Whether these are levels of nothing but plain characters: the common case, in a loop that compiles to vectors.
 fn is_plain(bytes: &[u8]) -> bool {
-    let special = |byte: u8| {
-        (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2) | (byte == b'+') | (byte == b'#')
-    };
+    let special = |byte: u8| (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2) | (byte == b'+') | (byte == b'#');
     let [first, after_first @ ..] = bytes else {
         return false;
     };
     let ends_badly = special(*first) | (*first == b'/') | bytes.ends_with(b"/");
     let pairs = bytes.iter().zip(after_first);
-    !pairs.fold(ends_badly, |any, (&before, &byte)| {
-        any | special(byte) | ((before == b'/') & (byte == b'/'))
-    })
+    !pairs.fold(ends_badly, |any, (&before, &byte)| any | special(byte) | ((before == b'/') & (byte == b'/')))
 }
 
 /// Byte by byte: where the first error is, if anything is wrong at all.
@@ -283,18 +271,11 @@ fn check_each(bytes: &[u8], kind: Kind) -> Result<Wildcards, NameError> {
     Ok(Wildcards(plus || hash))
 }
 
-fn check_wildcard(
-    bytes: &[u8],
-    at: usize,
-    level_start: usize,
-    kind: Kind,
-) -> Result<(), NameError> {
+fn check_wildcard(bytes: &[u8], at: usize, level_start: usize, kind: Kind) -> Result<(), NameError> {
     let next = bytes.get(at + 1);
     match bytes[at] {
         _ if kind == Kind::Topic => Err(NameError::Wildcard { at }),
-        b'+' if at != level_start || next.is_some_and(|&byte| byte != b'/') => {
-            Err(NameError::MisplacedPlus { at })
-        }
+        b'+' if at != level_start || next.is_some_and(|&byte| byte != b'/') => Err(NameError::MisplacedPlus { at }),
         b'#' if at != level_start || next.is_some() => Err(NameError::MisplacedHash { at }),
         _ => Ok(()),
     }

@@ -31,10 +31,7 @@ impl Client {
 
     fn over(stream: TcpStream, address: SocketAddr) -> Self {
         let (socket, _) = upgrade(stream, &format!("ws://{address}/ws"), &[]).expect("a handshake");
-        let mut client = Self {
-            socket,
-            name: String::new(),
-        };
+        let mut client = Self { socket, name: String::new() };
         let welcome = client.next();
         assert_eq!(welcome["op"], "welcome", "{welcome}");
         client.name = welcome["client"].as_str().expect("a name").to_owned();
@@ -43,16 +40,12 @@ impl Client {
 
     /// Sends a text message.
     pub(crate) fn send(&mut self, text: impl Into<String>) {
-        self.socket
-            .send(Message::text(text.into()))
-            .expect("the broker reads");
+        self.socket.send(Message::text(text.into())).expect("the broker reads");
     }
 
     /// Sends a binary message.
     pub(crate) fn send_binary(&mut self, bytes: impl Into<Vec<u8>>) {
-        self.socket
-            .send(Message::binary(bytes.into()))
-            .expect("the broker reads");
+        self.socket.send(Message::binary(bytes.into())).expect("the broker reads");
     }
 
     /// The next message, pings passed over (their pongs go out by themselves).
@@ -81,13 +74,8 @@ impl Client {
 
     /// The next message, which has to be a binary publication: its header and its payload.
     pub(crate) fn next_binary(&mut self) -> (Value, Vec<u8>) {
-        let Message::Binary(bytes) = self.receive() else {
-            panic!("not a binary message")
-        };
-        let end = bytes
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .expect("a header line");
+        let Message::Binary(bytes) = self.receive() else { panic!("not a binary message") };
+        let end = bytes.iter().position(|&byte| byte == b'\n').expect("a header line");
         let header = serde_json::from_slice(&bytes[..end]).expect("the header is JSON");
         (header, bytes[end + 1..].to_vec())
     }
@@ -107,25 +95,15 @@ impl Client {
 
     /// Subscribes and takes the ack.
     pub(crate) fn subscribe(&mut self, filter: &str) -> Value {
-        let ack = self.ask(format!(
-            r#"{{"op":"subscribe","topic":"{filter}","id":"subscribe"}}"#
-        ));
-        assert_eq!(
-            (&ack["op"], &ack["id"]),
-            (&Value::from("ack"), &Value::from("subscribe")),
-            "{ack}"
-        );
+        let ack = self.ask(format!(r#"{{"op":"subscribe","topic":"{filter}","id":"subscribe"}}"#));
+        assert_eq!((&ack["op"], &ack["id"]), (&Value::from("ack"), &Value::from("subscribe")), "{ack}");
         ack
     }
 
     /// Shows that the connection lives and that nothing else was on its way: the next message is our pong.
     pub(crate) fn expect_quiet(&mut self) {
         let pong = self.ask(r#"{"op":"ping","id":"quiet"}"#);
-        assert_eq!(
-            (&pong["op"], &pong["id"]),
-            (&Value::from("pong"), &Value::from("quiet")),
-            "{pong}"
-        );
+        assert_eq!((&pong["op"], &pong["id"]), (&Value::from("pong"), &Value::from("quiet")), "{pong}");
     }
 
     /// Starts the closing handshake.
@@ -166,9 +144,7 @@ pub(crate) fn dial(address: SocketAddr, receive_bytes: Option<usize>) -> TcpStre
     if let Some(bytes) = receive_bytes {
         socket.set_recv_buffer_size(bytes).expect("a buffer size");
     }
-    socket
-        .connect_timeout(&address.into(), PATIENCE)
-        .expect("the broker accepts");
+    socket.connect_timeout(&address.into(), PATIENCE).expect("the broker accepts");
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");

@@ -34,16 +34,9 @@ impl Broker {
     /// Runs a command that ends up as the broker, and waits until it listens.
     pub(crate) fn run(command: Command) -> Self {
         let (child, stderr) = spawn(command);
-        let mut broker = Self {
-            child,
-            stderr,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
+        let mut broker = Self { child, stderr, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         loop {
-            let line = broker
-                .stderr
-                .recv_timeout(PATIENCE)
-                .expect("the broker says where it listens");
+            let line = broker.stderr.recv_timeout(PATIENCE).expect("the broker says where it listens");
             if let Some((_, address)) = line.split_once("listening on ") {
                 let address = address.split_whitespace().next().expect("an address");
                 broker.address = address.parse().expect("IP:PORT");
@@ -59,9 +52,7 @@ impl Broker {
 
     /// Sends a signal by its name, `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &self.pid().to_string()])
-            .status();
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
         assert!(sent.expect("kill runs").success(), "the broker still runs");
     }
 
@@ -106,12 +97,8 @@ pub(crate) fn run_to_end(command: Command) -> (ExitStatus, Vec<String>) {
 }
 
 fn spawn(mut command: Command) -> (Child, Receiver<String>) {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
     let (sender, receiver) = channel();
     thread::spawn(move || {

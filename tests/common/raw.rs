@@ -41,10 +41,7 @@ impl Raw {
     /// A TCP connection, nothing said yet.
     pub(crate) fn dial(broker: &Broker) -> Self {
         let stream = dial(broker.address, None);
-        Self {
-            stream,
-            seen: Vec::new(),
-        }
+        Self { stream, seen: Vec::new() }
     }
 
     /// A WebSocket connection at that path; the welcome, if one comes, is not yet read.
@@ -66,8 +63,19 @@ impl Raw {
         self.write(&frame(first, payload));
     }
 
-    /// Reads one frame of the server: its first byte and its payload. `None` at the end of the connection.
+    /// Reads one frame of the server: its first byte and its payload. `None` at the end of the connection. Pings, which
+    /// may come at any time, are passed over and not answered.
     pub(crate) fn read_frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            match self.read_frame_or_ping() {
+                Some((0x89, _)) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Reads one frame, whatever it is.
+    pub(crate) fn read_frame_or_ping(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             if let Some((first, start, end)) = whole_frame(&self.seen) {
                 let payload = self.seen[start..end].to_vec();
@@ -75,11 +83,7 @@ impl Raw {
                 return Some((first, payload));
             }
             if !self.fill() {
-                assert!(
-                    self.seen.is_empty(),
-                    "the connection ended inside a frame: {:?}",
-                    self.seen
-                );
+                assert!(self.seen.is_empty(), "the connection ended inside a frame: {:?}", self.seen);
                 return None;
             }
         }
@@ -88,9 +92,7 @@ impl Raw {
     /// Reads on to the close frame and to the end of the connection: the close code.
     pub(crate) fn read_to_close(&mut self) -> u16 {
         loop {
-            let (first, payload) = self
-                .read_frame()
-                .expect("a close frame before the end of the connection");
+            let (first, payload) = self.read_frame().expect("a close frame before the end of the connection");
             if first == 0x88 {
                 self.write_frame(0x88, &payload);
                 assert_eq!(self.read_frame(), None, "nothing follows a close frame");
@@ -110,10 +112,7 @@ impl Raw {
     pub(crate) fn answer(mut self) -> Answer {
         let head = self.read_head();
         while self.fill() {}
-        Answer {
-            head,
-            body: self.seen,
-        }
+        Answer { head, body: self.seen }
     }
 
     /// Reads and drops what comes until the connection ends.
@@ -129,9 +128,7 @@ impl Raw {
             Ok(_) => true,
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         };
-        self.stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a timeout");
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         heard
     }
 
@@ -175,12 +172,7 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = frame_head(first, payload.len());
     frame.extend(KEY);
-    frame.extend(
-        payload
-            .iter()
-            .zip(KEY.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    frame.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
 }
 
@@ -198,10 +190,7 @@ fn whole_frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     assert_eq!(second & 0x80, 0, "a server masks nothing");
     let (start, length) = match second {
-        126 => (
-            4,
-            u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
-        ),
+        126 => (4, u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
         127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)),
         short => (2, u64::from(short)),
     };

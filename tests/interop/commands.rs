@@ -11,20 +11,10 @@ fn expect_error(client: &mut Client, code: u64, id: &Value, names: &str, command
     let error = client.next();
     assert_eq!(error["op"], "error", "{shown}: {error}");
     assert_eq!(error["code"], code, "{shown}: {error}");
-    assert_eq!(
-        error.get("id").unwrap_or(&Value::Null),
-        id,
-        "{shown}: {error}"
-    );
+    assert_eq!(error.get("id").unwrap_or(&Value::Null), id, "{shown}: {error}");
     let reason = error["reason"].as_str().expect("a reason");
-    assert!(
-        reason.contains(names),
-        "{shown}: the reason does not name {names:?}: {reason}"
-    );
-    assert!(
-        !reason.contains(['\n', '\r']) && reason.len() < 500,
-        "{reason}"
-    );
+    assert!(reason.contains(names), "{shown}: the reason does not name {names:?}: {reason}");
+    assert!(!reason.contains(['\n', '\r']) && reason.len() < 500, "{reason}");
     client.expect_quiet();
 }
 
@@ -34,11 +24,7 @@ fn what_is_no_json_gets_400() {
     let mut client = Client::connect(&broker);
     let open = "[".repeat(50_000);
     let closed = "[".repeat(20_000) + &"]".repeat(20_000);
-    let deep = format!(
-        r#"{{"op":"publish","topic":"t","data":{}1{}}}"#,
-        "[".repeat(2000),
-        "]".repeat(2000)
-    );
+    let deep = format!(r#"{{"op":"publish","topic":"t","data":{}1{}}}"#, "[".repeat(2000), "]".repeat(2000));
     let objects = r#"{"a":"#.repeat(10_000);
     for text in [
         "",
@@ -161,13 +147,7 @@ fn a_bad_binary_header_gets_400() {
         b"{\"op\":\"publish\",\"topic\":5}\npayload",
     ] {
         client.send_binary(message);
-        expect_error(
-            &mut client,
-            400,
-            &Value::Null,
-            "",
-            &String::from_utf8_lossy(message),
-        );
+        expect_error(&mut client, 400, &Value::Null, "", &String::from_utf8_lossy(message));
     }
 }
 
@@ -211,17 +191,8 @@ fn too_many_subscriptions_are_refused_and_the_others_stay() {
         client.subscribe(topic);
     }
     let error = client.ask(r#"{"op":"subscribe","topic":"four","id":4}"#);
-    assert_eq!(
-        (&error["op"], &error["id"]),
-        (&json!("error"), &json!(4)),
-        "{error}"
-    );
-    assert!(
-        error["reason"]
-            .as_str()
-            .is_some_and(|reason| reason.contains('3')),
-        "{error}"
-    );
+    assert_eq!((&error["op"], &error["id"]), (&json!("error"), &json!(4)), "{error}");
+    assert!(error["reason"].as_str().is_some_and(|reason| reason.contains('3')), "{error}");
     client.send(r#"{"op":"publish","topic":"three","data":3}"#);
     assert_eq!(client.expect("message")["data"], 3);
     client.ask(r#"{"op":"unsubscribe","topic":"one","id":5}"#);

@@ -53,10 +53,7 @@ fn s5_2_non_minimal_and_64_bit_lengths_close_1002() {
 #[test]
 fn s5_4_fragments_out_of_turn_close_1002() {
     let broker = Broker::start(&[]);
-    assert_eq!(
-        code_after(&broker, &frame(0x80, b"nothing to continue")),
-        1002
-    );
+    assert_eq!(code_after(&broker, &frame(0x80, b"nothing to continue")), 1002);
     let two_starts = [frame(0x01, b"{"), frame(0x81, b"}")].concat();
     assert_eq!(code_after(&broker, &two_starts), 1002);
 }
@@ -68,11 +65,7 @@ fn s5_5_bad_control_frames_close_1002() {
     assert_eq!(code_after(&broker, &frame(0x89, &[b'x'; 126])), 1002);
     assert_eq!(code_after(&broker, &frame(0x88, b"\x03")), 1002);
     for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
-        assert_eq!(
-            code_after(&broker, &frame(0x88, &code.to_be_bytes())),
-            1002,
-            "{code}"
-        );
+        assert_eq!(code_after(&broker, &frame(0x88, &code.to_be_bytes())), 1002, "{code}");
     }
 }
 
@@ -145,23 +138,15 @@ fn s7_4_1_a_message_over_the_limit_closes_1009_before_it_has_come() {
     let mut raw = welcomed(&broker);
     let fitting = [PING, &[b' '; 1004]].concat();
     raw.write_frame(0x81, &fitting);
-    assert!(
-        raw.read_frame().is_some_and(|(first, _)| first == 0x81),
-        "the limit itself is allowed"
-    );
+    assert!(raw.read_frame().is_some_and(|(first, _)| first == 0x81), "the limit itself is allowed");
 }
 
 #[test]
 fn s4_2_2_the_subprotocol_is_chosen_from_what_is_offered() {
     let broker = Broker::start(&[]);
     let url = format!("ws://{}/ws", broker.address);
-    let offer = |offered: &'static str| {
-        upgrade(
-            dial(broker.address, None),
-            &url,
-            &[("Sec-WebSocket-Protocol", offered)],
-        )
-    };
+    let offer =
+        |offered: &'static str| upgrade(dial(broker.address, None), &url, &[("Sec-WebSocket-Protocol", offered)]);
     for offered in ["wirefan.v1", "mqtt, wirefan.v1", "wirefan.v2,wirefan.v1"] {
         let (_, response) = offer(offered).expect("a known subprotocol");
         assert_eq!(response.headers()["Sec-WebSocket-Protocol"], "wirefan.v1");
@@ -171,8 +156,7 @@ fn s4_2_2_the_subprotocol_is_chosen_from_what_is_offered() {
     assert!(offer("mqtt").is_err_and(|status| status == 400));
     let answer = Raw::request(
         &broker,
-        &crate::common::raw::handshake("/ws")
-            .replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"),
+        &crate::common::raw::handshake("/ws").replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"),
     );
     assert_eq!(answer.status(), 400);
     assert!(String::from_utf8_lossy(&answer.body).contains("wirefan.v1"));

@@ -52,29 +52,15 @@ const OUTSIDE: [&str; 13] = [
 
 const UNFINISHED_CODE: [&str; 4] = ["todo!", "unimplemented!", "dbg!", "#[ignore"];
 const UNFINISHED_COMMENTS: [&str; 4] = ["TODO", "FIXME", "XXX", "HACK"];
-const EMPTY_NAMES: [&str; 10] = [
-    "manager", "managers", "handler", "handlers", "service", "services", "helper", "helpers",
-    "util", "utils",
-];
+const EMPTY_NAMES: [&str; 10] =
+    ["manager", "managers", "handler", "handlers", "service", "services", "helper", "helpers", "util", "utils"];
 
 /// All offences of a file, as `path:line: sentence`.
 pub(crate) fn offences(source: &Source) -> Vec<String> {
-    let rules = [
-        size,
-        header,
-        functions,
-        layers,
-        outside,
-        unsafe_code,
-        unfinished,
-        names,
-    ];
+    let rules = [size, header, functions, layers, outside, unsafe_code, unfinished, names];
     let mut found: Vec<(usize, String)> = rules.iter().flat_map(|rule| rule(source)).collect();
     found.sort();
-    found
-        .into_iter()
-        .map(|(line, sentence)| format!("{}:{line}: {sentence}", source.path))
-        .collect()
+    found.into_iter().map(|(line, sentence)| format!("{}:{line}: {sentence}", source.path)).collect()
 }
 
 type Offences = Vec<(usize, String)>;
@@ -82,44 +68,23 @@ type Offences = Vec<(usize, String)>;
 fn size(source: &Source) -> Offences {
     let lines = source.text.lines().count();
     let long = lines > FILE_LINES_MAX;
-    long.then(|| {
-        (
-            lines,
-            format!("the file has {lines} lines, at most {FILE_LINES_MAX}"),
-        )
-    })
-    .into_iter()
-    .collect()
+    long.then(|| (lines, format!("the file has {lines} lines, at most {FILE_LINES_MAX}"))).into_iter().collect()
 }
 
 fn header(source: &Source) -> Offences {
-    match source
-        .text
-        .lines()
-        .take_while(|line| line.starts_with("//!"))
-        .count()
-    {
+    match source.text.lines().take_while(|line| line.starts_with("//!")).count() {
         0 => vec![(1, "the file does not open with `//!`".to_owned())],
         lines if lines > HEADER_LINES_MAX => {
-            vec![(
-                1,
-                format!("the file opens with {lines} lines of `//!`, at most {HEADER_LINES_MAX}"),
-            )]
+            vec![(1, format!("the file opens with {lines} lines of `//!`, at most {HEADER_LINES_MAX}"))]
         }
         _ => Vec::new(),
     }
 }
 
 fn functions(source: &Source) -> Offences {
-    let long = source
-        .functions()
-        .into_iter()
-        .filter(|function| function.lines > FUNCTION_LINES_MAX);
+    let long = source.functions().into_iter().filter(|function| function.lines > FUNCTION_LINES_MAX);
     long.map(|function| {
-        let sentence = format!(
-            "`{}` has {} lines, at most {FUNCTION_LINES_MAX}",
-            function.name, function.lines
-        );
+        let sentence = format!("`{}` has {} lines, at most {FUNCTION_LINES_MAX}", function.name, function.lines);
         (function.line, sentence)
     })
     .collect()
@@ -129,10 +94,7 @@ fn functions(source: &Source) -> Offences {
 fn room(path: &str) -> Option<(&str, usize)> {
     let path = path.strip_prefix("src/")?.strip_suffix(".rs")?;
     let path = path.strip_suffix("/mod").unwrap_or(path);
-    Some((
-        path.split('/').next().unwrap_or(path),
-        path.split('/').count(),
-    ))
+    Some((path.split('/').next().unwrap_or(path), path.split('/').count()))
 }
 
 fn layers(source: &Source) -> Offences {
@@ -141,20 +103,12 @@ fn layers(source: &Source) -> Offences {
     };
     let known = |name: &str| LAYERS.contains(&name) || LEAVES.iter().any(|(leaf, _)| *leaf == name);
     if !known(room) {
-        return vec![(
-            1,
-            format!("`{room}` has no place in the order of the rooms (tests/tidy/rules.rs)"),
-        )];
+        return vec![(1, format!("`{room}` has no place in the order of the rooms (tests/tidy/rules.rs)"))];
     }
     let imports = imports(&source.code, depth).into_iter();
     let bad = imports.filter(|(_, to)| known(to) && room != "lib" && !may_import(room, to));
-    bad.map(|(at, to)| {
-        (
-            Source::line(&source.code, at),
-            format!("`{room}` may not import `{to}`: imports point down"),
-        )
-    })
-    .collect()
+    bad.map(|(at, to)| (Source::line(&source.code, at), format!("`{room}` may not import `{to}`: imports point down")))
+        .collect()
 }
 
 fn may_import(from: &str, to: &str) -> bool {
@@ -171,21 +125,10 @@ fn may_import(from: &str, to: &str) -> bool {
 /// What the code names right under the root of the crate: by `crate::`, by `wirefan::`, or by enough `super::`.
 fn imports(code: &str, depth: usize) -> Vec<(usize, &str)> {
     let mut imports = Vec::new();
-    for root in [
-        "crate::".to_owned(),
-        "wirefan::".to_owned(),
-        "super::".repeat(depth),
-    ] {
-        for (at, _) in code
-            .match_indices(&root)
-            .filter(|(at, _)| !code[..*at].ends_with(is_word))
-        {
+    for root in ["crate::".to_owned(), "wirefan::".to_owned(), "super::".repeat(depth)] {
+        for (at, _) in code.match_indices(&root).filter(|(at, _)| !code[..*at].ends_with(is_word)) {
             let rest = &code[at + root.len()..];
-            imports.extend(
-                first_words(rest)
-                    .into_iter()
-                    .map(|(offset, word)| (at + root.len() + offset, word)),
-            );
+            imports.extend(first_words(rest).into_iter().map(|(offset, word)| (at + root.len() + offset, word)));
         }
     }
     imports
@@ -195,9 +138,7 @@ fn imports(code: &str, depth: usize) -> Vec<(usize, &str)> {
 fn first_words(rest: &str) -> Vec<(usize, &str)> {
     let word = |at: usize| {
         let start = at + rest[at..].len() - rest[at..].trim_start().len();
-        let length = rest[start..]
-            .find(|character| !is_word(character))
-            .unwrap_or(rest.len() - start);
+        let length = rest[start..].find(|character| !is_word(character)).unwrap_or(rest.len() - start);
         (start, &rest[start..start + length])
     };
     if !rest.starts_with('{') {
@@ -223,10 +164,7 @@ fn places(source: &Source, name: &str) -> Vec<usize> {
         let ends = !name.ends_with(is_word) || !code[at + name.len()..].starts_with(is_word);
         ends && (!name.starts_with(is_word) || !code[..at].ends_with(is_word))
     };
-    code.match_indices(name)
-        .map(|(at, _)| at)
-        .filter(|at| whole(*at))
-        .collect()
+    code.match_indices(name).map(|(at, _)| at).filter(|at| whole(*at)).collect()
 }
 
 fn outside(source: &Source) -> Offences {
@@ -252,35 +190,19 @@ fn unsafe_code(source: &Source) -> Offences {
         return Vec::new();
     }
     let places = places(source, "unsafe").into_iter();
-    places
-        .map(|at| {
-            (
-                Source::line(&source.code, at),
-                "`unsafe` belongs to src/simd alone".to_owned(),
-            )
-        })
-        .collect()
+    places.map(|at| (Source::line(&source.code, at), "`unsafe` belongs to src/simd alone".to_owned())).collect()
 }
 
 fn unfinished(source: &Source) -> Offences {
     let mut found = Offences::new();
     for name in UNFINISHED_CODE {
         let places = places(source, name).into_iter();
-        found.extend(places.map(|at| {
-            (
-                Source::line(&source.code, at),
-                format!("`{name}` is unfinished work"),
-            )
-        }));
+        found.extend(places.map(|at| (Source::line(&source.code, at), format!("`{name}` is unfinished work"))));
     }
     for name in UNFINISHED_COMMENTS {
         let places = source.comments.match_indices(name);
-        found.extend(places.map(|(at, _)| {
-            (
-                Source::line(&source.comments, at),
-                format!("`{name}` is unfinished work"),
-            )
-        }));
+        found
+            .extend(places.map(|(at, _)| (Source::line(&source.comments, at), format!("`{name}` is unfinished work"))));
     }
     found
 }
@@ -297,14 +219,9 @@ fn names(source: &Source) -> Offences {
             "fn" | "mod" => &parts[parts.len() - 1..],
             _ => &[],
         };
-        let empty = judged
-            .iter()
-            .any(|part| EMPTY_NAMES.contains(&part.as_str()));
+        let empty = judged.iter().any(|part| EMPTY_NAMES.contains(&part.as_str()));
         if empty || previous == "fn" && word.starts_with("get_") {
-            found.push((
-                Source::line(&source.code, at),
-                format!("`{word}` does not say what it is"),
-            ));
+            found.push((Source::line(&source.code, at), format!("`{word}` does not say what it is")));
         }
         previous = word;
     }

@@ -41,20 +41,11 @@ impl Source {
             for character in now.chars() {
                 let blank = if character == '\n' { '\n' } else { ' ' };
                 code.push(if kind == Kind::Code { character } else { blank });
-                comments.push(if kind == Kind::Comment {
-                    character
-                } else {
-                    blank
-                });
+                comments.push(if kind == Kind::Comment { character } else { blank });
             }
             rest = later;
         }
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            code,
-            comments,
-        }
+        Self { path: path.to_owned(), text: text.to_owned(), code, comments }
     }
 
     /// The line of a place in `code` or `comments`, from 1.
@@ -92,11 +83,7 @@ impl Source {
             if character == '}' && braces == 0 && groups == 0 {
                 let line = Self::line(&self.code, at);
                 let lines = Self::line(&self.code, after + i) - line + 1;
-                return Some(Function {
-                    name: name.to_owned(),
-                    line,
-                    lines,
-                });
+                return Some(Function { name: name.to_owned(), line, lines });
             }
         }
         None
@@ -109,17 +96,12 @@ pub(crate) fn is_word(character: char) -> bool {
 
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
-    text.split(|character| !is_word(character))
-        .filter_map(move |word| {
-            let start = at;
-            // What splits is one character, of whatever size.
-            at += word.len()
-                + text[at + word.len()..]
-                    .chars()
-                    .next()
-                    .map_or(0, char::len_utf8);
-            (!word.is_empty()).then_some((start, word))
-        })
+    text.split(|character| !is_word(character)).filter_map(move |word| {
+        let start = at;
+        // What splits is one character, of whatever size.
+        at += word.len() + text[at + word.len()..].chars().next().map_or(0, char::len_utf8);
+        (!word.is_empty()).then_some((start, word))
+    })
 }
 
 /// The comment, string or character that `rest` starts with.
@@ -130,12 +112,7 @@ fn stretch(rest: &str, after_word: bool) -> Option<(Kind, usize)> {
     if rest.starts_with("/*") {
         return Some((Kind::Comment, block_comment(rest)));
     }
-    let prefix = if after_word {
-        0
-    } else {
-        rest.find(|character| !matches!(character, 'b' | 'c' | 'r'))
-            .unwrap_or(0)
-    };
+    let prefix = if after_word { 0 } else { rest.find(|character| !matches!(character, 'b' | 'c' | 'r')).unwrap_or(0) };
     let (letters, quoted) = rest.split_at(prefix);
     let length = match letters {
         "r" | "br" | "cr" => raw_string(quoted),
@@ -183,10 +160,7 @@ fn raw_string(rest: &str) -> Option<usize> {
     let hashes = rest.len() - rest.trim_start_matches('#').len();
     let body = rest[hashes..].strip_prefix('"')?;
     let close = format!("\"{}", "#".repeat(hashes));
-    Some(
-        body.find(&close)
-            .map_or(rest.len(), |at| hashes + 1 + at + close.len()),
-    )
+    Some(body.find(&close).map_or(rest.len(), |at| hashes + 1 + at + close.len()))
 }
 
 /// A character's literal; a lifetime is none.
@@ -197,7 +171,5 @@ fn character(rest: &str) -> Option<usize> {
         let escape = 1 + body[1..].chars().next().map_or(0, char::len_utf8);
         return Some(1 + escape + body[escape..].find('\'')? + 1);
     }
-    body[first.len_utf8()..]
-        .starts_with('\'')
-        .then(|| 1 + first.len_utf8() + 1)
+    body[first.len_utf8()..].starts_with('\'').then(|| 1 + first.len_utf8() + 1)
 }

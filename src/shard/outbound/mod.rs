@@ -228,7 +228,8 @@ impl Outbound {
         let blocked = self.is_blocked(conn);
         let sparse = blocked && self.segments.is_sparse(range.segment, range.len());
         let spill = self.spill(conn);
-        if let Some(last) = spill.ranges.back_mut().filter(|last| last.segment == range.segment && last.end == range.start)
+        if let Some(last) =
+            spill.ranges.back_mut().filter(|last| last.segment == range.segment && last.end == range.start)
         {
             last.end = range.end;
             spill.count(Kind::Publications, range.len());
