@@ -13,6 +13,7 @@ use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
 use crate::protocol::{Id, Payload, Position, reply};
 use crate::topic::{Filter, Topic};
+use crate::transport::websocket;
 
 impl Shard {
     /// Deliveries first and whatever happens: they make no more deliveries. Commands only while their answers have room.
@@ -101,7 +102,8 @@ impl Shard {
         self.registry.settle(index, slot, waiter.serial);
         if !matches!(waiter.id, Id::None) {
             let filter = self.registry.filter(slot);
-            self.reply(index, |out| reply::ack_subscribe(out, &waiter.id, &filter, position));
+            let ack = |out: &mut Vec<u8>| reply::ack_subscribe(out, &waiter.id, filter, position);
+            self.outbound.push_reply(index, |out| websocket::reply(out, ack));
         }
     }
 

@@ -96,10 +96,7 @@ impl Wheel {
                 return Some(conn);
             }
             self.occupied[bucket / 64] &= !(1 << (bucket % 64));
-            let list = &mut self.buckets[bucket];
-            if list.capacity() > 1024 {
-                *list = Vec::new(); // a storm of connections must not leave its memory behind
-            }
+            self.buckets[bucket] = Vec::new(); // or each of them would keep the most that it ever held
             if self.now >= now {
                 return None;
             }
