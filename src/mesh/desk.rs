@@ -4,11 +4,11 @@
 //! the parcel comes back, its lane is marked stalled, and the receiver rings the sender's doorbell as soon as it took one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
 
+use super::flags::Stalled;
 use super::{Command, Delivery, Doorbell, Parcel, Wake};
 use crate::home::Home;
 use crate::ids::ShardId;
@@ -18,22 +18,17 @@ use crate::ids::ShardId;
 struct Lane<T> {
     ring: ArrayQueue<Parcel<T>>,
     /// The sender found the ring full and waits for a bell.
-    stalled: CachePadded<AtomicBool>,
+    stalled: CachePadded<Stalled>,
 }
 
 impl<T> Lane<T> {
     fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self { ring: ArrayQueue::new(capacity), stalled: CachePadded::new(AtomicBool::new(false)) })
+        Arc::new(Self { ring: ArrayQueue::new(capacity), stalled: CachePadded::new(Stalled::new()) })
     }
 
     /// Pushes the parcel and leaves an empty one, or leaves it as it is when the ring is full.
     fn post(&self, parcel: &mut Parcel<T>) -> bool {
-        if self.push(parcel) {
-            return true;
-        }
-        self.stalled.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        self.push(parcel) // the receiver may have emptied it before it could see the mark
+        self.stalled.post(|| self.push(parcel))
     }
 
     fn push(&self, parcel: &mut Parcel<T>) -> bool {
@@ -48,8 +43,7 @@ impl<T> Lane<T> {
 
     fn take(&self, sender: &Doorbell) -> Option<Parcel<T>> {
         let parcel = self.ring.pop()?;
-        fence(Ordering::SeqCst);
-        if self.stalled.load(Ordering::Relaxed) && self.stalled.swap(false, Ordering::SeqCst) {
+        if self.stalled.taken() {
             sender.ring();
         }
         Some(parcel)
@@ -75,8 +69,8 @@ impl Link {
     fn is_busy(&self, with_commands: bool) -> bool {
         !self.deliveries_in.ring.is_empty()
             || (with_commands && !self.commands_in.ring.is_empty())
-            || (self.commands_left && !self.commands_out.stalled.load(Ordering::SeqCst))
-            || (self.deliveries_left && !self.deliveries_out.stalled.load(Ordering::SeqCst))
+            || (self.commands_left && !self.commands_out.stalled.stands())
+            || (self.deliveries_left && !self.deliveries_out.stalled.stands())
     }
 }
 
@@ -195,14 +189,14 @@ impl Desk {
         self.bell.lie_down();
         let quiet = !self.links.iter().any(|link| link.is_busy(with_commands));
         if !quiet {
-            self.bell.get_up();
+            self.bell.rise();
         }
         quiet
     }
 
     /// After sleeping.
-    pub fn get_up(&self) {
-        self.bell.get_up();
+    pub fn rise(&self) {
+        self.bell.rise();
     }
 
     /// How often this shard had to wake another: one system call each.

@@ -2,10 +2,11 @@
 //!
 //! The sleeper says so, looks at its rings once more, and only then sleeps; the sender pushes first and asks afterwards
 //! whether somebody sleeps. With sequentially consistent order on both sides one of the two sees the other, so no wake-up
-//! is lost (`tests` run every interleaving of the two).
+//! is lost (see `flags`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use super::flags::Asleep;
 
 /// What really wakes the thread: a `mio::Waker` in `net`, a flag in the simulator.
 pub trait Wake: Send + Sync {
@@ -16,7 +17,7 @@ pub trait Wake: Send + Sync {
 /// One shard's doorbell, shared by all that send to it.
 #[derive(Clone)]
 pub struct Doorbell {
-    asleep: Arc<AtomicBool>,
+    asleep: Arc<Asleep>,
     wake: Arc<dyn Wake>,
 }
 
@@ -30,13 +31,12 @@ impl Doorbell {
     /// A doorbell whose shard is awake.
     #[must_use]
     pub fn new(wake: Arc<dyn Wake>) -> Self {
-        Self { asleep: Arc::new(AtomicBool::new(false)), wake }
+        Self { asleep: Arc::new(Asleep::new()), wake }
     }
 
     /// After a push: wakes the shard if it sleeps. True if it did.
     pub(super) fn ring(&self) -> bool {
-        fence(Ordering::SeqCst);
-        let sleeping = self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst);
+        let sleeping = self.asleep.ring();
         if sleeping {
             self.wake.wake();
         }
@@ -45,12 +45,11 @@ impl Doorbell {
 
     /// Before the last look at the rings: from here on senders ring.
     pub(super) fn lie_down(&self) {
-        self.asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        self.asleep.lie_down();
     }
 
     /// After sleeping, or when the last look found mail: senders need not ring.
-    pub(super) fn get_up(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+    pub(super) fn rise(&self) {
+        self.asleep.rise();
     }
 }

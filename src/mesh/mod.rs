@@ -8,6 +8,14 @@
 mod command;
 mod desk;
 mod doorbell;
+mod flags;
+#[cfg(test)]
+mod under_loom;
+
+/// What `flags` is made of; its twin in `under_loom` is loom's.
+mod atomic {
+    pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
+}
 
 pub use crate::home::{Delivery, Parcel};
 pub use command::Command;

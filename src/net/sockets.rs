@@ -56,7 +56,9 @@ impl Sockets {
 
     /// Closes and forgets it. The kernel takes a closed socket off the event queue by itself.
     pub(super) fn remove(&mut self, id: ConnId) {
-        self.slots[id.index as usize] = None;
+        if self.at(id).is_some() {
+            self.slots[id.index as usize] = None;
+        }
     }
 
     /// Ends our side of the stream.

@@ -13,12 +13,14 @@ use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
 use crate::protocol::{Id, Payload, Position, reply};
 use crate::topic::{Filter, Topic};
+use crate::transport::websocket;
 
 impl Shard {
-    /// Deliveries first and all of them: they make no more deliveries. Commands only while their answers have room.
+    /// Deliveries first and whatever happens: they make no more deliveries. Commands only while their answers have room.
     pub(super) fn take_mail(&mut self) {
         for turn in 0..self.desk.peers_len() {
-            while let Some((_, parcel)) = self.desk.take_deliveries(turn) {
+            for _ in 0..limits::RING_PARCELS {
+                let Some((_, parcel)) = self.desk.take_deliveries(turn) else { break };
                 self.take_deliveries(parcel);
             }
         }
@@ -68,7 +70,7 @@ impl Shard {
     fn take_deliveries(&mut self, parcel: Parcel<Delivery>) {
         for item in parcel.items {
             match item {
-                Delivery::Batch { batch, runs } => self.deliver(batch, &runs),
+                Delivery::Batch { batch, runs } => self.deliver(&batch, &runs),
                 Delivery::Subscribed { conn, slot, serial, id, position } => {
                     self.registry.answered(slot);
                     self.take_subscribed(&Waiter { conn, serial, id }, slot, Some(position));
@@ -100,7 +102,8 @@ impl Shard {
         self.registry.settle(index, slot, waiter.serial);
         if !matches!(waiter.id, Id::None) {
             let filter = self.registry.filter(slot);
-            self.reply(index, |out| reply::ack_subscribe(out, &waiter.id, &filter, position));
+            let ack = |out: &mut Vec<u8>| reply::ack_subscribe(out, &waiter.id, filter, position);
+            self.outbound.push_reply(index, |out| websocket::reply(out, ack));
         }
     }
 
@@ -116,8 +119,8 @@ impl Shard {
     }
 
     /// Appends a batch's runs to the subscribers' outbound queues: the local half of a fan-out.
-    fn deliver(&mut self, batch: Arc<Batch>, runs: &[u32]) {
-        let segment = self.outbound.segments().insert_batch(Arc::clone(&batch));
+    fn deliver(&mut self, batch: &Arc<Batch>, runs: &[u32]) {
+        let segment = self.outbound.segments().insert_batch(Arc::clone(batch));
         for &number in runs {
             let run = batch.runs[number as usize];
             let slots = self.registry.lookup(Topic::known(run.name.text(&batch.bytes)));
@@ -141,7 +144,6 @@ impl Shard {
 
     /// The same where a connection may subscribe by several filters, or is not to get its own publications: each is marked
     /// when it was met, so that it gets the run once.
-    #[cold]
     fn deliver_with_care(
         &mut self,
         segment: u32,

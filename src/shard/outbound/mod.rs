@@ -31,6 +31,8 @@ const PROMPT: u8 = 4;
 const BULK: u8 = 8;
 /// Was met while a run is delivered to the subscribers of several filters, or is not to get some publication of it.
 const MARKED: u8 = 16;
+/// Its shard wants to know when everything was written.
+const WATCHED: u8 = 32;
 
 /// The dense record of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +153,17 @@ impl Outbound {
         self.hot[conn as usize] = EMPTY;
     }
 
+    /// From here on (or no longer) a flush says when everything was written.
+    pub(super) fn watch(&mut self, conn: u32, watched: bool) {
+        let flags = &mut self.hot[conn as usize].flags;
+        *flags = if watched { *flags | WATCHED } else { *flags & !WATCHED };
+    }
+
+    /// Whether a flush says when everything was written.
+    pub(super) fn is_watched(&self, conn: u32) -> bool {
+        self.hot[conn as usize].flags & WATCHED != 0
+    }
+
     /// Bytes that wait for this connection.
     pub(super) fn pending(&self, conn: u32) -> usize {
         let hot = &self.hot[conn as usize];
@@ -215,7 +228,8 @@ impl Outbound {
         let blocked = self.is_blocked(conn);
         let sparse = blocked && self.segments.is_sparse(range.segment, range.len());
         let spill = self.spill(conn);
-        if let Some(last) = spill.ranges.back_mut().filter(|last| last.segment == range.segment && last.end == range.start)
+        if let Some(last) =
+            spill.ranges.back_mut().filter(|last| last.segment == range.segment && last.end == range.start)
         {
             last.end = range.end;
             spill.count(Kind::Publications, range.len());
@@ -323,21 +337,15 @@ impl Outbound {
     /// Drops all that waits, but completes the frame that is half sent. Nothing is taken after it but own bytes.
     pub(super) fn cut(&mut self, conn: u32) {
         self.open(conn, false);
-        let Some(spill) = self.spills.get_mut(self.hot[conn as usize].spill as usize) else {
+        let Some(spill) = self.spills.get(self.hot[conn as usize].spill as usize) else {
             return self.drop_ranges(conn);
         };
         let Some(&front) = spill.ranges.front().filter(|front| spill.sent > 0 || front.kind == Kind::Solid) else {
             return self.drop_ranges(conn);
         };
-        let mut end = front.end;
-        if front.kind != Kind::Solid {
-            let bytes = self.segments.bytes(front.segment);
-            end = front.start;
-            while end < front.start + spill.sent {
-                let frame = encode::frame_len(&bytes[end as usize..front.end as usize]);
-                end += u32::try_from(frame).expect("a frame lies within its range");
-            }
-        }
+        let solid = front.kind == Kind::Solid;
+        let end = if solid { front.end } else { self.boundaries(front, spill.sent).1 };
+        let spill = &mut self.spills[self.hot[conn as usize].spill as usize];
         // Solid: what follows must not be written behind the cut into the same segment.
         let kept = Range { end, kind: Kind::Solid, ..front };
         let rest = kept.len() - spill.sent as usize;
@@ -350,6 +358,18 @@ impl Outbound {
         if rest == 0 {
             self.drop_ranges(conn); // the frame just happened to be complete
         }
+    }
+
+    /// The ends of frames next to byte `sent` of a range: the last one not behind it, the first one not before it.
+    fn boundaries(&self, range: Range, sent: u32) -> (u32, u32) {
+        let (bytes, at) = (self.segments.bytes(range.segment), range.start + sent);
+        let (mut before, mut behind) = (range.start, range.start);
+        while behind < at {
+            before = behind;
+            let frame = encode::frame_len(&bytes[behind as usize..range.end as usize]);
+            behind += u32::try_from(frame).expect("a frame lies within its range");
+        }
+        (if behind == at { at } else { before }, behind)
     }
 
     fn drop_ranges(&mut self, conn: u32) {

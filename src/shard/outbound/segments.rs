@@ -102,4 +102,9 @@ impl Segments {
     pub(super) fn len(&self) -> usize {
         self.slab.len()
     }
+
+    #[cfg(test)]
+    pub(super) fn spares(&self) -> usize {
+        self.spare.len()
+    }
 }
