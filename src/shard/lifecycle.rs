@@ -57,14 +57,24 @@ impl Shard {
         }
     }
 
+    /// The socket is full, but perhaps of publications only: then the connection is read again.
+    pub(super) fn resume_if_written(&mut self, index: u32) {
+        if self.outbound.pending_replies(index) < limits::REPLY_BYTES_MAX / 2 {
+            self.resume(index);
+        }
+    }
+
+    fn resume(&mut self, index: u32) {
+        if std::mem::take(&mut self.connections[index as usize].paused) {
+            self.actions.push_back(Action::Resume(self.id_of(index)));
+        }
+    }
+
     /// Everything that waited for the connection was written.
     pub(super) fn after_flush(&mut self, index: u32) {
+        self.resume(index);
         let id = self.id_of(index);
         let connection = &mut self.connections[index as usize];
-        if connection.paused {
-            connection.paused = false;
-            self.actions.push_back(Action::Resume(id));
-        }
         if connection.phase == Phase::Lingering {
             if connection.ended {
                 self.discard(index, CloseReason::PeerGone);
@@ -96,12 +106,8 @@ impl Shard {
         connection.phase = phase;
         connection.reason.get_or_insert(reason);
         connection.deadline = self.now.after_ms(limits::CLOSE_MS_MAX);
-        let id = self.id_of(index);
-        let connection = &mut self.connections[index as usize];
         self.wheel.file(index, connection.deadline);
-        if std::mem::take(&mut connection.paused) {
-            self.actions.push_back(Action::Resume(id)); // its end must be seen
-        }
+        self.resume(index); // its end must be seen
     }
 
     /// Takes its subscriptions away, and it out of every fan-out.
