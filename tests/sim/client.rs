@@ -98,7 +98,7 @@ impl Client {
 
     /// Whether it can be told to send a command.
     pub(crate) fn speaks(&self) -> bool {
-        self.websocket && !self.done && !self.over && !self.ends && !self.ended
+        self.websocket && !self.done && !self.closed && !self.over && !self.ends && !self.ended
     }
 
     /// What the bytes are, in order. An answer without an upgrade is reported by its status.

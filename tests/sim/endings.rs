@@ -9,6 +9,9 @@ use crate::world::World;
 /// Rounds in which everything that can move moves, until nothing does. Bytes drip through sockets that take one at a time.
 const ROUNDS_MAX: usize = 500_000;
 
+/// A ping frame without payload.
+const PING_BYTES: usize = 2;
+
 impl World {
     /// Everybody reads and every byte is carried, at one moment of time, until nothing moves any more.
     pub(crate) fn settle(&mut self) -> Judged {
@@ -164,6 +167,13 @@ impl World {
             self.say(at, said)?;
         }
         self.wait_out()?;
+        for at in 0..self.clients.len() {
+            // A ping that does not fit into the socket at once shows a peer that takes bytes: that counts as life.
+            if self.clients[at].mute && !self.clients[at].over && self.plan.kernel_bytes < PING_BYTES {
+                self.reset(at)?;
+            }
+        }
+        self.settle()?;
         if let Some(client) = self.clients.iter().find(|client| !client.over) {
             return broken(Oracle::Heartbeat, format!("client {} is still there after all", client.number));
         }

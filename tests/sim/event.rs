@@ -89,6 +89,13 @@ pub(crate) enum Frame {
     Garbage(String),
 }
 
+impl Note {
+    /// Too frequent to be shown to people.
+    pub(crate) fn is_noise(&self) -> bool {
+        matches!(self.event, Event::Heard { .. } | Event::Blocked { .. })
+    }
+}
+
 impl fmt::Debug for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -84,10 +84,15 @@ impl World {
                 Ok(Report { hash, notes: std::mem::take(&mut self.notes), steps: self.step })
             }
             Err(broken) => {
-                let recent = self.notes.split_off(self.notes.len().saturating_sub(SHOWN));
-                Err(Failure { broken, step: self.step, recent })
+                Err(Failure { broken, step: self.step, recent: self.recent() })
             }
         }
+    }
+
+    fn recent(&self) -> Vec<Note> {
+        let mut recent: Vec<Note> = self.notes.iter().rev().filter(|it| !it.is_noise()).take(SHOWN).cloned().collect();
+        recent.reverse();
+        recent
     }
 
     fn live(&mut self) -> Judged {
@@ -223,7 +228,7 @@ impl World {
     /// Has the model judge what happened.
     pub(crate) fn note(&mut self, event: Event) -> Judged {
         let note = Note { step: self.step, ms: self.now_ms, event };
-        if self.loud {
+        if self.loud && !note.is_noise() {
             println!("{note}");
         }
         self.notes.push(note);
@@ -235,7 +240,7 @@ impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the broker panicked under seed {} at step {}, after", self.plan.seed, self.step);
-            for note in &self.notes[self.notes.len().saturating_sub(SHOWN)..] {
+            for note in self.recent() {
                 eprintln!("  {note}");
             }
         }

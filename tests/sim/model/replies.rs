@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::publications::Index;
-use super::{Broken, Oracle, broken};
+use super::{Broken, Oracle, broken, meets};
 
 /// One object of the broker, as a client reads it. Absent members are `None`.
 #[derive(Debug, Deserialize)]
@@ -56,6 +56,11 @@ pub(super) enum What {
 }
 
 impl Due {
+    /// Whether it is an ack after which the topic is delivered.
+    pub(super) fn subscribes_to(&self, topic: &str) -> bool {
+        matches!(&self.what, What::Subscribed(filter) if meets(filter, topic))
+    }
+
     /// More bytes than its reply has.
     fn bytes_max(&self) -> usize {
         match &self.what {

@@ -446,8 +446,10 @@ impl View {
             return Ok(());
         }
         let last = |topic: &str| self.topics.get(topic).map_or(0, |known| known.last);
-        let missed = publications.all().filter(|it| it.offset.is_none_or(|offset| offset > last(&it.topic)));
-        let missed = missed.filter(|it| self.coverage.may_come(&it.topic));
+        // The last one that came may have been the half-sent one that 4008 completed.
+        let missed = publications.all().filter(|it| it.offset.is_none_or(|offset| offset >= last(&it.topic)));
+        let asked = |topic: &str| self.replies.all().any(|due| due.subscribes_to(topic)); // its ack was cut off
+        let missed = missed.filter(|it| self.coverage.may_come(&it.topic) || asked(&it.topic));
         let bytes: usize = missed.map(|it| it.payload.len() + AROUND_PAYLOAD).sum();
         if bytes <= limits.outbound_bytes_max {
             return self.broken(Oracle::Slow, format!("4008 with at most {bytes} bytes of publications to come"));
