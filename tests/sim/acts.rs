@@ -37,7 +37,7 @@ impl World {
     /// Somebody connects. Few ask for something else than an upgrade, or never finish asking.
     pub(crate) fn connect(&mut self) -> Judged {
         let number = u32::try_from(self.clients.len()).expect("a run has few clients");
-        let shard = self.random.below(self.drivers.len());
+        let shard = self.random.below(self.plan.crowded);
         let mut client = Client::new(number, shard, &mut self.random);
         let (status, request, whole) = match self.random.below(60) {
             0 => (200, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", true),

@@ -118,6 +118,9 @@ impl World {
                 self.random_step()?;
             }
         }
+        for _ in 0..self.random.below(200) {
+            self.random_step()?;
+        }
         self.settle()?;
         let until_ms = self.now_ms + wirefan::limits::STOP_MS_MAX;
         while self.drivers.iter().any(|driver| !driver.finished) {

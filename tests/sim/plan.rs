@@ -26,6 +26,8 @@ pub(crate) enum Ending {
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) shards: usize,
+    /// Shards that clients connect to: the others have homes only.
+    pub(crate) crowded: usize,
     /// Parcels of a ring.
     pub(crate) ring: usize,
     pub(crate) outbound_bytes_max: usize,
@@ -49,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) rude: usize,
     /// Of a hundred acts of clients, how many stop or go on reading.
     pub(crate) stalls: usize,
+    /// Of a thousand steps, after how many another shard gets no time for a while.
+    pub(crate) starves: usize,
     /// Of a thousand steps, how many are a jump of the time.
     pub(crate) jumps: usize,
     pub(crate) ending: Ending,
@@ -59,10 +63,12 @@ impl Plan {
         let mut random = Random::new(seed);
         let random = &mut random;
         let message_bytes_max = *random.pick(&[700, 4_000, 65_536]);
+        let shards = random.between(1, 4);
         let kernel_bytes = *random.pick(&[1, 10, 300, 2_000, 100_000, 100_000]);
         Self {
             seed,
-            shards: random.between(1, 4),
+            shards,
+            crowded: random.between(1, shards),
             ring: random.between(1, 4),
             outbound_bytes_max: *random.pick(&[1_500, 6_000, 40_000, 1 << 20]),
             subscriptions_max: *random.pick(&[1, 3, 6, 1000]),
@@ -79,6 +85,7 @@ impl Plan {
             pad_bytes: (*random.pick(&[0, 40, 300, message_bytes_max / 4])).min(kernel_bytes * 40),
             rude: *random.pick(&[0, 0, 2, 10]),
             stalls: *random.pick(&[0, 5, 20]),
+            starves: *random.pick(&[0, 10, 50]),
             jumps: *random.pick(&[0, 0, 5, 30]),
             ending: *random.pick(&[Ending::Stop, Ending::Leave]),
         }

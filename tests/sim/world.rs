@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) now_ms: u64,
     pub(crate) step: u64,
+    /// The shard that gets no time for now.
+    starved: Option<usize>,
     /// No client comes any more.
     pub(crate) closed_to_new: bool,
     model: Model,
@@ -68,6 +70,7 @@ impl World {
             clients: Vec::new(),
             now_ms,
             step: 0,
+            starved: None,
             closed_to_new: false,
             model,
             notes: Vec::new(),
@@ -83,9 +86,7 @@ impl World {
                 let hash = self.drivers.iter().fold(0, fold);
                 Ok(Report { hash, notes: std::mem::take(&mut self.notes), steps: self.step })
             }
-            Err(broken) => {
-                Err(Failure { broken, step: self.step, recent: self.recent() })
-            }
+            Err(broken) => Err(Failure { broken, step: self.step, recent: self.recent() }),
         }
     }
 
@@ -118,7 +119,10 @@ impl World {
         match self.random.below(100) {
             0..40 => {
                 let shard = self.random.below(self.drivers.len());
-                self.step_shard(shard)
+                if self.random.below(1000) < self.plan.starves {
+                    self.starved = (!self.random.chance(30)).then_some(shard);
+                }
+                if self.starved == Some(shard) { Ok(()) } else { self.step_shard(shard) }
             }
             40..60 => self.on_some_client(|world, at| {
                 let most = *world.random.pick(&[1, 3, 50, 100_000]);
