@@ -163,7 +163,7 @@ impl Client {
         match frame {
             Frame::Ping => encode::masked_frame(&mut bytes, wirefan::ws::Opcode::Pong, b"", random.key()),
             Frame::Close(code) if !self.done => {
-                encode::masked_close(&mut bytes, code.unwrap_or(1000), "", random.key())
+                encode::masked_close(&mut bytes, code.unwrap_or(1000), "", random.key());
             }
             _ => return,
         }

@@ -95,8 +95,8 @@ pub(crate) fn publish(
     let echo_member = if echo && random.chance(80) { "" } else { &format!(r#""echo": {echo},"#) };
     let (unique, pad) = (random.word(), "x".repeat(random.between(0, plan.pad_bytes)));
     let data = match random.below(3) {
-        0 => format!(r#"{{"by":{client},"n":{unique},"x":1.0, "x":1e400,"pad":"{pad}"}}"#),
-        1 => format!("[{client} , {unique}, 1.00, \"\u{e9}\\u0041{pad}\"]"),
+        0 => format!(r#"{{"by":{client},"n":{unique},"x":1.0, "x":1E30,"pad":"{pad}"}}"#),
+        1 => format!("[{client} , {unique}, 1e400, \"\u{e9}\\u0041{pad}\"]"),
         _ => format!("\"{client}-{unique}-{pad}\""),
     };
     let json = format!(r#"{{"op":"publish",{member}{echo_member}"topic":{},"data":{data}}}"#, quoted(topic));

@@ -29,7 +29,7 @@ impl Wake for Bell {
     fn wake(&self) {
         let rings = self.rings.fetch_add(1, Ordering::SeqCst) + 1;
         let loses = self.loses.load(Ordering::SeqCst);
-        if loses == 0 || rings % loses != 0 {
+        if loses == 0 || !rings.is_multiple_of(loses) {
             self.rung.store(true, Ordering::SeqCst);
         }
     }

@@ -4,6 +4,7 @@
 //! judged at a [`Event::Rest`] or at the [`Event::Finish`]. A broken promise names its [`Oracle`].
 
 mod coverage;
+mod goodbye;
 mod publications;
 mod replies;
 mod view;

@@ -8,14 +8,11 @@ use super::coverage::Coverage;
 use super::publications::{Index, Publications};
 use super::replies::{Due, Replies, Reply, What};
 use super::{Broken, Judged, Limits, Oracle, broken, is_wild};
-use crate::event::{Event, Frame, Note, Sent};
-
-/// Bytes of the object around a payload, with the frame's header, at most.
-const AROUND_PAYLOAD: usize = 120;
+use crate::event::{Frame, Note, Sent};
 
 /// Where the stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Waits for the answer to its request, which is to have this status.
     Asking(u16),
     Open,
@@ -26,9 +23,9 @@ enum Phase {
 
 /// What it knows of a topic.
 #[derive(Debug, Default)]
-struct Topic {
+pub(super) struct Topic {
     /// The last offset it got or was told.
-    last: u64,
+    pub(super) last: u64,
     /// While every publication must come: the offset after which the next one comes.
     base: Option<u64>,
     /// Offsets of its own `echo: false` publications.
@@ -39,22 +36,22 @@ struct Topic {
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) number: u32,
-    phase: Phase,
-    asked_ms: u64,
+    pub(super) phase: Phase,
+    pub(super) asked_ms: u64,
     welcomed: bool,
-    replies: Replies,
+    pub(super) replies: Replies,
     /// Its filters as the shard will see them after its last command.
     held: BTreeSet<String>,
-    coverage: Coverage,
-    topics: BTreeMap<String, Topic>,
+    pub(super) coverage: Coverage,
+    pub(super) topics: BTreeMap<String, Topic>,
     /// It sent a Close or broke the RFC: the code that this deserves.
-    ending: Option<Option<u16>>,
-    lapsed: bool,
-    blocked: bool,
-    heard_ms: u64,
-    silence_ms: u64,
+    pub(super) ending: Option<Option<u16>>,
+    pub(super) lapsed: bool,
+    pub(super) blocked: bool,
+    pub(super) heard_ms: u64,
+    pub(super) silence_ms: u64,
     /// The stop of its shard has begun, with so many bytes of it read.
-    stopped: Option<u64>,
+    pub(super) stopped: Option<u64>,
     /// Topic, first offset that came, step since which it was to come: nothing sent later may stand before it.
     firsts: Vec<(String, u64, u64)>,
 }
@@ -90,7 +87,7 @@ impl View {
         self.phase == Phase::Closed(Some(1001)) && self.ending.is_none()
     }
 
-    fn broken<T>(&self, oracle: Oracle, what: impl std::fmt::Display) -> Result<T, Broken> {
+    pub(super) fn broken<T>(&self, oracle: Oracle, what: impl std::fmt::Display) -> Result<T, Broken> {
         broken(oracle, format!("client {}: {what}", self.number))
     }
 
@@ -317,81 +314,6 @@ impl View {
         }
     }
 
-    /// Judges a Close frame by what the client did.
-    fn close(&mut self, code: Option<u16>, ms: u64, limits: &Limits) -> Judged {
-        self.phase = Phase::Closed(code);
-        match (self.ending, code) {
-            (Some(ending), _) if ending == code => match self.replies.next_at_once() {
-                Some(due) => self.broken(Oracle::Reply, format!("closed with {code:?} before {due:?}")),
-                None => Ok(()),
-            },
-            (_, Some(1001)) => match self.stopped {
-                None => self.broken(Oracle::Close, "1001 without a stop"),
-                Some(read) => match self.replies.all().find(|due| due.end <= read) {
-                    Some(due) => self.broken(Oracle::Stop, format!("{due:?} was read and not answered before 1001")),
-                    None => Ok(()),
-                },
-            },
-            (_, Some(4008)) if self.blocked => Ok(()),
-            (_, Some(4008)) => self.broken(Oracle::Slow, "4008, and its socket took everything"),
-            (_, Some(4009)) => {
-                let silence_ms = self.silence_ms.max(ms - self.heard_ms);
-                if silence_ms + 100 >= u64::from(limits.timeout_s) * 1000 {
-                    return Ok(());
-                }
-                self.broken(Oracle::Heartbeat, format!("4009 after {silence_ms} ms of silence"))
-            }
-            (ending, code) => self.broken(Oracle::Close, format!("closed with {code:?}, due was {ending:?}")),
-        }
-    }
-
-    /// What befell it, other than frames.
-    pub(super) fn befall(&mut self, note: &Note, publications: &Publications, limits: &Limits) -> Judged {
-        match &note.event {
-            Event::Heard { .. } => {
-                self.silence_ms = self.silence_ms.max(note.ms - self.heard_ms);
-                self.heard_ms = note.ms;
-            }
-            Event::Blocked { .. } => self.blocked = true,
-            Event::Lapsed { .. } => self.lapsed = true,
-            Event::Stopping { read, .. } => self.stopped = Some(*read),
-            Event::Pending { bytes, .. } => return self.pending(*bytes, publications, limits),
-            Event::Ended { clean, torn, .. } => return self.ended(*clean, *torn, note.ms, limits),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Publications within the limit (or the rest of one, when it was cut), and its replies.
-    fn pending(&self, bytes: usize, publications: &Publications, limits: &Limits) -> Judged {
-        let longest = publications.all().map(|it| it.payload.len()).max().unwrap_or(0) + AROUND_PAYLOAD;
-        let bound = limits.outbound_bytes_max.max(longest) + self.replies.bytes_max() + 1000;
-        if bytes > bound {
-            return self.broken(Oracle::Pending, format!("{bytes} bytes wait for it, at most {bound} may"));
-        }
-        Ok(())
-    }
-
-    fn ended(&mut self, clean: bool, torn: bool, ms: u64, limits: &Limits) -> Judged {
-        let phase = self.phase;
-        if !matches!(phase, Phase::Closed(_)) {
-            self.phase = Phase::Gone;
-        }
-        if clean && torn {
-            return self.broken(Oracle::Torn, "its stream ended in the middle of a frame");
-        }
-        let excused = self.lapsed || self.blocked || self.ending.is_some() || self.stopped.is_some();
-        match phase {
-            Phase::Closed(_) => Ok(()),
-            Phase::Asking(_) if !clean && ms - self.asked_ms + 100 >= limits.handshake_ms_max => Ok(()),
-            Phase::Open | Phase::Asking(_) if !clean && excused => Ok(()),
-            Phase::Open | Phase::Asking(_) => {
-                self.broken(Oracle::Dropped, format!("its stream ended (clean: {clean})"))
-            }
-            Phase::Gone => self.broken(Oracle::Dropped, "its stream ended twice"),
-        }
-    }
-
     /// At rest, a whole request has its answer.
     pub(super) fn asked_in_vain(&self) -> Judged {
         match self.phase {
@@ -436,23 +358,6 @@ impl View {
             if publication.step > since && !own {
                 return self.broken(Oracle::Tail, format!("{topic}: {offset} was sent after the ack and did not come"));
             }
-        }
-        Ok(())
-    }
-
-    /// Who got 4008 could have had more than the limit waiting for it.
-    pub(super) fn slow_with_cause(&self, publications: &Publications, limits: &Limits) -> Judged {
-        if self.phase != Phase::Closed(Some(4008)) {
-            return Ok(());
-        }
-        let last = |topic: &str| self.topics.get(topic).map_or(0, |known| known.last);
-        // The last one that came may have been the half-sent one that 4008 completed.
-        let missed = publications.all().filter(|it| it.offset.is_none_or(|offset| offset >= last(&it.topic)));
-        let asked = |topic: &str| self.replies.all().any(|due| due.subscribes_to(topic)); // its ack was cut off
-        let missed = missed.filter(|it| self.coverage.may_come(&it.topic) || asked(&it.topic));
-        let bytes: usize = missed.map(|it| it.payload.len() + AROUND_PAYLOAD).sum();
-        if bytes <= limits.outbound_bytes_max {
-            return self.broken(Oracle::Slow, format!("4008 with at most {bytes} bytes of publications to come"));
         }
         Ok(())
     }
