@@ -69,6 +69,10 @@ pub(crate) struct Driver {
     stop_asked: bool,
     stopping: bool,
     pub(crate) finished: bool,
+    /// Turns that ended with a full ring.
+    pub(crate) stalls: u64,
+    /// Connections that were read again after a pause.
+    pub(crate) resumes: u64,
 }
 
 impl Driver {
@@ -96,6 +100,8 @@ impl Driver {
             stop_asked: false,
             stopping: false,
             finished: false,
+            stalls: 0,
+            resumes: 0,
         }
     }
 
@@ -141,6 +147,7 @@ impl Driver {
         self.shard.end_turn(&mut self.sockets);
         self.act();
         self.look_at_pending();
+        self.stalls += u64::from(!self.stopping && !self.shard.reads_any());
         self.finished = self.stopping && self.shard.is_stopped();
     }
 
@@ -226,6 +233,7 @@ impl Driver {
                     self.dropped.push(Dropped { client: socket.client, rest: socket.outbound, clean: socket.shut });
                 }
                 Action::Resume(id) => {
+                    self.resumes += 1;
                     if self.sockets.note_readable(id, false) {
                         self.readable.push_back(id);
                     }

@@ -16,11 +16,29 @@ mod random;
 mod sockets;
 mod world;
 
+use event::{Event, Frame};
 use plan::Plan;
 use world::{Failure, World};
 
 /// Seeds that are run when nothing else is said.
 const SEEDS: u64 = 300;
+
+/// What must happen in one seed or another: else the simulator proves less than it says.
+const CORNERS: [&str; 13] = [
+    "a full ring",
+    "a pause of reading",
+    "101",
+    "200",
+    "400",
+    "426",
+    "1001",
+    "1002",
+    "1007",
+    "1009",
+    "4008",
+    "4009",
+    "4999",
+];
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -77,4 +95,23 @@ fn the_same_seed_gives_the_same_bytes_twice() {
         }
     }
     assert_eq!(hashes.len(), 20, "different seeds give different bytes");
+}
+
+#[test]
+fn the_seeds_reach_every_corner() {
+    let mut corners = std::collections::BTreeSet::new();
+    for seed in 0..SEEDS {
+        let Ok(report) = World::new(Plan::of(seed), false).run() else { panic!("seed {seed} breaks a promise") };
+        corners.extend((report.stalls > 0).then_some(CORNERS[0]));
+        corners.extend((report.resumes > 0).then_some(CORNERS[1]));
+        for note in report.notes {
+            if let Event::Got { frame: Frame::Close(Some(code)) | Frame::Http(code), .. } = note.event {
+                corners.extend(CORNERS.iter().find(|corner| **corner == code.to_string()));
+            }
+        }
+        if corners.len() == CORNERS.len() {
+            return;
+        }
+    }
+    panic!("only {corners:?} of {CORNERS:?}");
 }

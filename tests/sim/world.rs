@@ -33,6 +33,9 @@ pub(crate) struct Report {
     /// Every note, in order.
     pub(crate) notes: Vec<Note>,
     pub(crate) steps: u64,
+    /// Turns that ended with a full ring, and connections that were read again after a pause.
+    pub(crate) stalls: u64,
+    pub(crate) resumes: u64,
 }
 
 /// See the module's page.
@@ -84,7 +87,14 @@ impl World {
             Ok(()) => {
                 let fold = |hash: u64, driver: &Driver| hash.rotate_left(7) ^ driver.sockets.hash;
                 let hash = self.drivers.iter().fold(0, fold);
-                Ok(Report { hash, notes: std::mem::take(&mut self.notes), steps: self.step })
+                let sum = |count: fn(&Driver) -> u64| self.drivers.iter().map(count).sum();
+                Ok(Report {
+                    hash,
+                    stalls: sum(|driver| driver.stalls),
+                    resumes: sum(|driver| driver.resumes),
+                    notes: std::mem::take(&mut self.notes),
+                    steps: self.step,
+                })
             }
             Err(broken) => Err(Failure { broken, step: self.step, recent: self.recent() }),
         }

@@ -64,7 +64,8 @@ fn a_lost_publication_is_seen_and_so_is_a_doubled_or_swapped_one() {
         true
     });
     caught(&[Oracle::Hole, Oracle::Twice], None, |_, notes| {
-        let Some(&(first, second)) = pairs(notes).first() else { return false };
+        let is_under_way = |(first, second): &(usize, usize)| sent(notes, *second).is_some_and(|(at, _)| at < *first);
+        let Some((first, second)) = pairs(notes).into_iter().find(is_under_way) else { return false };
         notes.swap(first, second);
         true
     });
