@@ -11,6 +11,7 @@ mod atomic {
     pub(super) use loom::sync::atomic::{AtomicBool, Ordering, fence};
 }
 
+#[expect(clippy::duplicate_mod, reason = "that is the point: the same text, other atomics")]
 #[path = "flags.rs"]
 mod flags;
 

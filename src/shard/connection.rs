@@ -88,6 +88,7 @@ impl CloseReason {
 pub(super) struct Connection {
     pub(super) decoder: Decoder,
     /// The bytes of a head that has not arrived whole.
+    #[expect(clippy::box_collection, reason = "one word instead of three in every idle connection")]
     pub(super) head: Option<Box<Vec<u8>>>,
     /// When the peer last sent anything.
     pub(super) seen: Tick,

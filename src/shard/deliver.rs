@@ -74,7 +74,7 @@ impl Shard {
     fn take_deliveries(&mut self, parcel: Parcel<Delivery>) {
         for item in parcel.items {
             match item {
-                Delivery::Batch { batch, runs } => self.deliver(batch, &runs),
+                Delivery::Batch { batch, runs } => self.deliver(&batch, &runs),
                 Delivery::Subscribed { conn, slot, serial, id, position } => {
                     self.registry.answered(slot);
                     self.take_subscribed(&Waiter { conn, serial, id }, slot, Some(position));
@@ -122,8 +122,8 @@ impl Shard {
     }
 
     /// Appends a batch's runs to the subscribers' outbound queues: the local half of a fan-out.
-    fn deliver(&mut self, batch: Arc<Batch>, runs: &[u32]) {
-        let segment = self.outbound.segments().insert_batch(Arc::clone(&batch));
+    fn deliver(&mut self, batch: &Arc<Batch>, runs: &[u32]) {
+        let segment = self.outbound.segments().insert_batch(Arc::clone(batch));
         for &number in runs {
             let run = batch.runs[number as usize];
             let slots = self.registry.lookup(Topic::known(run.name.text(&batch.bytes)));
