@@ -7,13 +7,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::SeedableRandomState;
 use slab::Slab;
 
 use super::interest::ShardSet;
 use crate::limits;
 use crate::protocol::publication;
-use crate::topic::Topic;
+use crate::topic::{Topic, hasher};
 
 /// Index of a topic in its home.
 pub(super) type TopicKey = usize;
@@ -52,7 +52,7 @@ impl TopicState {
 #[derive(Debug)]
 pub(super) struct Topics {
     states: Slab<TopicState>,
-    index: HashMap<Rc<str>, TopicKey, FixedState>,
+    index: HashMap<Rc<str>, TopicKey, SeedableRandomState>,
     idle: VecDeque<TopicKey>,
     epochs: u64,
 }
@@ -61,7 +61,7 @@ impl Topics {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             states: Slab::new(),
-            index: HashMap::with_hasher(FixedState::with_seed(seed)),
+            index: HashMap::with_hasher(hasher(seed)),
             idle: VecDeque::new(),
             epochs: seed,
         }

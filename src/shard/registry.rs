@@ -7,13 +7,13 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use foldhash::fast::FixedState;
+use foldhash::fast::{FixedState, SeedableRandomState};
 use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::ids::ConnId;
 use crate::protocol::Id;
-use crate::topic::{Filter, MatchCache, Matcher, Topic};
+use crate::topic::{Filter, MatchCache, Matcher, Topic, hasher};
 
 /// Index of a filter.
 pub(super) type Slot = u32;
@@ -60,7 +60,7 @@ pub(super) struct Waiter {
 #[derive(Debug)]
 pub(super) struct Registry {
     entries: Slab<Entry>,
-    index: HashMap<Rc<str>, Slot, FixedState>,
+    index: HashMap<Rc<str>, Slot, SeedableRandomState>,
     matcher: Matcher,
     cache: MatchCache,
     waiters: HashMap<Slot, Vec<Waiter>, FixedState>,
@@ -73,7 +73,7 @@ impl Registry {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             entries: Slab::new(),
-            index: HashMap::with_hasher(FixedState::with_seed(seed)),
+            index: HashMap::with_hasher(hasher(seed)),
             matcher: Matcher::new(seed ^ 1),
             cache: MatchCache::new(seed ^ 2),
             waiters: HashMap::with_hasher(FixedState::with_seed(seed ^ 3)),
