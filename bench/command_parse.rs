@@ -13,15 +13,14 @@ use wirefan::protocol::{Op, Parser};
 
 /// 113 bytes.
 fn small() -> String {
-    let text = r#"{"op":"publish","topic":"chat/room-42","id":117,"data":{"user":"alice","text":"hello, how are you?","n":1.0000}}"#;
+    let text = r#"{"op":"publish","topic":"chat/room-42","id":117,"data":{"user":"alice","text":"hello, how are you?!","n":1.0000}}"#;
     assert_eq!(text.len(), 113);
     text.to_owned()
 }
 
 /// A publish of `bytes` bytes or a little more.
 fn structured(bytes: usize) -> String {
-    let mut text =
-        String::from(r#"{"op":"publish","topic":"orders/eu","id":117,"data":{"rows":[{}"#);
+    let mut text = String::from(r#"{"op":"publish","topic":"orders/eu","id":117,"data":{"rows":[{}"#);
     let mut n = 0u32;
     while text.len() < bytes {
         n += 1;
@@ -36,10 +35,7 @@ fn structured(bytes: usize) -> String {
 }
 
 fn one_string(bytes: usize) -> String {
-    format!(
-        r#"{{"op":"publish","topic":"notes/1","id":117,"data":"{}"}}"#,
-        "some text ".repeat(bytes / 10)
-    )
+    format!(r#"{{"op":"publish","topic":"notes/1","id":117,"data":"{}"}}"#, "some text ".repeat(bytes / 10))
 }
 
 fn batch(len: usize) -> String {
@@ -75,11 +71,7 @@ fn text(criterion: &mut Criterion) {
         ("4 KiB string", one_string(4096), 1),
         ("batch of 32", batch(32), 32),
         ("careful: 113 B", small().replace("1.0000", "1e9999"), 1),
-        (
-            "careful: 4 KiB",
-            structured(4096).replacen("1.25", "1e999", 1),
-            1,
-        ),
+        ("careful: 4 KiB", structured(4096).replacen("1.25", "1e999", 1), 1),
     ] {
         let mut parser = Parser::new();
         group.throughput(Throughput::Bytes(message.len() as u64));
@@ -98,18 +90,15 @@ fn binary(criterion: &mut Criterion) {
     message.resize(4096, 0xff);
     let mut parser = Parser::new();
     criterion.bench_function("binary/4 KiB", |bencher| {
-        bencher
-            .iter(|| parser.binary(black_box(&message), &mut |outcome| drop(black_box(outcome))));
+        bencher.iter(|| parser.binary(black_box(&message), &mut |outcome| drop(black_box(outcome))));
     });
 }
 
 fn serde(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("serde_json");
-    for (name, message) in [
-        ("publish of 113 B", small()),
-        ("4 KiB structured", structured(4096)),
-        ("4 KiB string", one_string(4096)),
-    ] {
+    for (name, message) in
+        [("publish of 113 B", small()), ("4 KiB structured", structured(4096)), ("4 KiB string", one_string(4096))]
+    {
         group.throughput(Throughput::Bytes(message.len() as u64));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {

@@ -25,30 +25,16 @@ fn deep(number: u32) -> String {
 
 /// 1,024 topics in the order of no filter.
 fn topics(count: u32, name: impl Fn(u32) -> String) -> Vec<String> {
-    (0..1024u32)
-        .map(|n| name(n.wrapping_mul(2_654_435_761) % count))
-        .collect()
+    (0..1024u32).map(|n| name(n.wrapping_mul(2_654_435_761) % count)).collect()
 }
 
 type Name = fn(u32) -> String;
 
 /// A shape's name, its filters, and a topic that each filter matches.
 const SHAPES: [(&str, Name, Name); 3] = [
-    (
-        "rooms",
-        |n| format!("chat/room-{n}/+"),
-        |n| format!("chat/room-{n}/text"),
-    ),
-    (
-        "deep",
-        |n| format!("{}/#", deep(n)),
-        |n| format!("{}/x", deep(n)),
-    ),
-    (
-        "firsts",
-        |n| format!("user-{n}/+"),
-        |n| format!("user-{n}/inbox"),
-    ),
+    ("rooms", |n| format!("chat/room-{n}/+"), |n| format!("chat/room-{n}/text")),
+    ("deep", |n| format!("{}/#", deep(n)), |n| format!("{}/x", deep(n))),
+    ("firsts", |n| format!("user-{n}/+"), |n| format!("user-{n}/inbox")),
 ];
 
 fn find(criterion: &mut Criterion) {
@@ -88,9 +74,7 @@ fn cached(criterion: &mut Criterion) {
                 });
             });
         }
-        let names: Vec<String> = (0..100_000)
-            .map(|n| format!("chat/room-{}/{n}", n % count))
-            .collect();
+        let names: Vec<String> = (0..100_000).map(|n| format!("chat/room-{}/{n}", n % count)).collect();
         let mut cache = MatchCache::new(7);
         let mut next = names.iter().cycle();
         group.bench_function(BenchmarkId::new("miss", count), |bencher| {
@@ -110,9 +94,7 @@ fn worst(criterion: &mut Criterion) {
         _ => "a",
     };
     let filters = (0..1000).map(|value| {
-        let levels: Vec<_> = (0..PLUS_FILTER_LEVELS_MAX)
-            .map(|at| level(value, at))
-            .collect();
+        let levels: Vec<_> = (0..PLUS_FILTER_LEVELS_MAX).map(|at| level(value, at)).collect();
         levels.join("/")
     });
     let matcher = matcher(filters);
@@ -143,11 +125,7 @@ fn change(criterion: &mut Criterion) {
 fn parse(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse a topic");
     let long = "chat/room-".repeat(25);
-    for text in [
-        "chat/room-17",
-        "tenants/4711/devices/0a1b2c3d/telemetry",
-        &long,
-    ] {
+    for text in ["chat/room-17", "tenants/4711/devices/0a1b2c3d/telemetry", &long] {
         group.bench_function(BenchmarkId::from_parameter(text.len()), |bencher| {
             bencher.iter(|| Topic::parse(black_box(text)).is_ok());
         });

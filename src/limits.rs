@@ -90,3 +90,14 @@ pub const PARSER_KEPT_BYTES: usize = 64 * 1024;
 
 /// How long a stop may take before connections that are still there are dropped, in milliseconds.
 pub const STOP_MS_MAX: u64 = 10_000;
+
+/// Longest message that the command line's client takes, and longest input that it publishes, in bytes: the largest
+/// `limits.message_bytes_max` with its envelope.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024 + 1024;
+
+/// Messages, lines and signals that wait for a command of the command line.
+pub const CLIENT_INBOX_MAX: usize = 1024;
+
+/// Lines that `wirefan publish` has read and not yet seen acknowledged. Below [`CLIENT_INBOX_MAX`], or the answers to them
+/// could be stuck behind further lines.
+pub const CLIENT_LINES_MAX: usize = 64;

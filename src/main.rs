@@ -1,3 +1,7 @@
-//! The `wirefan` binary.
+//! The `wirefan` binary: the command line's result as an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wirefan::cli::run()
+}

@@ -1,2 +1,36 @@
-//! The `wirefan-loadtest` binary.
-fn main() {}
+//! The `wirefan-loadtest` binary: puts load on a broker and says what was delivered, how late, how dear, and whether
+//! anything was lost, doubled, out of order or misdelivered.
+//!
+//! `scenario` directs a run; `client` holds the connections on a few threads of mio loops; `verify` judges; `floor` is the
+//! bare loop that every broker is measured against; `process` reads what the server cost; `report` prints.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a load generator is made of sockets, threads and clocks; the sans-IO law is the broker's"
+)]
+
+mod cli;
+mod client;
+mod envelope;
+mod flight;
+mod floor;
+mod machine;
+mod process;
+mod report;
+mod scenario;
+mod spawn;
+mod stats;
+mod target;
+mod verify;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(sentence) => {
+            eprintln!("wirefan-loadtest: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -28,9 +28,7 @@ impl<'a> Authority<'a> {
             None => return None,
             Some("") => None,
             // `u16::from_str` alone would take a sign.
-            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-                Some(digits.parse().ok()?)
-            }
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
             Some(_) => return None,
         };
         let valid = match host.strip_prefix('[') {
@@ -46,9 +44,9 @@ fn is_registered_name(host: &str) -> bool {
     let mut bytes = host.bytes();
     while let Some(byte) = bytes.next() {
         let valid = match byte {
-            b'%' => [bytes.next(), bytes.next()]
-                .iter()
-                .all(|digit| digit.is_some_and(|digit| digit.is_ascii_hexdigit())),
+            b'%' => {
+                [bytes.next(), bytes.next()].iter().all(|digit| digit.is_some_and(|digit| digit.is_ascii_hexdigit()))
+            }
             _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte),
         };
         if !valid {
@@ -73,14 +71,8 @@ mod tests {
         assert_eq!(parsed("a.example:"), Some(("a.example", None)));
         assert_eq!(parsed("127.0.0.1:80"), Some(("127.0.0.1", Some(80))));
         assert_eq!(parsed("[::1]"), Some(("[::1]", None)));
-        assert_eq!(
-            parsed("[2001:db8::7]:65535"),
-            Some(("[2001:db8::7]", Some(65535)))
-        );
-        assert_eq!(
-            parsed("xn--bcher-kva.example"),
-            Some(("xn--bcher-kva.example", None))
-        );
+        assert_eq!(parsed("[2001:db8::7]:65535"), Some(("[2001:db8::7]", Some(65535))));
+        assert_eq!(parsed("xn--bcher-kva.example"), Some(("xn--bcher-kva.example", None)));
         assert_eq!(parsed("a%20b_c"), Some(("a%20b_c", None)));
     }
 

@@ -36,11 +36,7 @@ impl Origins {
     /// # Errors
     /// The first entry that is none of these.
     pub fn parse<S: AsRef<str>>(list: &[S]) -> Result<Self, NotAnOrigin> {
-        let mut origins = Self {
-            any: false,
-            same: false,
-            listed: Vec::new(),
-        };
+        let mut origins = Self { any: false, same: false, listed: Vec::new() };
         for entry in list.iter().map(AsRef::as_ref) {
             match entry {
                 "*" => origins.any = true,
@@ -52,9 +48,7 @@ impl Origins {
                         port: origin.port(),
                     }),
                     None => {
-                        return Err(NotAnOrigin {
-                            entry: entry.to_owned(),
-                        });
+                        return Err(NotAnOrigin { entry: entry.to_owned() });
                     }
                 },
             }
@@ -81,11 +75,7 @@ impl Origins {
 impl Default for Origins {
     /// `["same"]`: only pages that came from here.
     fn default() -> Self {
-        Self {
-            any: false,
-            same: true,
-            listed: Vec::new(),
-        }
+        Self { any: false, same: true, listed: Vec::new() }
     }
 }
 
@@ -144,11 +134,7 @@ impl<'a> Origin<'a> {
 
 impl fmt::Display for NotAnOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is not an origin: write \"same\", \"*\", or scheme://host[:port] without a path",
-            self.entry
-        )
+        write!(f, "{:?} is not an origin: write \"same\", \"*\", or scheme://host[:port] without a path", self.entry)
     }
 }
 
@@ -164,11 +150,7 @@ mod tests {
 
     #[test]
     fn without_an_origin_it_is_no_browser_and_may_pass() {
-        assert!(
-            Origins::parse::<&str>(&[])
-                .unwrap()
-                .allows(None, "a.example")
-        );
+        assert!(Origins::parse::<&str>(&[]).unwrap().allows(None, "a.example"));
         assert!(Origins::default().allows(None, "a.example"));
     }
 
@@ -203,16 +185,8 @@ mod tests {
             ("http://a.example http://b.example", "a.example", false),
             ("http://a.example", "", false),
         ] {
-            assert_eq!(
-                allows(&["same"], origin, host),
-                allowed,
-                "{origin} at {host}"
-            );
-            assert_eq!(
-                Origins::default().allows(Some(origin), host),
-                allowed,
-                "{origin} at {host}"
-            );
+            assert_eq!(allows(&["same"], origin, host), allowed, "{origin} at {host}");
+            assert_eq!(Origins::default().allows(Some(origin), host), allowed, "{origin} at {host}");
         }
     }
 
@@ -225,12 +199,7 @@ mod tests {
 
     #[test]
     fn a_listed_origin_matches_by_scheme_host_and_port() {
-        let list = [
-            "https://A.example",
-            "http://b.example:8080",
-            "app://local",
-            "same",
-        ];
+        let list = ["https://A.example", "http://b.example:8080", "app://local", "same"];
         for (origin, allowed) in [
             ("https://a.example", true),
             ("https://a.EXAMPLE:443", true),
@@ -252,24 +221,9 @@ mod tests {
 
     #[test]
     fn what_is_no_origin_is_refused_in_the_list_with_a_sentence() {
-        for entry in [
-            "null",
-            "",
-            "a.example",
-            "https://",
-            "https://a/",
-            "https://a:b",
-            "://a",
-            "1x://a",
-            "Same",
-        ] {
+        for entry in ["null", "", "a.example", "https://", "https://a/", "https://a:b", "://a", "1x://a", "Same"] {
             let error = Origins::parse(&["same", entry]).unwrap_err();
-            assert!(
-                error
-                    .to_string()
-                    .contains(&format!("{entry:?} is not an origin")),
-                "{error}"
-            );
+            assert!(error.to_string().contains(&format!("{entry:?} is not an origin")), "{error}");
         }
     }
 }

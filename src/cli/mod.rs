@@ -1,1 +1,128 @@
-//! Under construction.
+//! The command line: arguments in, an exit code out.
+//!
+//! `main` calls [`run`]. Each command is a thin file: it asks `config` or `net` to do the work and turns the result into
+//! lines. Data goes to standard output, everything else to standard error. Exit codes: 0 it worked, 1 it failed,
+//! 2 it was called wrongly. A reader that goes away (`| head -1`) is no failure.
+
+mod connection;
+mod outcome;
+mod publish;
+mod reply;
+mod serve;
+mod subscribe;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config;
+use crate::net::client::Url;
+
+/// Runs the command that the arguments of the process name.
+#[must_use]
+pub fn run() -> ExitCode {
+    // Ends the process itself: 2 with a sentence for wrong arguments, 0 for --help and --version.
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Serve(arguments) => serve::serve(&arguments),
+        Command::Check(arguments) => serve::check(&arguments),
+        Command::Publish(arguments) => publish::publish(arguments),
+        Command::Subscribe(arguments) => subscribe::subscribe(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// A multi-core publish/subscribe broker: topics over WebSocket, in one order, across cores.
+#[derive(Debug, Parser)]
+#[command(name = "wirefan", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker until SIGTERM or Ctrl-C
+    Serve(Serve),
+    /// Print the configuration that `serve` would use, or all that is wrong with it
+    Check(Check),
+    /// Publish to a topic and print each publication's position
+    Publish(Publish),
+    /// Print the publications of topics as they come
+    Subscribe(Subscribe),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = SETTINGS)]
+struct Serve {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on, IP:PORT; may be repeated, and replaces the configured list
+    #[arg(long, value_name = "ADDR", value_parser = config::listen_address)]
+    listen: Vec<SocketAddr>,
+    /// Threads that serve connections; 0: one per core
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
+    /// Let anyone who can reach the address subscribe and publish, on public addresses too
+    #[arg(long)]
+    allow_anonymous: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = SETTINGS)]
+struct Check {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "A string needs its own quotes inside those of the shell: wirefan publish chat/1 '\"hi\"'")]
+struct Publish {
+    /// Topic, such as chat/1
+    topic: String,
+    /// JSON value to publish [default: each line of standard input is one]
+    #[arg(allow_negative_numbers = true)]
+    data: Option<String>,
+    /// Where the broker is
+    #[arg(long, default_value = DEFAULT_URL)]
+    url: Url,
+    /// Publish bytes instead of JSON: DATA as it is, or all of standard input as one publication
+    #[arg(long)]
+    binary: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Quote filters, or the shell may take # for a comment: wirefan subscribe 'chat/#'")]
+struct Subscribe {
+    /// Topics, or filters with wildcards: + for one level, a last # for all that follow
+    #[arg(required = true, value_name = "FILTER")]
+    filters: Vec<String>,
+    /// Where the broker is
+    #[arg(long, default_value = DEFAULT_URL)]
+    url: Url,
+    /// End after N publications
+    #[arg(long, value_name = "N", value_parser = count)]
+    count: Option<u64>,
+    /// Print the message objects instead of TOPIC POSITION DATA
+    #[arg(long)]
+    json: bool,
+}
+
+fn count(text: &str) -> Result<u64, &'static str> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("must be a whole number from 1"),
+    }
+}
+
+const DEFAULT_URL: &str = "ws://127.0.0.1:8080/ws";
+
+const SETTINGS: &str = "A flag beats an environment variable (WIREFAN_SERVER__SHARDS=4), which beats the file, which beats the \
+                        default. `wirefan check` prints every key.";

@@ -3,6 +3,9 @@
 //! Called by `Draft::finish`, last of all. Refuses above all a broker that strangers could use without its operator
 //! having said so.
 
+use crate::auth::origin::Origins;
+
+use super::error::excerpt;
 use super::{AllowAnonymous, Config, Problem};
 
 /// All problems of `config`; `written` begins a sentence about a key: the place, the key, the value.
@@ -12,8 +15,8 @@ pub(super) fn check(config: &Config, written: impl Fn(&'static str) -> String) -
     if let Err(reason) = listen(config) {
         refuse("server.listen", reason);
     }
-    if let Err(reason) = origins(&config.server.allowed_origins) {
-        refuse("server.allowed_origins", reason);
+    if let Err(error) = Origins::parse(&config.server.allowed_origins) {
+        refuse("server.allowed_origins", excerpt(&error.to_string()));
     }
     if config.server.allow_anonymous == AllowAnonymous::Never {
         refuse("server.allow_anonymous", NOBODY_LEFT.to_owned());
@@ -41,23 +44,13 @@ fn listen(config: &Config) -> Result<(), String> {
             return Err(format!("names {address} twice"));
         }
     }
-    let public = addresses
-        .iter()
-        .find(|address| !address.ip().to_canonical().is_loopback());
+    let public = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback());
     match (public, config.server.allow_anonymous) {
         (Some(address), AllowAnonymous::Loopback) => Err(format!(
             "{address} can be reached from other machines, and without authentication anyone there could subscribe and publish; \
              listen on 127.0.0.1, or say that this is meant with --allow-anonymous or server.allow_anonymous = \"always\""
         )),
         _ => Ok(()),
-    }
-}
-
-/// Whether the list of origins makes sense.
-fn origins(origins: &[String]) -> Result<(), String> {
-    match origins.iter().find(|origin| origin.trim().is_empty()) {
-        Some(_) => Err("must not contain an empty origin".to_owned()),
-        None => Ok(()),
     }
 }
 

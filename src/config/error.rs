@@ -33,9 +33,7 @@ impl ConfigError {
 impl Problem {
     /// `place` says where and what: `wirefan.toml:3: server.shards = -1`; `reason` why it cannot be.
     pub(super) fn new(place: impl fmt::Display, reason: impl fmt::Display) -> Self {
-        Self {
-            sentence: format!("{place}: {reason}"),
-        }
+        Self { sentence: format!("{place}: {reason}") }
     }
 }
 

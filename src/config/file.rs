@@ -36,10 +36,7 @@ pub(super) fn read(path: &Path, file: &str) -> Result<Vec<Entry>, ConfigError> {
         let problems = errors.iter().map(|error| {
             let line = line_of(&source, error.span().map_or(0, |span| span.start));
             let reason = excerpt(&error.message().replace('\n', "; "));
-            Problem::new(
-                format_args!("{file}:{line}"),
-                format_args!("this is not TOML: {reason}"),
-            )
+            Problem::new(format_args!("{file}:{line}"), format_args!("this is not TOML: {reason}"))
         });
         return Err(ConfigError::new(problems.collect()));
     }
@@ -48,13 +45,8 @@ pub(super) fn read(path: &Path, file: &str) -> Result<Vec<Entry>, ConfigError> {
         let table = name.get_ref();
         match value.get_ref() {
             DeValue::Table(keys) if TABLES.contains(&table.as_ref()) => {
-                let keys = keys.iter().map(|(leaf, value)| {
-                    (
-                        leaf.span().start,
-                        format!("{table}.{}", leaf.get_ref()),
-                        value,
-                    )
-                });
+                let keys =
+                    keys.iter().map(|(leaf, value)| (leaf.span().start, format!("{table}.{}", leaf.get_ref()), value));
                 found.extend(keys);
             }
             _ => found.push((name.span().start, table.to_string(), value)),
@@ -79,15 +71,11 @@ pub(super) fn read(path: &Path, file: &str) -> Result<Vec<Entry>, ConfigError> {
 pub(super) fn value_of(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::Text(text.to_string()),
-        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix())
-            .map_or(Value::Other, Value::Integer),
+        DeValue::Integer(number) => {
+            u64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Other, Value::Integer)
+        }
         DeValue::Boolean(yes) => Value::Boolean(*yes),
-        DeValue::Array(values) => Value::List(
-            values
-                .iter()
-                .map(|value| value_of(value.get_ref()))
-                .collect(),
-        ),
+        DeValue::Array(values) => Value::List(values.iter().map(|value| value_of(value.get_ref())).collect()),
         DeValue::Table(_) => Value::Table,
         DeValue::Float(_) | DeValue::Datetime(_) => Value::Other,
     }
@@ -96,13 +84,9 @@ pub(super) fn value_of(value: &DeValue<'_>) -> Value {
 fn read_to_string(path: &Path) -> Result<String, String> {
     let mut source = String::new();
     let file = File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut source)
-        .map_err(|error| format!("cannot be read: {error}"))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut source).map_err(|error| format!("cannot be read: {error}"))?;
     if source.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!(
-            "is longer than {FILE_BYTES_MAX} bytes, so it is hardly a configuration"
-        ));
+        return Err(format!("is longer than {FILE_BYTES_MAX} bytes, so it is hardly a configuration"));
     }
     Ok(source)
 }

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use super::{AllowAnonymous, Config};
+use crate::limits;
 
 /// Why a value cannot be taken: the end of a sentence that began with key and value.
 pub(super) type Reason = Cow<'static, str>;
@@ -79,8 +80,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "server.allowed_origins",
         read: |config, value| {
-            config.server.allowed_origins =
-                texts(value, ORIGINS_SHAPE)?.map(str::to_owned).collect();
+            config.server.allowed_origins = texts(value, ORIGINS_SHAPE)?.map(str::to_owned).collect();
             Ok(())
         },
         show: |config| list(&config.server.allowed_origins),
@@ -92,86 +92,39 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "limits.connections_max",
-        read: |config, value| {
-            whole(
-                &mut config.limits.connections_max,
-                value,
-                1..=CONNECTIONS_MAX,
-                "",
-            )
-        },
+        read: |config, value| whole(&mut config.limits.connections_max, value, 1..=CONNECTIONS_MAX, ""),
         show: |config| Value::Integer(config.limits.connections_max as u64),
     },
     Key {
         name: "limits.message_bytes_max",
-        read: |config, value| {
-            whole(
-                &mut config.limits.message_bytes_max,
-                value,
-                1..=MESSAGE_BYTES_MAX,
-                " of bytes",
-            )
-        },
+        read: |config, value| whole(&mut config.limits.message_bytes_max, value, 1..=MESSAGE_BYTES_MAX, " of bytes"),
         show: |config| Value::Integer(config.limits.message_bytes_max as u64),
     },
     Key {
         name: "limits.subscriptions_max",
-        read: |config, value| {
-            whole(
-                &mut config.limits.subscriptions_max,
-                value,
-                1..=SUBSCRIPTIONS_MAX,
-                "",
-            )
-        },
+        read: |config, value| whole(&mut config.limits.subscriptions_max, value, 1..=SUBSCRIPTIONS_MAX, ""),
         show: |config| Value::Integer(config.limits.subscriptions_max as u64),
     },
     Key {
         name: "limits.outbound_bytes_max",
-        read: |config, value| {
-            whole(
-                &mut config.limits.outbound_bytes_max,
-                value,
-                1..=OUTBOUND_BYTES_MAX,
-                " of bytes",
-            )
-        },
+        read: |config, value| whole(&mut config.limits.outbound_bytes_max, value, 1..=OUTBOUND_BYTES_MAX, " of bytes"),
         show: |config| Value::Integer(config.limits.outbound_bytes_max as u64),
     },
     Key {
         name: "limits.handshake_ms_max",
         read: |config, value| {
-            whole(
-                &mut config.limits.handshake_ms_max,
-                value,
-                100..=HANDSHAKE_MS_MAX,
-                " of milliseconds",
-            )
+            whole(&mut config.limits.handshake_ms_max, value, 100..=HANDSHAKE_MS_MAX, " of milliseconds")
         },
         show: |config| Value::Integer(config.limits.handshake_ms_max),
     },
     Key {
         name: "heartbeat.interval_s",
-        read: |config, value| {
-            whole(
-                &mut config.heartbeat.interval_s,
-                value,
-                1..=HEARTBEAT_S_MAX,
-                " of seconds",
-            )
-        },
+        read: |config, value| whole(&mut config.heartbeat.interval_s, value, 1..=HEARTBEAT_S_MAX, " of seconds"),
         show: |config| Value::Integer(config.heartbeat.interval_s.into()),
     },
     Key {
         name: "heartbeat.timeout_s",
-        read: |config, value| {
-            whole(
-                &mut config.heartbeat.timeout_s,
-                value,
-                1..=HEARTBEAT_S_MAX,
-                " of seconds",
-            )
-        },
+        read: |config, value| whole(&mut config.heartbeat.timeout_s, value, 1..=HEARTBEAT_S_MAX, " of seconds"),
         show: |config| Value::Integer(config.heartbeat.timeout_s.into()),
     },
 ];
@@ -179,9 +132,7 @@ pub(super) const KEYS: &[Key] = &[
 impl Key {
     /// The table and the key in it.
     pub(super) fn parts(&self) -> (&'static str, &'static str) {
-        self.name
-            .split_once('.')
-            .expect("every name in the table is `table.key`")
+        self.name.split_once('.').expect("every name in the table is `table.key`")
     }
 
     /// The environment variable that sets this key: `WIREFAN_LIMITS__MESSAGE_BYTES_MAX`.
@@ -221,22 +172,17 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     }
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     if let Ok(ip) = bare.parse::<IpAddr>() {
-        return Err(format!(
-            "lacks the port: write {}",
-            SocketAddr::new(ip, 8080)
-        ));
+        return Err(format!("lacks the port: write {}", SocketAddr::new(ip, 8080)));
     }
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
     match port.parse::<u16>() {
         Ok(port) if host.is_empty() => Err(format!(
             "lacks the address: write 127.0.0.1:{port} for this machine alone, 0.0.0.0:{port} for every IPv4 network of it"
         )),
-        Ok(port) if host == "localhost" => Err(format!(
-            "is a name: write the address, 127.0.0.1:{port} or [::1]:{port}"
-        )),
-        _ => {
-            Err("is not an address: write IP:PORT, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
+        Ok(port) if host == "localhost" => {
+            Err(format!("is a name: write the address, 127.0.0.1:{port} or [::1]:{port}"))
         }
+        _ => Err("is not an address: write IP:PORT, such as 127.0.0.1:8080 or [::1]:8080".to_owned()),
     }
 }
 
@@ -249,12 +195,7 @@ fn addresses(value: &Value) -> Result<Vec<SocketAddr>, Reason> {
     Ok(addresses)
 }
 
-fn whole<N: TryFrom<u64>>(
-    slot: &mut N,
-    value: &Value,
-    range: RangeInclusive<u64>,
-    unit: &str,
-) -> Result<(), Reason> {
+fn whole<N: TryFrom<u64>>(slot: &mut N, value: &Value, range: RangeInclusive<u64>, unit: &str) -> Result<(), Reason> {
     if let Value::Integer(number) = value
         && range.contains(number)
         && let Ok(fitting) = N::try_from(*number)
@@ -262,12 +203,7 @@ fn whole<N: TryFrom<u64>>(
         *slot = fitting;
         return Ok(());
     }
-    Err(format!(
-        "must be a whole number{unit} from {} to {}",
-        range.start(),
-        range.end()
-    )
-    .into())
+    Err(format!("must be a whole number{unit} from {} to {}", range.start(), range.end()).into())
 }
 
 fn flag(slot: &mut bool, value: &Value) -> Result<(), Reason> {
@@ -278,44 +214,26 @@ fn flag(slot: &mut bool, value: &Value) -> Result<(), Reason> {
     Ok(())
 }
 
-fn texts<'v>(
-    value: &'v Value,
-    shape: &'static str,
-) -> Result<impl Iterator<Item = &'v str>, Reason> {
+fn texts<'v>(value: &'v Value, shape: &'static str) -> Result<impl Iterator<Item = &'v str>, Reason> {
     let Value::List(values) = value else {
         return Err(shape.into());
     };
-    let texts: Option<Vec<&str>> = values
-        .iter()
-        .map(|value| {
-            if let Value::Text(text) = value {
-                Some(text.as_str())
-            } else {
-                None
-            }
-        })
-        .collect();
+    let texts: Option<Vec<&str>> =
+        values.iter().map(|value| if let Value::Text(text) = value { Some(text.as_str()) } else { None }).collect();
     Ok(texts.ok_or(shape)?.into_iter())
 }
 
 fn list(values: &[impl ToString]) -> Value {
-    Value::List(
-        values
-            .iter()
-            .map(|value| Value::Text(value.to_string()))
-            .collect(),
-    )
+    Value::List(values.iter().map(|value| Value::Text(value.to_string())).collect())
 }
 
 /// What every variable of the broker begins with.
 pub(super) const VARIABLE_PREFIX: &str = "WIREFAN_";
 
 const LISTEN_SHAPE: &str = r#"must be a list of addresses, such as ["127.0.0.1:8080"]"#;
-const ORIGINS_SHAPE: &str =
-    r#"must be a list: ["same"], ["*"], or origins such as ["https://app.example"]"#;
+const ORIGINS_SHAPE: &str = r#"must be a list: ["same"], ["*"], or origins such as ["https://app.example"]"#;
 
-/// Each pair of shards has its own mailbox, so the memory for them grows with the square.
-const SHARDS_MAX: u64 = 256;
+const SHARDS_MAX: u64 = limits::SHARDS_MAX as u64;
 const CONNECTIONS_MAX: u64 = 100_000_000;
 const MESSAGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const SUBSCRIPTIONS_MAX: u64 = 1_000_000;

@@ -122,10 +122,7 @@ impl Default for Limits {
 
 impl Default for Heartbeat {
     fn default() -> Self {
-        Self {
-            interval_s: 25,
-            timeout_s: 10,
-        }
+        Self { interval_s: 25, timeout_s: 10 }
     }
 }
 

@@ -31,12 +31,7 @@ impl Draft {
     pub(super) fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let file = excerpt(&path.to_string_lossy());
         for entry in file::read(path, &file)? {
-            let Entry {
-                line,
-                name,
-                written,
-                value,
-            } = entry;
+            let Entry { line, name, written, value } = entry;
             let place = format!("{file}:{line}: {}", excerpt(&name));
             if TABLES.contains(&name.as_str()) {
                 let reason = format!("must be a table, [{name}]");
@@ -46,8 +41,7 @@ impl Draft {
                 self.set(key, &value, place);
             } else if value == Value::Table && !name.contains('.') {
                 let place = format!("{file}:{line}: [{}]", excerpt(&name));
-                self.problems
-                    .push(Problem::new(place, unknown_table(&name)));
+                self.problems.push(Problem::new(place, unknown_table(&name)));
             } else {
                 self.problems.push(Problem::new(place, unknown_key(&name)));
             }
@@ -57,17 +51,14 @@ impl Draft {
 
     /// Lays the variables that begin with `WIREFAN_` over what is there; all others are none of ours.
     pub(super) fn read_environment(&mut self, variables: impl Iterator<Item = (String, String)>) {
-        let mut ours: Vec<_> = variables
-            .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX))
-            .collect();
+        let mut ours: Vec<_> = variables.filter(|(name, _)| name.starts_with(VARIABLE_PREFIX)).collect();
         ours.sort();
         for (name, text) in ours {
             if is_service_link(&name) {
                 continue;
             }
             let Some(key) = KEYS.iter().find(|key| key.variable() == name) else {
-                self.problems
-                    .push(Problem::new(excerpt(&name), unknown_variable(&name)));
+                self.problems.push(Problem::new(excerpt(&name), unknown_variable(&name)));
                 continue;
             };
             // The shape of the default says how the text is to be read.
@@ -80,10 +71,7 @@ impl Draft {
     pub(super) fn read_flags(&mut self, flags: &Flags) {
         if !flags.listen.is_empty() {
             let addresses = flags.listen.iter().map(ToString::to_string);
-            let spelled: Vec<_> = addresses
-                .clone()
-                .map(|address| format!("--listen {address}"))
-                .collect();
+            let spelled: Vec<_> = addresses.clone().map(|address| format!("--listen {address}")).collect();
             let value = Value::List(addresses.map(Value::Text).collect());
             self.set_named("server.listen", &value, spelled.join(" "));
         }
@@ -93,8 +81,7 @@ impl Draft {
         }
         if flags.allow_anonymous {
             self.config.server.allow_anonymous = AllowAnonymous::Always;
-            self.written
-                .insert("server.allow_anonymous", "--allow-anonymous".to_owned());
+            self.written.insert("server.allow_anonymous", "--allow-anonymous".to_owned());
         }
     }
 
@@ -104,23 +91,14 @@ impl Draft {
     /// All problems of all layers, or of the check.
     pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
         if self.problems.is_empty() {
-            let Self {
-                config, written, ..
-            } = &self;
+            let Self { config, written, .. } = &self;
             self.problems = check::check(config, |name| written_as(config, written, name));
         }
-        if self.problems.is_empty() {
-            Ok(self.config)
-        } else {
-            Err(ConfigError::new(self.problems))
-        }
+        if self.problems.is_empty() { Ok(self.config) } else { Err(ConfigError::new(self.problems)) }
     }
 
     fn set_named(&mut self, name: &'static str, value: &Value, written: String) {
-        let key = KEYS
-            .iter()
-            .find(|key| key.name == name)
-            .expect("flags name keys of the table");
+        let key = KEYS.iter().find(|key| key.name == name).expect("flags name keys of the table");
         self.set(key, value, written);
     }
 
@@ -134,16 +112,9 @@ impl Draft {
     }
 }
 
-fn written_as(
-    config: &Config,
-    written: &BTreeMap<&'static str, String>,
-    name: &'static str,
-) -> String {
+fn written_as(config: &Config, written: &BTreeMap<&'static str, String>, name: &'static str) -> String {
     written.get(name).cloned().unwrap_or_else(|| {
-        let key = KEYS
-            .iter()
-            .find(|key| key.name == name)
-            .expect("checks name keys of the table");
+        let key = KEYS.iter().find(|key| key.name == name).expect("checks name keys of the table");
         format!("{name} = {} (the default)", (key.show)(config))
     })
 }
@@ -154,17 +125,12 @@ fn value_of_text(shape: &Value, text: &str) -> Value {
     match shape {
         Value::Integer(_) => text.replace('_', "").parse().map(Value::Integer).ok(),
         Value::Boolean(_) => text.parse().map(Value::Boolean).ok(),
-        Value::List(_) if text.starts_with('[') => DeValue::parse(text)
-            .ok()
-            .map(|value| file::value_of(value.get_ref())),
+        Value::List(_) if text.starts_with('[') => {
+            DeValue::parse(text).ok().map(|value| file::value_of(value.get_ref()))
+        }
         Value::List(_) => {
-            let items = text
-                .split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty());
-            Some(Value::List(
-                items.map(|item| Value::Text(item.to_owned())).collect(),
-            ))
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Some(Value::List(items.map(|item| Value::Text(item.to_owned())).collect()))
         }
         Value::Text(_) | Value::Table | Value::Other => None,
     }
@@ -179,27 +145,18 @@ fn unknown_key(name: &str) -> String {
 }
 
 fn unknown_table(name: &str) -> String {
-    let known = TABLES
-        .iter()
-        .map(|table| (strsim::normalized_damerau_levenshtein(name, table), table));
-    match known
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .filter(|&(likeness, _)| likeness >= LIKENESS_MIN)
-    {
+    let known = TABLES.iter().map(|table| (strsim::normalized_damerau_levenshtein(name, table), table));
+    match known.max_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|&(likeness, _)| likeness >= LIKENESS_MIN) {
         Some((_, table)) => format!("unknown table; did you mean [{table}]?"),
         None => format!("unknown table; {ALL_KEYS}"),
     }
 }
 
 fn unknown_variable(name: &str) -> String {
-    let dotted = name[VARIABLE_PREFIX.len()..]
-        .to_lowercase()
-        .replacen("__", ".", 1);
+    let dotted = name[VARIABLE_PREFIX.len()..].to_lowercase().replacen("__", ".", 1);
     match nearest(&dotted) {
         Some(key) => format!("unknown variable; did you mean {}?", key.variable()),
-        None => format!(
-            "unknown variable; all that begin with {VARIABLE_PREFIX} are read as keys, and {ALL_KEYS}"
-        ),
+        None => format!("unknown variable; all that begin with {VARIABLE_PREFIX} are read as keys, and {ALL_KEYS}"),
     }
 }
 
@@ -212,9 +169,7 @@ fn nearest(name: &str) -> Option<&'static Key> {
         let last = strsim::normalized_damerau_levenshtein(leaf, key.parts().1) * 0.95;
         whole.max(last)
     };
-    let best = KEYS
-        .iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let best = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) >= LIKENESS_MIN).then_some(best)
 }
 
@@ -223,22 +178,15 @@ fn nearest(name: &str) -> Option<&'static Key> {
 fn is_service_link(name: &str) -> bool {
     let is_port = |rest: &str| {
         let mut parts = rest.split('_');
-        let number = parts
-            .next()
-            .is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-        number
-            && parts
-                .next()
-                .is_some_and(|protocol| matches!(protocol, "TCP" | "UDP" | "SCTP"))
+        let number = parts.next().is_some_and(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+        number && parts.next().is_some_and(|protocol| matches!(protocol, "TCP" | "UDP" | "SCTP"))
     };
     !name.contains("__")
         && (name.ends_with("_SERVICE_HOST")
             || name.ends_with("_SERVICE_PORT")
             || name.contains("_SERVICE_PORT_")
             || name.ends_with("_PORT")
-            || name
-                .split_once("_PORT_")
-                .is_some_and(|(_, rest)| is_port(rest)))
+            || name.split_once("_PORT_").is_some_and(|(_, rest)| is_port(rest)))
 }
 
 /// The tables that the keys are in.

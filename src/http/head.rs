@@ -112,25 +112,13 @@ fn lines(bytes: &[u8]) -> Lines {
 fn whole_head(bytes: &[u8]) -> Result<Head<'_>, Problem> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
-    request
-        .parse(bytes)
-        .map_err(|error| problem(error, bytes))?;
-    let (Some(method), Some(target), Some(version_minor)) =
-        (request.method, request.path, request.version)
-    else {
+    request.parse(bytes).map_err(|error| problem(error, bytes))?;
+    let (Some(method), Some(target), Some(version_minor)) = (request.method, request.path, request.version) else {
         return Err(malformed());
     };
     let headers_len = request.headers.len();
     let (path, query) = (target, "");
-    let mut head = Head {
-        method,
-        path,
-        query,
-        version_minor,
-        host: None,
-        headers,
-        headers_len,
-    };
+    let mut head = Head { method, path, query, version_minor, host: None, headers, headers_len };
     head.host = host(&head)?;
     apply_target(&mut head, target)?;
     Ok(head)
@@ -147,15 +135,11 @@ fn check_prefix(bytes: &[u8]) -> Result<(), Problem> {
 
 fn problem(error: httparse::Error, bytes: &[u8]) -> Problem {
     match error {
-        httparse::Error::TooManyHeaders => {
-            Problem::new(431, "the request has more than 64 headers")
+        httparse::Error::TooManyHeaders => Problem::new(431, "the request has more than 64 headers"),
+        httparse::Error::HeaderName => {
+            Problem::bad_request("a header line has no valid name before its colon, or is folded onto a second line")
         }
-        httparse::Error::HeaderName => Problem::bad_request(
-            "a header line has no valid name before its colon, or is folded onto a second line",
-        ),
-        httparse::Error::HeaderValue => {
-            Problem::bad_request("a header's value has a control character")
-        }
+        httparse::Error::HeaderValue => Problem::bad_request("a header's value has a control character"),
         httparse::Error::NewLine => Problem::bad_request("a line has CR without LF"),
         httparse::Error::Version => {
             let version = bytes.trim_ascii_start().split(|&byte| byte == b' ').nth(2);
@@ -196,9 +180,7 @@ fn host<'a>(head: &Head<'a>) -> Result<Option<&'a str>, Problem> {
 fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem> {
     // RFC 3986 2: URIs are ASCII; httparse let pass what is neither control nor space. A fragment is never sent.
     if !target.is_ascii() || target.contains('#') {
-        return Err(Problem::bad_request(
-            "the request target has a character that must be percent-encoded",
-        ));
+        return Err(Problem::bad_request("the request target has a character that must be percent-encoded"));
     }
     let mut path_and_query = target;
     if let Some((scheme, rest)) = target.split_once("://")
@@ -206,20 +188,14 @@ fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem>
     {
         let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if Authority::parse(authority).is_none() {
-            return Err(Problem::bad_request(
-                "the request target's host is not host[:port]",
-            ));
+            return Err(Problem::bad_request("the request target's host is not host[:port]"));
         }
         head.host = Some(authority);
         path_and_query = rest;
     } else if !(target.starts_with('/') || (target == "*" && head.method == "OPTIONS")) {
-        return Err(Problem::bad_request(
-            "the request target is neither a path nor an http URI",
-        ));
+        return Err(Problem::bad_request("the request target is neither a path nor an http URI"));
     }
-    let (path, query) = path_and_query
-        .split_once('?')
-        .unwrap_or((path_and_query, ""));
+    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     head.path = if path.is_empty() { "/" } else { path };
     head.query = query;
     Ok(())

@@ -21,11 +21,7 @@ impl Problem {
     /// A refusal without extra headers.
     #[must_use]
     pub fn new(status: u16, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            status,
-            reason: reason.into(),
-            headers: Vec::new(),
-        }
+        Self { status, reason: reason.into(), headers: Vec::new() }
     }
 
     /// 400: the request cannot be understood.

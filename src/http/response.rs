@@ -19,9 +19,7 @@ pub fn respond(
     head_only: bool,
 ) {
     // RFC 9110 7.8: who sends Upgrade lists it in Connection too.
-    let upgrade = extra
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
+    let upgrade = extra.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
     let connection = if upgrade { "close, upgrade" } else { "close" };
     let mut head = String::with_capacity(256);
     write!(
@@ -53,19 +51,8 @@ pub fn respond_problem(out: &mut Vec<u8>, problem: &Problem, head_only: bool) {
     });
     let mut body = body.to_string();
     body.push('\n');
-    let extra: Vec<(&str, &str)> = problem
-        .headers
-        .iter()
-        .map(|(name, value)| (*name, value.as_ref()))
-        .collect();
-    respond(
-        out,
-        problem.status,
-        "application/problem+json",
-        &extra,
-        body.as_bytes(),
-        head_only,
-    );
+    let extra: Vec<(&str, &str)> = problem.headers.iter().map(|(name, value)| (*name, value.as_ref())).collect();
+    respond(out, problem.status, "application/problem+json", &extra, body.as_bytes(), head_only);
 }
 
 /// The reason phrases of RFC 9110 15 and RFC 6585 that we use.

@@ -31,25 +31,11 @@ pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool) {
     let head_only = head.method == "HEAD";
     match plain(head, echo) {
         Ok(Plain::Page) => {
-            respond(
-                out,
-                200,
-                "text/html; charset=utf-8",
-                &PAGE_HEADERS,
-                PAGE,
-                head_only,
-            );
+            respond(out, 200, "text/html; charset=utf-8", &PAGE_HEADERS, PAGE, head_only);
         }
         Ok(Plain::Health) => {
             let extra = [("Cache-Control", "no-store")];
-            respond(
-                out,
-                200,
-                "text/plain; charset=utf-8",
-                &extra,
-                b"ok\n",
-                head_only,
-            );
+            respond(out, 200, "text/plain; charset=utf-8", &extra, b"ok\n", head_only);
         }
         Err(problem) => respond_problem(out, &problem, head_only),
     }
@@ -65,19 +51,16 @@ fn plain(head: &Head<'_>, echo: bool) -> Result<Plain, Problem> {
         "/" => Ok(Plain::Page),
         "/healthz" => Ok(Plain::Health),
         // RFC 9110 15.5.22: 426 names the protocol to upgrade to.
-        path if endpoint(path, echo).is_ok() => Err(Problem::new(
-            426,
-            "this is a WebSocket endpoint: ask for an upgrade, as `new WebSocket(url)` does",
-        )
-        .with_header("Upgrade", "websocket")
-        .with_header("Sec-WebSocket-Version", "13")),
+        path if endpoint(path, echo).is_ok() => {
+            Err(Problem::new(426, "this is a WebSocket endpoint: ask for an upgrade, as `new WebSocket(url)` does")
+                .with_header("Upgrade", "websocket")
+                .with_header("Sec-WebSocket-Version", "13"))
+        }
         _ => return Err(not_found()),
     };
     if !matches!(head.method, "GET" | "HEAD") {
         // RFC 9110 15.5.6: 405 says what is allowed.
-        return Err(
-            Problem::new(405, "only GET and HEAD work here").with_header("Allow", "GET, HEAD")
-        );
+        return Err(Problem::new(405, "only GET and HEAD work here").with_header("Allow", "GET, HEAD"));
     }
     found
 }
@@ -118,10 +101,7 @@ mod tests {
     fn parts(response: &str) -> (&str, &str) {
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
         let length = format!("\r\nContent-Length: {}", body.len());
-        assert!(
-            head.lines().count() > 1 && head.contains(&length),
-            "{response}"
-        );
+        assert!(head.lines().count() > 1 && head.contains(&length), "{response}");
         (head, body)
     }
 
@@ -130,20 +110,10 @@ mod tests {
         let response = answer("GET /?x", false);
         let (head, body) = parts(&response);
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        assert!(
-            head.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"),
-            "{head}"
-        );
-        assert!(
-            head.contains("\r\nContent-Security-Policy: default-src 'none'; connect-src 'self';"),
-            "{head}"
-        );
+        assert!(head.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"), "{head}");
+        assert!(head.contains("\r\nContent-Security-Policy: default-src 'none'; connect-src 'self';"), "{head}");
         assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
-        assert!(
-            body.contains("new WebSocket(")
-                && !body.contains("<script")
-                && !body.contains("<style")
-        );
+        assert!(body.contains("new WebSocket(") && !body.contains("<script") && !body.contains("<style"));
     }
 
     #[test]
@@ -167,31 +137,18 @@ mod tests {
     fn s9110_15_5_6_other_methods_get_405_and_are_told_which_work() {
         for line in ["POST /", "DELETE /healthz", "OPTIONS /ws", "get /"] {
             let response = answer(line, false);
-            assert!(
-                response.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"),
-                "{response}"
-            );
+            assert!(response.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{response}");
             assert!(response.contains("\r\nAllow: GET, HEAD\r\n"), "{response}");
         }
     }
 
     #[test]
     fn s9457_other_paths_get_404_as_a_problem_document() {
-        for line in [
-            "GET /nothing",
-            "POST /nothing",
-            "GET /ws/",
-            "GET //",
-            "GET /echo",
-            "OPTIONS *",
-        ] {
+        for line in ["GET /nothing", "POST /nothing", "GET /ws/", "GET //", "GET /echo", "OPTIONS *"] {
             let response = answer(line, false);
             let (head, body) = parts(&response);
             assert!(head.starts_with("HTTP/1.1 404 Not Found\r\n"), "{head}");
-            assert!(
-                head.contains("\r\nContent-Type: application/problem+json\r\n"),
-                "{head}"
-            );
+            assert!(head.contains("\r\nContent-Type: application/problem+json\r\n"), "{head}");
             let body: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(body["type"], "about:blank");
             assert_eq!(body["title"], "Not Found");
@@ -204,18 +161,9 @@ mod tests {
     fn s9110_15_5_22_a_plain_get_of_a_websocket_endpoint_gets_426() {
         for (path, echo) in [("/ws", false), ("/ws", true), ("/echo", true)] {
             let response = answer(&format!("GET {path}"), echo);
-            assert!(
-                response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"),
-                "{response}"
-            );
-            assert!(
-                response.contains("\r\nUpgrade: websocket\r\n"),
-                "{response}"
-            );
-            assert!(
-                response.contains("\r\nConnection: close, upgrade\r\n"),
-                "{response}"
-            );
+            assert!(response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{response}");
+            assert!(response.contains("\r\nUpgrade: websocket\r\n"), "{response}");
+            assert!(response.contains("\r\nConnection: close, upgrade\r\n"), "{response}");
         }
     }
 

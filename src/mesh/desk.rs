@@ -189,14 +189,14 @@ impl Desk {
         self.bell.lie_down();
         let quiet = !self.links.iter().any(|link| link.is_busy(with_commands));
         if !quiet {
-            self.bell.get_up();
+            self.bell.rise();
         }
         quiet
     }
 
     /// After sleeping.
-    pub fn get_up(&self) {
-        self.bell.get_up();
+    pub fn rise(&self) {
+        self.bell.rise();
     }
 
     /// How often this shard had to wake another: one system call each.

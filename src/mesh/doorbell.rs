@@ -49,7 +49,7 @@ impl Doorbell {
     }
 
     /// After sleeping, or when the last look found mail: senders need not ring.
-    pub(super) fn get_up(&self) {
-        self.asleep.get_up();
+    pub(super) fn rise(&self) {
+        self.asleep.rise();
     }
 }

@@ -28,7 +28,7 @@ impl Asleep {
     }
 
     /// After sleeping, or when the last look found something: senders need not ring.
-    pub(super) fn get_up(&self) {
+    pub(super) fn rise(&self) {
         self.0.store(false, Ordering::Relaxed);
     }
 }

@@ -11,7 +11,7 @@ mod atomic {
     pub(super) use loom::sync::atomic::{AtomicBool, Ordering, fence};
 }
 
-#[expect(clippy::duplicate_mod, reason = "that is the point: the same text, other atomics")]
+#[expect(clippy::duplicate_mod, reason = "the very same file, against loom's atomics")]
 #[path = "flags.rs"]
 mod flags;
 
@@ -71,7 +71,7 @@ fn mail_that_comes_while_it_gets_up_is_seen_before_it_sleeps_again() {
         };
         asleep.lie_down();
         let seen_early = mail.load(Relaxed);
-        asleep.get_up();
+        asleep.rise();
         asleep.lie_down();
         let sleeps = mail.load(Relaxed) < 2;
         let (first, second) = sender.join().expect("no panic");

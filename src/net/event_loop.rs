@@ -114,7 +114,7 @@ impl EventLoop {
         let sleeps = timeout != Some(Duration::ZERO) && self.shard.lie_down();
         let timeout = if sleeps { timeout } else { Some(Duration::ZERO) };
         let polled = self.poll.poll(&mut self.events, timeout);
-        self.shard.get_up();
+        self.shard.rise();
         match polled {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                 Err(ServeError::Machine("wait for events", error))
@@ -245,4 +245,5 @@ impl EventLoop {
 }
 
 /// What a connection beyond `connections_max` gets.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";

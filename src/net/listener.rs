@@ -59,6 +59,9 @@ pub(super) fn bind(
     let mut listeners: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
     let mut bound = Vec::with_capacity(addresses.len());
     for &address in addresses {
+        probe(address).map_err(|error| ServeError::Listen(address, error))?;
+    }
+    for &address in addresses {
         let mut address = address;
         for of_shard in &mut listeners {
             let failed = |error| ServeError::Listen(address, error);
@@ -71,12 +74,23 @@ pub(super) fn bind(
     Ok((listeners, bound))
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Fails if anybody listens there. `SO_REUSEPORT` alone would let a second broker in beside the first, and the kernel
+/// would split clients and topics between the two without a word.
+fn probe(address: SocketAddr) -> io::Result<()> {
+    socket(address)?.bind(&address.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?; // [::] and 0.0.0.0 can then be listed side by side
     }
     socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
     sys::prepare_listener(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

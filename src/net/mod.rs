@@ -78,7 +78,7 @@ impl Wake for Bell {
 pub struct Broker {
     addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
-    bells: Vec<Arc<dyn Wake>>,
+    bells: Bells,
     threads: Vec<thread::JoinHandle<Result<Counters, ServeError>>>,
 }
 
@@ -130,7 +130,6 @@ impl Broker {
                 ended.one();
                 counters
             };
-            #[expect(clippy::disallowed_methods, reason = "this is net, which starts the threads")]
             let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(run);
             threads.push(thread.map_err(|error| ServeError::Machine("start a thread", error))?);
         }
@@ -178,9 +177,11 @@ impl<F: Fn()> AtEnd<F> {
     }
 }
 
-fn polls(shards: usize) -> Result<(Vec<Poll>, Vec<Arc<dyn Wake>>), ServeError> {
+type Bells = Vec<Arc<dyn Wake>>;
+
+fn polls(shards: usize) -> Result<(Vec<Poll>, Bells), ServeError> {
     let failed = |error| ServeError::Machine("make an event queue", error);
-    let mut bells: Vec<Arc<dyn Wake>> = Vec::with_capacity(shards);
+    let mut bells: Bells = Vec::with_capacity(shards);
     let mut polls = Vec::with_capacity(shards);
     for _ in 0..shards {
         let poll = Poll::new().map_err(failed)?;

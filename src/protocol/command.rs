@@ -135,9 +135,7 @@ impl<'a> Members<'a> {
     fn id(&self) -> Result<Id, Reason> {
         match &self.id {
             None => Ok(Id::None),
-            Some(Value::Text(text)) if text.len() > ID_BYTES_MAX => {
-                Err(Reason::IdTooLong { len: text.len() })
-            }
+            Some(Value::Text(text)) if text.len() > ID_BYTES_MAX => Err(Reason::IdTooLong { len: text.len() }),
             Some(Value::Text(text)) => Ok(Id::Text(text.as_ref().into())),
             Some(Value::Raw(raw)) if Kind::of(raw) == Kind::Number => match decimal(raw) {
                 Some(number) if number <= ID_INT_MAX => Ok(Id::Int(number)),
@@ -157,19 +155,13 @@ impl<'a> Members<'a> {
         }
         match name {
             "subscribe" => match self.filter()? {
-                filter if filter.is_broker() => Err(Reason::BrokerFilter {
-                    filter: Excerpt::of(filter.as_str()),
-                }),
+                filter if filter.is_broker() => Err(Reason::BrokerFilter { filter: Excerpt::of(filter.as_str()) }),
                 filter => Ok(Op::Subscribe { filter }),
             },
-            "unsubscribe" => Ok(Op::Unsubscribe {
-                filter: self.filter()?,
-            }),
+            "unsubscribe" => Ok(Op::Unsubscribe { filter: self.filter()? }),
             "publish" => self.publish(form),
             "ping" => Ok(Op::Ping),
-            _ => Err(Reason::UnknownOp {
-                op: Excerpt::of(name),
-            }),
+            _ => Err(Reason::UnknownOp { op: Excerpt::of(name) }),
         }
     }
 
@@ -182,9 +174,7 @@ impl<'a> Members<'a> {
         let name = text(Field::Topic, self.topic.as_ref())?;
         let topic = Topic::parse(name).map_err(|error| bad_name(name, error))?;
         if topic.is_broker() {
-            return Err(Reason::BrokerTopic {
-                topic: Excerpt::of(name),
-            });
+            return Err(Reason::BrokerTopic { topic: Excerpt::of(name) });
         }
         let echo = match &self.echo {
             None | Some(Value::Raw(b"true")) => true,
@@ -198,11 +188,7 @@ impl<'a> Members<'a> {
             (Form::Binary(Some(rest)), None) => Payload::Binary(rest),
             (Form::Binary(None), None) => return Err(Reason::NoPayload),
         };
-        Ok(Op::Publish {
-            topic,
-            payload,
-            echo,
-        })
+        Ok(Op::Publish { topic, payload, echo })
     }
 }
 
@@ -216,15 +202,9 @@ fn text<'s>(field: Field, value: Option<&'s Value<'_>>) -> Result<&'s str, Reaso
 }
 
 fn wrong_type(field: Field, value: &Value<'_>) -> Reason {
-    Reason::WrongType {
-        field,
-        found: value.kind(),
-    }
+    Reason::WrongType { field, found: value.kind() }
 }
 
 fn bad_name(name: &str, error: NameError) -> Reason {
-    Reason::Name {
-        value: Excerpt::of(name),
-        error,
-    }
+    Reason::Name { value: Excerpt::of(name), error }
 }

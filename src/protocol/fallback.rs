@@ -35,9 +35,7 @@ enum Document<'a> {
 }
 
 fn document(json: &[u8], batches: bool) -> Result<Document<'_>, Reason> {
-    let text = std::str::from_utf8(json).map_err(|error| Reason::Utf8 {
-        at: error.valid_up_to(),
-    })?;
+    let text = std::str::from_utf8(json).map_err(|error| Reason::Utf8 { at: error.valid_up_to() })?;
     if let Some(at) = too_deep(json) {
         return Err(Reason::TooDeep { at });
     }
@@ -101,22 +99,16 @@ fn too_deep(json: &[u8]) -> Option<usize> {
 /// serde_json's line and column (both from 1, columns in bytes) as a byte of the message, where `json` is at `start`.
 fn reason_of(json: &[u8], start: usize, error: &serde_json::Error) -> Reason {
     if error.is_eof() {
-        return Reason::JsonEnd {
-            at: start + json.len(),
-        };
+        return Reason::JsonEnd { at: start + json.len() };
     }
     let line = match error.line() {
         0 | 1 => 0,
-        line => memchr_iter(b'\n', json)
-            .nth(line - 2)
-            .map_or(0, |at| at + 1),
+        line => memchr_iter(b'\n', json).nth(line - 2).map_or(0, |at| at + 1),
     };
     // It points behind the byte that is wrong, except at a control character in a string, where it points at it.
     let control = error.to_string().starts_with("control character");
     let at = line + error.column().saturating_sub(usize::from(!control));
-    Reason::Json {
-        at: start + at.min(json.len()),
-    }
+    Reason::Json { at: start + at.min(json.len()) }
 }
 
 /// The members of a command, values raw.

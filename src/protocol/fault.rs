@@ -123,11 +123,7 @@ impl Excerpt {
         let len = text.floor_char_boundary(EXCERPT_BYTES_MAX);
         let mut bytes = [0; EXCERPT_BYTES_MAX];
         bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
-        Self {
-            bytes,
-            len: u8::try_from(len).expect("an excerpt has at most 32 bytes"),
-            cut: len < text.len(),
-        }
+        Self { bytes, len: u8::try_from(len).expect("an excerpt has at most 32 bytes"), cut: len < text.len() }
     }
 }
 
@@ -148,10 +144,7 @@ impl fmt::Debug for Excerpt {
 
 /// What was wrong with a message or a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(
-    missing_docs,
-    reason = "`at` is a byte of the message; the sentences below say the rest"
-)]
+#[expect(missing_docs, reason = "`at` is a byte of the message; the sentences below say the rest")]
 pub enum Reason {
     /// The bytes are not UTF-8 (a binary message's header line).
     Utf8 { at: usize },
@@ -216,65 +209,46 @@ impl fmt::Display for Reason {
             Self::Utf8 { at } => write!(f, "the header is not UTF-8 at byte {at}"),
             Self::Json { at } => write!(f, "the message is not valid JSON at byte {at}"),
             Self::JsonEnd { at } => write!(f, "the JSON is incomplete, it ends at byte {at}"),
-            Self::TooDeep { at } => write!(
-                f,
-                "the JSON nests too deep at byte {at}; the limit is {JSON_DEPTH_MAX} open brackets"
-            ),
+            Self::TooDeep { at } => {
+                write!(f, "the JSON nests too deep at byte {at}; the limit is {JSON_DEPTH_MAX} open brackets")
+            }
             Self::NotACommand { found } => write!(f, "a command is a JSON object, not {found}"),
-            Self::ElementNotACommand { index, found } => write!(
-                f,
-                "a batch holds JSON objects; its element {index} (from 0) is {found}"
-            ),
+            Self::ElementNotACommand { index, found } => {
+                write!(f, "a batch holds JSON objects; its element {index} (from 0) is {found}")
+            }
             Self::BatchEmpty => f.write_str("the batch is an empty array; it needs 1 command"),
-            Self::BatchTooLong { len } => write!(
-                f,
-                "the batch has {len} commands, none was run; the limit is {BATCH_COMMANDS_MAX}"
-            ),
+            Self::BatchTooLong { len } => {
+                write!(f, "the batch has {len} commands, none was run; the limit is {BATCH_COMMANDS_MAX}")
+            }
             Self::Twice { field } => write!(f, "the member `{}` is there twice", field.name()),
-            Self::Missing { field } => write!(
-                f,
-                "the member `{}` is missing; it is {}",
-                field.name(),
-                field.expected()
-            ),
-            Self::WrongType { field, found } => write!(
-                f,
-                "the member `{}` is {found}; it has to be {}",
-                field.name(),
-                field.expected()
-            ),
-            Self::Surrogate { field } => write!(
-                f,
-                "the member `{}` holds half of a surrogate pair, which is no character",
-                field.name()
-            ),
+            Self::Missing { field } => {
+                write!(f, "the member `{}` is missing; it is {}", field.name(), field.expected())
+            }
+            Self::WrongType { field, found } => {
+                write!(f, "the member `{}` is {found}; it has to be {}", field.name(), field.expected())
+            }
+            Self::Surrogate { field } => {
+                write!(f, "the member `{}` holds half of a surrogate pair, which is no character", field.name())
+            }
             Self::IdRange => f.write_str("the member `id` is no integer from 0 to 2^53-1"),
-            Self::IdTooLong { len } => write!(
-                f,
-                "the member `id` has {len} bytes; the limit is {ID_BYTES_MAX}"
-            ),
-            Self::UnknownOp { op } => write!(
-                f,
-                "unknown op {op}; known are subscribe, unsubscribe, publish and ping"
-            ),
+            Self::IdTooLong { len } => write!(f, "the member `id` has {len} bytes; the limit is {ID_BYTES_MAX}"),
+            Self::UnknownOp { op } => write!(f, "unknown op {op}; known are subscribe, unsubscribe, publish and ping"),
             Self::Name { value, error } => write!(f, "the member `topic` is {value}: {error}"),
-            Self::BrokerTopic { topic } => write!(
-                f,
-                "the topic {topic} belongs to the broker: nobody publishes to names that start with `$`"
-            ),
+            Self::BrokerTopic { topic } => {
+                write!(f, "the topic {topic} belongs to the broker: nobody publishes to names that start with `$`")
+            }
             Self::BrokerFilter { filter } => {
                 write!(f, "no rule grants a subscription to {filter}")
             }
-            Self::NoPayload => f.write_str(
-                "a binary publish is a header line, a line feed and the payload; the line feed is missing",
-            ),
-            Self::DataTwice => f.write_str(
-                "the member `data` does not belong in a binary publish; its payload follows the header",
-            ),
-            Self::UnusedPayload { len } => write!(
-                f,
-                "{len} bytes follow the header line; only a publish has a payload"
-            ),
+            Self::NoPayload => {
+                f.write_str("a binary publish is a header line, a line feed and the payload; the line feed is missing")
+            }
+            Self::DataTwice => {
+                f.write_str("the member `data` does not belong in a binary publish; its payload follows the header")
+            }
+            Self::UnusedPayload { len } => {
+                write!(f, "{len} bytes follow the header line; only a publish has a payload")
+            }
         }
     }
 }

@@ -62,10 +62,7 @@ fn write_escaped(out: &mut Vec<u8>, text: &str) {
             b'\t' => out.extend_from_slice(b"\\t"),
             _ => {
                 out.extend_from_slice(b"\\u00");
-                out.extend([
-                    DIGITS[usize::from(byte >> 4)],
-                    DIGITS[usize::from(byte & 0xf)],
-                ]);
+                out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `shard` calls it for each complete message and acts inside the callback, because commands borrow the message and the
 //! parser's buffers. The callback runs at least once per message. A batch that is not JSON runs none of its commands; a
-//! command that is wrong in a batch stops no other. Between messages the buffers stay below about 2 MiB.
+//! command that is wrong in a batch stops no other. Between messages the buffers stay below about 3 MiB.
 
 use memchr::memchr;
 
@@ -24,9 +24,7 @@ impl Parser {
     /// A parser without buffers yet.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            spans: Spans::new(),
-        }
+        Self { spans: Spans::new() }
     }
 
     /// Reads a text message: one command, or an array of at most
@@ -46,13 +44,7 @@ impl Parser {
         self.read(header, false, Form::Binary(rest), each);
     }
 
-    fn read(
-        &mut self,
-        json: &[u8],
-        batches: bool,
-        form: Form<'_>,
-        each: &mut dyn FnMut(Result<Command<'_>, Fault>),
-    ) {
+    fn read(&mut self, json: &[u8], batches: bool, form: Form<'_>, each: &mut dyn FnMut(Result<Command<'_>, Fault>)) {
         let mut item = |members: Result<Members<'_>, Reason>| match members {
             Ok(members) => each(members.command(form)),
             Err(reason) => each(Err(Fault::new(Id::None, reason))),

@@ -68,10 +68,7 @@ mod tests {
 
     #[test]
     fn a_position_reads_what_it_writes_and_no_other_form() {
-        let position = Position {
-            epoch: 0xf3a9_b2c1,
-            offset: 121,
-        };
+        let position = Position { epoch: 0xf3a9_b2c1, offset: 121 };
         assert_eq!(position.to_string(), "f3a9b2c1:121");
         assert_eq!("f3a9b2c1:121".parse(), Ok(position));
         for bad in [

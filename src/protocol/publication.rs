@@ -64,7 +64,8 @@ mod tests {
         let prefix = prefix(Topic::parse("chat/1").unwrap(), 0xf3a9_b2c1);
         let mut out = b"before ".to_vec();
         write_json(&mut out, &prefix, 121, br#"{"a":1.0,"a":1.0}"#);
-        let expected = br#"before {"op":"message","topic":"chat/1","position":"f3a9b2c1:121","data":{"a":1.0,"a":1.0}}"#;
+        let expected =
+            br#"before {"op":"message","topic":"chat/1","position":"f3a9b2c1:121","data":{"a":1.0,"a":1.0}}"#;
         assert_eq!(out, expected);
     }
 

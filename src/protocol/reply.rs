@@ -112,10 +112,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    const POSITION: Position = Position {
-        epoch: 0xc1,
-        offset: 121,
-    };
+    const POSITION: Position = Position { epoch: 0xc1, offset: 121 };
 
     #[test]
     fn welcome_names_the_client_the_server_and_the_limits() {
@@ -153,10 +150,7 @@ mod tests {
 
     #[test]
     fn pong_and_error_leave_out_an_id_that_was_not_given() {
-        assert_eq!(
-            text(|out| pong(out, &Id::Int(0))),
-            r#"{"op":"pong","id":0}"#
-        );
+        assert_eq!(text(|out| pong(out, &Id::Int(0))), r#"{"op":"pong","id":0}"#);
         assert_eq!(text(|out| pong(out, &Id::None)), r#"{"op":"pong"}"#);
         assert_eq!(
             text(|out| error(out, &Id::None, 400, &"no \"op\"\u{1}")),

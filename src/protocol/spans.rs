@@ -24,11 +24,7 @@ pub(super) struct Spans {
 
 impl Spans {
     pub(super) fn new() -> Self {
-        Self {
-            copy: Vec::new(),
-            buffers: Buffers::with_max_depth(0, JSON_DEPTH_MAX),
-            tape: Tape(Vec::new()),
-        }
+        Self { copy: Vec::new(), buffers: Buffers::with_max_depth(0, JSON_DEPTH_MAX), tape: Tape(Vec::new()) }
     }
 
     /// Hands the commands of `json` to `item`, in order. Whether simd-json took it: if not, nothing was handed on.
@@ -37,16 +33,9 @@ impl Spans {
         self.copy.extend_from_slice(json);
         self.copy.resize(json.len() + INPUT_PADDING, b' ');
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        let taken =
-            fill_tape_padded(&mut self.copy, json.len(), &mut self.buffers, &mut tape).is_ok();
+        let taken = fill_tape_padded(&mut self.copy, json.len(), &mut self.buffers, &mut tape).is_ok();
         if taken {
-            let mut walk = Walk {
-                json,
-                indexes: self.buffers.structural_indexes(),
-                tape: &tape.0,
-                index: 0,
-                node: 0,
-            };
+            let mut walk = Walk { json, indexes: self.buffers.structural_indexes(), tape: &tape.0, index: 0, node: 0 };
             walk.document(batches, item);
         }
         self.tape = tape.reset();
@@ -97,9 +86,7 @@ impl<'a> Walk<'a> {
                 }
             }
             Some(Node::Object { .. }) => item(self.members().ok_or_else(|| self.lost())),
-            _ => item(Err(Reason::NotACommand {
-                found: self.kind().unwrap_or(Kind::Null),
-            })),
+            _ => item(Err(Reason::NotACommand { found: self.kind().unwrap_or(Kind::Null) })),
         }
     }
 
@@ -178,8 +165,6 @@ impl<'a> Walk<'a> {
     /// The reason for a step that failed although none can.
     fn lost(&self) -> Reason {
         debug_assert!(false, "tape and index disagree at entry {}", self.index);
-        Reason::Json {
-            at: self.position().unwrap_or(self.json.len()),
-        }
+        Reason::Json { at: self.position().unwrap_or(self.json.len()) }
     }
 }

@@ -54,7 +54,9 @@ impl Shard {
         let subscriptions_max = self.settings.config.limits.subscriptions_max;
         if !known && self.registry.count(conn.index) >= subscriptions_max {
             self.counters.faults += 1;
-            let reason = format_args!("topic: this connection has {subscriptions_max} subscriptions, the limit (subscriptions_max)");
+            let reason = format_args!(
+                "topic: this connection has {subscriptions_max} subscriptions, the limit (subscriptions_max)"
+            );
             return self.reply(conn.index, |out| reply::error(out, &id, 403, &reason));
         }
         let (slot, new) = self.registry.open(filter);

@@ -83,13 +83,16 @@ impl CloseReason {
     }
 }
 
+/// The bytes of a head that has not arrived whole.
+#[derive(Debug, Default)]
+pub(super) struct PartialHead(pub(super) Vec<u8>);
+
 /// The fat record of a connection; what a fan-out touches lives elsewhere (`outbound`).
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) decoder: Decoder,
-    /// The bytes of a head that has not arrived whole.
-    #[expect(clippy::box_collection, reason = "one word instead of three in every idle connection")]
-    pub(super) head: Option<Box<Vec<u8>>>,
+    /// In a box, because hardly any connection has one.
+    pub(super) head: Option<Box<PartialHead>>,
     /// When the peer last sent anything.
     pub(super) seen: Tick,
     /// Open: its place in the heartbeat interval or, if pinged, when the pong must have come. Otherwise: when the phase

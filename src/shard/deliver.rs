@@ -13,6 +13,7 @@ use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
 use crate::protocol::{Id, Payload, Position, reply};
 use crate::topic::{Filter, Topic};
+use crate::transport::websocket;
 
 impl Shard {
     /// Deliveries first: they make no more deliveries. A ringful of each home, because one that goes on posting meanwhile
@@ -106,7 +107,8 @@ impl Shard {
         self.registry.settle(index, slot, waiter.serial);
         if !matches!(waiter.id, Id::None) {
             let filter = self.registry.filter(slot);
-            self.reply(index, |out| reply::ack_subscribe(out, &waiter.id, &filter, position));
+            let ack = |out: &mut Vec<u8>| reply::ack_subscribe(out, &waiter.id, filter, position);
+            self.outbound.push_reply(index, |out| websocket::reply(out, ack));
         }
     }
 
@@ -147,7 +149,6 @@ impl Shard {
 
     /// The same where a connection may subscribe by several filters, or is not to get its own publications: each is marked
     /// when it was met, so that it gets the run once.
-    #[cold]
     fn deliver_with_care(
         &mut self,
         segment: u32,

@@ -3,8 +3,8 @@
 //! Bytes come in the shard's one padded read buffer and are parsed there; a connection owns memory for input only while a
 //! head, a frame or a message is incomplete.
 
-use super::connection::{CloseReason, Phase};
 use super::Shard;
+use super::connection::{CloseReason, PartialHead, Phase};
 use crate::http::{self, Problem};
 use crate::ids::ConnId;
 use crate::limits;
@@ -30,7 +30,7 @@ impl Shard {
     /// A head that arrives in parts is collected, up to its limit, in a buffer of its own.
     fn continue_head(&mut self, index: u32, bytes: &[u8]) {
         let connection = &mut self.connections[index as usize];
-        let mut head = connection.head.take().unwrap_or_default();
+        let PartialHead(mut head) = *connection.head.take().unwrap_or_default();
         head.extend_from_slice(bytes);
         let filled = head.len();
         head.resize(filled + crate::simd::PADDING, 0);
@@ -40,7 +40,7 @@ impl Shard {
     fn handle_head(&mut self, index: u32, buf: &mut [u8], filled: usize) {
         let taken = match http::parse_head(&buf[..filled]) {
             Ok(None) => {
-                self.connections[index as usize].head = Some(Box::new(buf[..filled].to_vec()));
+                self.connections[index as usize].head = Some(Box::new(PartialHead(buf[..filled].to_vec())));
                 return;
             }
             Ok(Some((head, taken))) => {
@@ -53,7 +53,8 @@ impl Shard {
             }
         };
         // A client that sent frames right behind its request gets its answers behind the 101.
-        if self.connections.get(index as usize).is_some_and(|connection| connection.phase == Phase::Open) && taken < filled
+        if self.connections.get(index as usize).is_some_and(|connection| connection.phase == Phase::Open)
+            && taken < filled
         {
             self.handle_frames(index, &mut Input::new(&mut buf[taken..], filled - taken));
         }
@@ -170,6 +171,7 @@ impl Shard {
     fn pause_if_full(&mut self, index: u32) {
         if self.outbound.pending_replies(index) >= limits::REPLY_BYTES_MAX {
             self.connections[index as usize].paused = true;
+            self.outbound.watch(index, true);
         }
     }
 
@@ -185,4 +187,3 @@ impl Shard {
         self.parser = Some(parser);
     }
 }
-

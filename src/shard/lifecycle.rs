@@ -9,13 +9,6 @@ use crate::ids::ConnId;
 use crate::limits;
 use crate::ws::encode;
 
-impl Connection {
-    /// Whether something is to happen when all that waits was written.
-    pub(super) fn awaits_flush(&self) -> bool {
-        self.paused || self.phase == Phase::Lingering
-    }
-}
-
 impl Shard {
     /// A socket was accepted: it has `handshake_ms_max` to send a whole request.
     pub fn handle_accept(&mut self) -> ConnId {
@@ -57,8 +50,24 @@ impl Shard {
         }
     }
 
-    /// The socket is full, but perhaps of publications only: then the connection is read again.
-    pub(super) fn resume_if_written(&mut self, index: u32) {
+    /// Everything that waited for the connection was written.
+    pub(super) fn after_flush(&mut self, index: u32) {
+        self.resume_if_room(index);
+        let id = self.id_of(index);
+        let connection = &mut self.connections[index as usize];
+        self.outbound.watch(index, connection.phase == Phase::Lingering);
+        if connection.phase == Phase::Lingering {
+            if connection.ended {
+                self.discard(index, CloseReason::PeerGone);
+            } else if !connection.shut {
+                connection.shut = true;
+                self.actions.push_back(Action::Shutdown(id));
+            }
+        }
+    }
+
+    /// Reads again from a connection that took most of its replies. Publications may still wait: they have their own limit.
+    pub(super) fn resume_if_room(&mut self, index: u32) {
         if self.outbound.pending_replies(index) < limits::REPLY_BYTES_MAX / 2 {
             self.resume(index);
         }
@@ -67,21 +76,6 @@ impl Shard {
     fn resume(&mut self, index: u32) {
         if std::mem::take(&mut self.connections[index as usize].paused) {
             self.actions.push_back(Action::Resume(self.id_of(index)));
-        }
-    }
-
-    /// Everything that waited for the connection was written.
-    pub(super) fn after_flush(&mut self, index: u32) {
-        self.resume(index);
-        let id = self.id_of(index);
-        let connection = &mut self.connections[index as usize];
-        if connection.phase == Phase::Lingering {
-            if connection.ended {
-                self.discard(index, CloseReason::PeerGone);
-            } else if !connection.shut {
-                connection.shut = true;
-                self.actions.push_back(Action::Shutdown(id));
-            }
         }
     }
 
@@ -96,6 +90,7 @@ impl Shard {
     pub(super) fn linger(&mut self, index: u32, reason: CloseReason) {
         self.leave_all(index);
         self.enter(index, Phase::Lingering, reason);
+        self.outbound.watch(index, true);
         if self.outbound.pending(index) == 0 {
             self.after_flush(index);
         }

@@ -155,12 +155,9 @@ impl Shard {
         let mut budget = FlushBudget::default();
         while let Some(index) = self.outbound.next_to_flush(&mut budget) {
             match self.outbound.flush(index, wire) {
-                Flushed::Done => {
-                    if self.connections.get(index as usize).is_some_and(Connection::awaits_flush) {
-                        self.after_flush(index);
-                    }
-                }
-                Flushed::Blocked => self.resume_if_written(index),
+                Flushed::Drained => self.after_flush(index),
+                Flushed::Blocked if self.outbound.is_watched(index) => self.resume_if_room(index),
+                Flushed::Done | Flushed::Blocked => {}
                 Flushed::Gone => self.discard(index, CloseReason::Reset),
             }
         }
@@ -202,8 +199,8 @@ impl Shard {
     }
 
     /// After sleeping.
-    pub fn get_up(&self) {
-        self.desk.get_up();
+    pub fn rise(&self) {
+        self.desk.rise();
     }
 
     /// The counts so far.

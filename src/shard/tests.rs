@@ -118,7 +118,7 @@ impl World {
             (0..self.shards.len()).for_each(|shard| self.turn(shard));
             let idle = |shard: &Shard| {
                 let quiet = !shard.has_work() && shard.lie_down();
-                shard.get_up();
+                shard.rise();
                 quiet
             };
             if self.shards.iter().all(idle) {

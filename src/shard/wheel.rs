@@ -39,6 +39,8 @@ struct Place {
 pub(super) struct Wheel {
     buckets: Vec<Vec<u32>>,
     places: Vec<Place>,
+    /// One bit per bucket that may have somebody in it.
+    occupied: [u64; BUCKETS / 64],
     /// Every bucket up to this tick was emptied.
     now: Tick,
     len: usize,
@@ -52,6 +54,7 @@ impl Wheel {
         Self {
             buckets: vec![Vec::new(); BUCKETS],
             places: Vec::new(),
+            occupied: [0; BUCKETS / 64],
             now,
             len: 0,
             #[cfg(test)]
@@ -83,6 +86,7 @@ impl Wheel {
         let list = &mut self.buckets[bucket as usize];
         self.places[conn as usize] = Place { bucket, at: list.len() as u32 };
         list.push(conn);
+        self.occupied[bucket as usize / 64] |= 1 << (bucket % 64);
         self.len += 1;
     }
 
@@ -114,10 +118,8 @@ impl Wheel {
                 }
                 return Some(conn);
             }
-            let list = &mut self.buckets[bucket];
-            if list.capacity() > 1024 {
-                *list = Vec::new(); // a storm of connections must not leave its memory behind
-            }
+            self.occupied[bucket / 64] &= !(1 << (bucket % 64));
+            self.buckets[bucket] = Vec::new(); // or each of them would keep the most that it ever held
             if self.now >= now {
                 return None;
             }
@@ -125,13 +127,23 @@ impl Wheel {
         }
     }
 
-    /// The next tick at which somebody may be due.
+    /// The next tick at which somebody may be due; at times one at which somebody was, who left since.
     pub(super) fn next(&self) -> Option<Tick> {
         if self.len == 0 {
             return None;
         }
-        let ticks = (0..BUCKETS as u32).map(|step| Tick(self.now.0 + step));
-        ticks.into_iter().find(|tick| !self.buckets[tick.0 as usize % BUCKETS].is_empty())
+        let first = self.now.0 as usize % BUCKETS;
+        let words = self.occupied.len();
+        (0..=words).find_map(|step| {
+            let at = (first / 64 + step) % words;
+            let ahead = match step {
+                0 => self.occupied[at] & (u64::MAX << (first % 64)),
+                _ => self.occupied[at],
+            };
+            let bucket = at * 64 + ahead.trailing_zeros() as usize;
+            let step = (bucket + BUCKETS - first) % BUCKETS;
+            (ahead != 0).then(|| Tick(self.now.0 + step as u32))
+        })
     }
 }
 

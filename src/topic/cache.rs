@@ -30,12 +30,7 @@ impl MatchCache {
     /// An empty cache. The seed keeps a stranger from choosing names whose hashes collide.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self {
-            current: Half::new(seed),
-            previous: Half::new(seed),
-            generation: 0,
-            found: Vec::new(),
-        }
+        Self { current: Half::new(seed), previous: Half::new(seed), generation: 0, found: Vec::new() }
     }
 
     /// The values of all filters of `matcher` that match `topic`, each once.
@@ -91,10 +86,7 @@ struct Span {
 
 impl Half {
     fn new(seed: u64) -> Self {
-        Self {
-            spans: HashMap::with_hasher(hasher(seed)),
-            values: Vec::new(),
-        }
+        Self { spans: HashMap::with_hasher(hasher(seed)), values: Vec::new() }
     }
 
     fn span(&self, name: &str) -> Option<Span> {
@@ -111,10 +103,7 @@ impl Half {
 
     fn insert(&mut self, name: &str, values: &[u32]) {
         let number = |len| u32::try_from(len).expect("a half holds fewer than 2^32 values");
-        let span = Span {
-            start: number(self.values.len()),
-            len: number(values.len()),
-        };
+        let span = Span { start: number(self.values.len()), len: number(values.len()) };
         self.values.extend_from_slice(values);
         self.spans.insert(name.into(), span);
     }

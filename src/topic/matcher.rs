@@ -222,9 +222,10 @@ impl Matcher {
 
     /// Interns a level that is about to get its first edge.
     fn new_level(&mut self, level: &str) -> u32 {
-        let id = self.free_levels.pop().unwrap_or_else(|| {
-            u32::try_from(self.levels.len()).expect("there are no more levels than nodes")
-        });
+        let id = self
+            .free_levels
+            .pop()
+            .unwrap_or_else(|| u32::try_from(self.levels.len()).expect("there are no more levels than nodes"));
         let name = LevelName::from_slice(level.as_bytes());
         self.levels.insert(name, Level { id, edges: 1 });
         id
@@ -265,10 +266,7 @@ impl Matcher {
             self.node_mut(from).plus = NONE;
             return;
         }
-        let known = self
-            .levels
-            .get_mut(level.as_bytes())
-            .expect("an edge keeps its level interned");
+        let known = self.levels.get_mut(level.as_bytes()).expect("an edge keeps its level interned");
         let id = known.id;
         known.edges -= 1;
         if known.edges == 0 {
@@ -282,12 +280,7 @@ impl Matcher {
 
 impl Node {
     fn new() -> Self {
-        Self {
-            value: None,
-            hash: None,
-            plus: NONE,
-            edges: 0,
-        }
+        Self { value: None, hash: None, plus: NONE, edges: 0 }
     }
 
     /// Whether nothing ends at or below the node.

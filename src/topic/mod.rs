@@ -7,10 +7,12 @@ use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
 mod cache;
+mod index;
 mod matcher;
 mod name;
 
 pub use cache::MatchCache;
+pub use index::NameIndex;
 pub use matcher::Matcher;
 pub use name::{Filter, NameError, PLUS_FILTER_LEVELS_MAX, TOPIC_BYTES_MAX, Topic};
 
@@ -19,6 +21,6 @@ pub use name::{Filter, NameError, PLUS_FILTER_LEVELS_MAX, TOPIC_BYTES_MAX, Topic
 /// foldhash's fixed shared constants are public, and a name that holds one of them makes a multiplication by zero
 /// whatever the map's own seed is. So its shared half is the process's random one, and `seed` the map's own. Nothing
 /// observable depends on either, because no map is ever iterated.
-pub(crate) fn hasher(seed: u64) -> SeedableRandomState {
+fn hasher(seed: u64) -> SeedableRandomState {
     SeedableRandomState::with_seed(seed, SharedSeed::global_random())
 }

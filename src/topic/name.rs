@@ -18,7 +18,7 @@ pub const TOPIC_BYTES_MAX: usize = 255;
 /// A search visits every node of the matcher whose levels fit the topic so far. Without `+` that is one node per
 /// level of the topic, whatever filters exist; with it, each filter can add as many nodes as it has levels although
 /// it matches nothing in the end. This bounds what one subscription can add to one search.
-pub const PLUS_FILTER_LEVELS_MAX: usize = 32;
+pub const PLUS_FILTER_LEVELS_MAX: usize = 16;
 
 /// The concrete name of a topic: 1..=255 bytes of UTF-8, levels separated by `/`, none of them empty, no `+`, `#` or
 /// control character.
@@ -81,11 +81,7 @@ impl<'a> Filter<'a> {
     #[must_use]
     pub fn known(text: &'a str) -> Self {
         let wildcard = memchr2(b'+', b'#', text.as_bytes()).is_some();
-        debug_assert_eq!(
-            check(text, Kind::Filter),
-            Ok(Wildcards(wildcard)),
-            "{text:?}"
-        );
+        debug_assert_eq!(check(text, Kind::Filter), Ok(Wildcards(wildcard)), "{text:?}");
         Self { text, wildcard }
     }
 
@@ -192,20 +188,16 @@ impl fmt::Display for NameError {
                 write!(f, "the level at byte {at} is empty; each needs 1 character")
             }
             Self::Control { at } => write!(f, "byte {at} begins a control character"),
-            Self::Wildcard { at } => write!(
-                f,
-                "byte {at} is a wildcard; `+` and `#` belong in filters only"
-            ),
+            Self::Wildcard { at } => write!(f, "byte {at} is a wildcard; `+` and `#` belong in filters only"),
             Self::MisplacedPlus { at } => {
                 write!(f, "the `+` at byte {at} has to be a whole level")
             }
             Self::MisplacedHash { at } => {
                 write!(f, "the `#` at byte {at} has to be the whole last level")
             }
-            Self::TooManyLevels { levels } => write!(
-                f,
-                "it has {levels} levels; the limit for a filter with `+` is {PLUS_FILTER_LEVELS_MAX}"
-            ),
+            Self::TooManyLevels { levels } => {
+                write!(f, "it has {levels} levels; the limit for a filter with `+` is {PLUS_FILTER_LEVELS_MAX}")
+            }
         }
     }
 }
@@ -222,8 +214,6 @@ enum Kind {
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Wildcards(bool);
 
-/// One pass over the bytes. Everything but a plain byte goes through [`CLASS`], so that the common byte costs one
-/// look-up and one predictable branch.
 fn check(text: &str, kind: Kind) -> Result<Wildcards, NameError> {
     let bytes = text.as_bytes();
     match bytes.len() {
@@ -231,30 +221,45 @@ fn check(text: &str, kind: Kind) -> Result<Wildcards, NameError> {
         len if len > TOPIC_BYTES_MAX => return Err(NameError::TooLong { len }),
         _ => {}
     }
+    if is_plain(bytes) {
+        return Ok(Wildcards(false));
+    }
+    check_each(bytes, kind)
+}
+
+/// Whether these are levels of nothing but plain characters: the common case, in a loop that compiles to vectors.
+fn is_plain(bytes: &[u8]) -> bool {
+    let special = |byte: u8| (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2) | (byte == b'+') | (byte == b'#');
+    let [first, after_first @ ..] = bytes else {
+        return false;
+    };
+    let ends_badly = special(*first) | (*first == b'/') | bytes.ends_with(b"/");
+    let pairs = bytes.iter().zip(after_first);
+    !pairs.fold(ends_badly, |any, (&before, &byte)| any | special(byte) | ((before == b'/') & (byte == b'/')))
+}
+
+/// Byte by byte: where the first error is, if anything is wrong at all.
+fn check_each(bytes: &[u8], kind: Kind) -> Result<Wildcards, NameError> {
     let (mut level_start, mut levels) = (0, 1);
     let (mut plus, mut hash) = (false, false);
     for (at, &byte) in bytes.iter().enumerate() {
-        match CLASS[usize::from(byte)] {
-            Class::Plain => {}
-            Class::Slash => {
-                if at == level_start {
-                    return Err(NameError::EmptyLevel { at });
-                }
+        match byte {
+            b'/' if at == level_start => return Err(NameError::EmptyLevel { at }),
+            b'/' => {
                 level_start = at + 1;
                 levels += 1;
             }
-            Class::Control => return Err(NameError::Control { at }),
-            // U+0080..=U+009F, the C1 controls, are C2 80..=9F in UTF-8.
-            Class::C2 => {
-                if bytes.get(at + 1).is_some_and(|&next| next <= 0x9f) {
-                    return Err(NameError::Control { at });
-                }
-            }
-            Class::Wildcard => {
+            b'+' | b'#' => {
                 check_wildcard(bytes, at, level_start, kind)?;
                 plus |= byte == b'+';
                 hash |= byte == b'#';
             }
+            0..0x20 | 0x7f => return Err(NameError::Control { at }),
+            // U+0080..=U+009F, the C1 controls, are C2 80..=9F in UTF-8.
+            0xc2 if bytes.get(at + 1).is_some_and(|&next| next <= 0x9f) => {
+                return Err(NameError::Control { at });
+            }
+            _ => {}
         }
     }
     if level_start == bytes.len() {
@@ -266,43 +271,12 @@ fn check(text: &str, kind: Kind) -> Result<Wildcards, NameError> {
     Ok(Wildcards(plus || hash))
 }
 
-fn check_wildcard(
-    bytes: &[u8],
-    at: usize,
-    level_start: usize,
-    kind: Kind,
-) -> Result<(), NameError> {
+fn check_wildcard(bytes: &[u8], at: usize, level_start: usize, kind: Kind) -> Result<(), NameError> {
     let next = bytes.get(at + 1);
     match bytes[at] {
         _ if kind == Kind::Topic => Err(NameError::Wildcard { at }),
-        b'+' if at != level_start || next.is_some_and(|&byte| byte != b'/') => {
-            Err(NameError::MisplacedPlus { at })
-        }
+        b'+' if at != level_start || next.is_some_and(|&byte| byte != b'/') => Err(NameError::MisplacedPlus { at }),
         b'#' if at != level_start || next.is_some() => Err(NameError::MisplacedHash { at }),
         _ => Ok(()),
     }
 }
-
-#[derive(Clone, Copy)]
-enum Class {
-    Plain,
-    Slash,
-    Control,
-    C2,
-    Wildcard,
-}
-
-static CLASS: [Class; 256] = {
-    let mut table = [Class::Plain; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        table[byte] = Class::Control;
-        byte += 1;
-    }
-    table[0x7f] = Class::Control;
-    table[0xc2] = Class::C2;
-    table[b'/' as usize] = Class::Slash;
-    table[b'+' as usize] = Class::Wildcard;
-    table[b'#' as usize] = Class::Wildcard;
-    table
-};

@@ -42,13 +42,7 @@ pub const EXCERPT_CHARS_MAX: usize = 256;
 
 /// Appends the client's request. `host` is `host[:port]`, `path_and_query` starts with `/`; both must be fit for the
 /// wire (no space, no line end). RFC 6455 4.1: `key` must be random for each connection.
-pub fn request(
-    out: &mut Vec<u8>,
-    host: &str,
-    path_and_query: &str,
-    key: [u8; 16],
-    subprotocols: &[&str],
-) {
+pub fn request(out: &mut Vec<u8>, host: &str, path_and_query: &str, key: [u8; 16], subprotocols: &[&str]) {
     debug_assert!(!host.contains(is_unfit) && !path_and_query.contains(is_unfit));
     let mut head = String::with_capacity(256);
     head.extend(["GET ", path_and_query, " HTTP/1.1\r\nHost: ", host]);
@@ -56,11 +50,7 @@ pub fn request(
     head.push_str("\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ");
     STANDARD.encode_string(key, &mut head);
     for (index, subprotocol) in subprotocols.iter().enumerate() {
-        head.push_str(if index == 0 {
-            "\r\nSec-WebSocket-Protocol: "
-        } else {
-            ", "
-        });
+        head.push_str(if index == 0 { "\r\nSec-WebSocket-Protocol: " } else { ", " });
         head.push_str(subprotocol);
     }
     head.push_str("\r\n\r\n");
@@ -80,11 +70,7 @@ pub fn parse_response(bytes: &[u8], key: [u8; 16]) -> Result<Option<usize>, Clie
 ///
 /// # Errors
 /// Why there is no WebSocket connection.
-pub fn parse_response_to(
-    bytes: &[u8],
-    key: [u8; 16],
-    subprotocols: &[&str],
-) -> Result<Option<usize>, ClientError> {
+pub fn parse_response_to(bytes: &[u8], key: [u8; 16], subprotocols: &[&str]) -> Result<Option<usize>, ClientError> {
     let within = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
@@ -99,10 +85,7 @@ pub fn parse_response_to(
     match response.code {
         Some(101) if response.version == Some(1) => {}
         Some(status) if status != 101 => {
-            return Err(ClientError::Refused {
-                status,
-                excerpt: excerpt(&bytes[len..]),
-            });
+            return Err(ClientError::Refused { status, excerpt: excerpt(&bytes[len..]) });
         }
         _ => return Err(ClientError::NotHttp),
     }
@@ -111,16 +94,9 @@ pub fn parse_response_to(
 }
 
 /// RFC 6455 4.1, what a client must validate in a 101, 2 to 6.
-fn check_headers(
-    headers: &[httparse::Header<'_>],
-    key: [u8; 16],
-    subprotocols: &[&str],
-) -> Result<(), ClientError> {
+fn check_headers(headers: &[httparse::Header<'_>], key: [u8; 16], subprotocols: &[&str]) -> Result<(), ClientError> {
     let all = |name: &'static str| {
-        headers
-            .iter()
-            .filter(move |header| header.name.eq_ignore_ascii_case(name))
-            .map(|header| header.value)
+        headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     };
     let only = |name| {
         let mut values = all(name);
@@ -136,18 +112,13 @@ fn check_headers(
         return Err(ClientError::Connection);
     }
     let mut sent = [0; 24];
-    STANDARD
-        .encode_slice(key, &mut sent)
-        .expect("16 bytes are 24 characters");
+    STANDARD.encode_slice(key, &mut sent).expect("16 bytes are 24 characters");
     if only("sec-websocket-accept") != Some(&accept(&sent)) {
         return Err(ClientError::Accept);
     }
     if all("sec-websocket-protocol").next().is_some() {
         let chosen = only("sec-websocket-protocol").ok_or(ClientError::Subprotocol)?;
-        if !subprotocols
-            .iter()
-            .any(|offered| offered.as_bytes() == chosen)
-        {
+        if !subprotocols.iter().any(|offered| offered.as_bytes() == chosen) {
             return Err(ClientError::Subprotocol);
         }
     }
@@ -159,11 +130,7 @@ fn check_headers(
 
 fn excerpt(body: &[u8]) -> String {
     let start = &body[..body.len().min(EXCERPT_CHARS_MAX)];
-    let mut excerpt: String = start
-        .escape_ascii()
-        .take(EXCERPT_CHARS_MAX)
-        .map(char::from)
-        .collect();
+    let mut excerpt: String = start.escape_ascii().take(EXCERPT_CHARS_MAX).map(char::from).collect();
     if body.len() > EXCERPT_CHARS_MAX {
         excerpt.truncate(EXCERPT_CHARS_MAX - 3);
         excerpt.push_str("...");
@@ -179,16 +146,10 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { status, excerpt } if excerpt.is_empty() => {
-                write!(
-                    f,
-                    "the server refused the connection with HTTP status {status}"
-                )
+                write!(f, "the server refused the connection with HTTP status {status}")
             }
             Self::Refused { status, excerpt } => {
-                write!(
-                    f,
-                    "the server refused the connection with HTTP status {status}: {excerpt}"
-                )
+                write!(f, "the server refused the connection with HTTP status {status}: {excerpt}")
             }
             Self::NotHttp => f.write_str("the server's answer is not HTTP/1.1"),
             Self::TooLong => f.write_str("the head of the server's answer is too long"),

@@ -1,10 +1,8 @@
 //! Bytes of one peer in, events out, in any split of the bytes (RFC 6455 5 to 8).
 //!
-//! A shard has one per connection and calls [`Decoder::next`] on each read until it answers `None`. A frame that lies
-//! whole in the read is unmasked in place and handed out as a slice of it: no copy, no allocation. What is partial moves
-//! to a box (`message`) that lives until it is whole, so an idle connection owns two words. Invariant: the same bytes
-//! give the same events or the same violation in every split. After a close frame or a violation nothing is parsed.
-//!
+//! [`Decoder::next`] is called on each read until it answers `None`. A frame that lies whole in the read is unmasked in
+//! place and handed out as a slice of it; what is partial moves to a box (`message`) that lives until it is whole, so an
+//! idle connection owns two words. Invariant: the same bytes give the same events or violation in every split.
 //! ```text
 //!  between frames --header--> in payload --last byte, FIN--> between frames (event)
 //!        ^                        |-- last byte, no FIN --> between frames, inside a message
@@ -67,11 +65,7 @@ impl Decoder {
     /// A decoder for the bytes that follow the opening handshake. `role` is our side.
     #[must_use]
     pub const fn new(role: Role) -> Self {
-        Self {
-            role,
-            stopped: false,
-            held: None,
-        }
+        Self { role, stopped: false, held: None }
     }
 
     /// The next event, or `None` when `input` is consumed; then, and only then, may the buffer be reused.
@@ -107,9 +101,7 @@ impl Decoder {
     /// Heap bytes owned now: 0 unless a frame or a message is partial.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.held
-            .as_ref()
-            .map_or(0, |held| size_of::<Held>() + held.data.capacity())
+        self.held.as_ref().map_or(0, |held| size_of::<Held>() + held.data.capacity())
     }
 
     fn find(&mut self, input: &mut Input<'_>, max: usize) -> Result<Option<Found>, Violation> {
@@ -125,11 +117,7 @@ impl Decoder {
                 }
                 self.held.get_or_insert_default().begin(&header);
             }
-            match self
-                .held
-                .get_or_insert_default()
-                .take_payload(input, self.role)?
-            {
+            match self.held.get_or_insert_default().take_payload(input, self.role)? {
                 Progress::InputEnded => return Ok(None),
                 Progress::FrameEnded => {}
                 Progress::Event(found) => return Ok(Some(found)),
@@ -140,11 +128,7 @@ impl Decoder {
     /// Consumes the next header, or all input if that has only a part of one.
     #[inline]
     fn header(&mut self, input: &mut Input<'_>, max: usize) -> Result<Option<Header>, Violation> {
-        let mut place = Place {
-            role: self.role,
-            inside_message: false,
-            message_bytes_left: max,
-        };
+        let mut place = Place { role: self.role, inside_message: false, message_bytes_left: max };
         if let Some(held) = self.held.as_deref_mut() {
             place.inside_message = held.inside_message();
             place.message_bytes_left = max.saturating_sub(held.data.len());
@@ -167,24 +151,15 @@ impl Decoder {
     fn find_read(&self, header: &Header, input: &mut Input<'_>) -> Result<Found, Violation> {
         let start = input.pos;
         let (payload, is_ascii) = input.take_payload(header.payload_len, header.key, self.role);
-        if header.opcode == Opcode::Text
-            && !is_ascii
-            && simdutf8::basic::from_utf8(payload).is_err()
-        {
+        if header.opcode == Opcode::Text && !is_ascii && simdutf8::basic::from_utf8(payload).is_err() {
             return Err(Violation::TextNotUtf8);
         }
-        Ok(Found::Read(
-            header.opcode,
-            start..start + header.payload_len,
-        ))
+        Ok(Found::Read(header.opcode, start..start + header.payload_len))
     }
 
     #[inline]
     fn event<'a>(&'a mut self, found: Found, input: &'a Input<'_>) -> Result<Event<'a>, Violation> {
-        if matches!(
-            found,
-            Found::Read(Opcode::Close, _) | Found::HeldControl(Opcode::Close)
-        ) {
+        if matches!(found, Found::Read(Opcode::Close, _) | Found::HeldControl(Opcode::Close)) {
             // The message under way will never end.
             self.stopped = true;
             if let Some(held) = &mut self.held {
@@ -197,15 +172,9 @@ impl Decoder {
             Found::HeldControl(opcode) => (opcode, self.held().control()),
         };
         Ok(match opcode {
-            Opcode::Text => Event::Message {
-                kind: Kind::Text,
-                payload,
-            },
+            Opcode::Text => Event::Message { kind: Kind::Text, payload },
             // A continuation is never an event of its own: its message has the kind of the first frame.
-            Opcode::Binary | Opcode::Continuation => Event::Message {
-                kind: Kind::Binary,
-                payload,
-            },
+            Opcode::Binary | Opcode::Continuation => Event::Message { kind: Kind::Binary, payload },
             Opcode::Ping => Event::Ping(payload),
             Opcode::Pong => Event::Pong(payload),
             Opcode::Close => {
@@ -216,9 +185,7 @@ impl Decoder {
     }
 
     fn held(&self) -> &Held {
-        self.held
-            .as_ref()
-            .expect("what was found in the box stays until the next call")
+        self.held.as_ref().expect("what was found in the box stays until the next call")
     }
 }
 
@@ -239,11 +206,7 @@ impl<'b> Input<'b> {
     #[must_use]
     pub fn new(buf: &'b mut [u8], filled: usize) -> Self {
         assert!(filled <= buf.len(), "more bytes filled than the buffer has");
-        Self {
-            buf,
-            pos: 0,
-            filled,
-        }
+        Self { buf, pos: 0, filled }
     }
 
     /// The bytes that no event has consumed yet.

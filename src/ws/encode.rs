@@ -67,8 +67,7 @@ pub fn frame_len(bytes: &[u8]) -> usize {
     let payload_len = match (bytes[1] & 0x7f, &bytes[2..]) {
         (126, &[a, b, ..]) => usize::from(u16::from_be_bytes([a, b])),
         (127, &[a, b, c, d, e, f, g, h, ..]) => {
-            usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
-                .expect("its payload is in our memory")
+            usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h])).expect("its payload is in our memory")
         }
         (short, _) => usize::from(short),
     };
@@ -133,9 +132,7 @@ mod tests {
 
     #[test]
     fn frames_are_appended_and_found_again_by_their_lengths() {
-        let payloads: Vec<Vec<u8>> = [0, 1, 125, 126, 65_535, 65_536]
-            .map(|len| vec![7; len])
-            .into();
+        let payloads: Vec<Vec<u8>> = [0, 1, 125, 126, 65_535, 65_536].map(|len| vec![7; len]).into();
         let mut out = vec![];
         for payload in &payloads {
             frame(&mut out, Opcode::Binary, payload);
@@ -143,10 +140,7 @@ mod tests {
         let mut rest = &out[..];
         for payload in &payloads {
             let (frame, later) = rest.split_at(frame_len(rest));
-            assert!(
-                frame.ends_with(payload)
-                    && frame.len() == payload.len() + header_len(payload.len())
-            );
+            assert!(frame.ends_with(payload) && frame.len() == payload.len() + header_len(payload.len()));
             rest = later;
         }
         assert!(rest.is_empty());

@@ -74,13 +74,7 @@ pub(super) fn parse(bytes: &[u8], place: Place) -> Result<Option<Header>, Violat
         key = found;
         header_len += 4;
     }
-    Ok(Some(Header {
-        fin: first & 0x80 != 0,
-        opcode,
-        payload_len,
-        key,
-        header_len,
-    }))
+    Ok(Some(Header { fin: first & 0x80 != 0, opcode, payload_len, key, header_len }))
 }
 
 /// What the first byte alone decides: RSV bits, opcode, FIN of control frames, the order of fragments.
@@ -106,11 +100,7 @@ fn opcode(first: u8, inside_message: bool) -> Result<Opcode, Violation> {
         }
     } else if inside_message != (opcode == Opcode::Continuation) {
         // RFC 6455 5.4: fragments of one message are not interleaved with another's.
-        return Err(if inside_message {
-            Violation::MessageInsideMessage
-        } else {
-            Violation::ContinuationWithoutStart
-        });
+        return Err(if inside_message { Violation::MessageInsideMessage } else { Violation::ContinuationWithoutStart });
     }
     Ok(opcode)
 }

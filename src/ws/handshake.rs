@@ -8,9 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-pub use super::client_handshake::{
-    ClientError, EXCERPT_CHARS_MAX, parse_response, parse_response_to, request,
-};
+pub use super::client_handshake::{ClientError, EXCERPT_CHARS_MAX, parse_response, parse_response_to, request};
 use crate::http::{Head, Problem, tokens};
 
 /// The one language spoken inside messages, and what a client that offers none gets.
@@ -61,14 +59,10 @@ pub fn upgrade<'a>(head: &'a Head<'_>) -> Result<Upgrade<'a>, Problem> {
         ));
     }
     if !is_upgrade(head) {
-        return Err(Problem::bad_request(
-            "the Upgrade header does not name websocket",
-        ));
+        return Err(Problem::bad_request("the Upgrade header does not name websocket"));
     }
     if !has_token(head, "connection", "upgrade") {
-        return Err(Problem::bad_request(
-            "the Connection header does not name Upgrade",
-        ));
+        return Err(Problem::bad_request("the Connection header does not name Upgrade"));
     }
     let key = key(head)?;
     check_version(head)?;
@@ -102,9 +96,7 @@ impl Upgrade<'_> {
 pub(super) fn accept(key: &[u8]) -> [u8; 28] {
     let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
     let mut accept = [0; 28];
-    STANDARD
-        .encode_slice(digest, &mut accept)
-        .expect("20 bytes are 28 characters");
+    STANDARD.encode_slice(digest, &mut accept).expect("20 bytes are 28 characters");
     accept
 }
 
@@ -116,11 +108,7 @@ fn has_token(head: &Head<'_>, name: &str, token: &str) -> bool {
 }
 
 /// The only header of this name. More than one is refused: recipients differ in which one counts.
-fn single<'a>(
-    head: &Head<'a>,
-    name: &str,
-    doubled: &'static str,
-) -> Result<Option<&'a [u8]>, Problem> {
+fn single<'a>(head: &Head<'a>, name: &str, doubled: &'static str) -> Result<Option<&'a [u8]>, Problem> {
     let mut values = head.all(name);
     let first = values.next();
     match values.next() {
@@ -131,20 +119,12 @@ fn single<'a>(
 
 /// RFC 6455 4.2.1 5: 16 bytes in base64, of which there is exactly one spelling.
 fn key<'a>(head: &Head<'a>) -> Result<&'a [u8], Problem> {
-    let key = single(
-        head,
-        "sec-websocket-key",
-        "more than one Sec-WebSocket-Key header",
-    )?
-    .ok_or(Problem::bad_request(
-        "the Sec-WebSocket-Key header is missing",
-    ))?;
+    let key = single(head, "sec-websocket-key", "more than one Sec-WebSocket-Key header")?
+        .ok_or(Problem::bad_request("the Sec-WebSocket-Key header is missing"))?;
     let mut decoded = [0; 24];
     match STANDARD.decode_slice(key, &mut decoded) {
         Ok(16) => Ok(key),
-        _ => Err(Problem::bad_request(
-            "the Sec-WebSocket-Key header is not base64 of 16 bytes",
-        )),
+        _ => Err(Problem::bad_request("the Sec-WebSocket-Key header is not base64 of 16 bytes")),
     }
 }
 
@@ -156,10 +136,8 @@ fn check_version(head: &Head<'_>) -> Result<(), Problem> {
         Some(_) => Err(Problem::new(426, "the WebSocket version must be 13")
             .with_header("Upgrade", "websocket")
             .with_header(name, "13")),
-        None => Err(Problem::bad_request(
-            "the Sec-WebSocket-Version header is missing: 13 is spoken here",
-        )
-        .with_header(name, "13")),
+        None => Err(Problem::bad_request("the Sec-WebSocket-Version header is missing: 13 is spoken here")
+            .with_header(name, "13")),
     }
 }
 
@@ -168,7 +146,7 @@ fn origin<'a>(head: &Head<'a>) -> Result<Option<&'a str>, Problem> {
         None => Ok(None),
         Some(value) => match std::str::from_utf8(value) {
             Ok(origin) => Ok(Some(origin)),
-            Err(_) => Err(Problem::bad_request("the Origin header is not ASCII")),
+            Err(_) => Err(Problem::bad_request("the Origin header is not an origin")),
         },
     }
 }
@@ -180,9 +158,7 @@ fn protocol(head: &Head<'_>) -> Result<Option<&'static str>, Problem> {
     let mut ours = false;
     for offered in tokens(head, "sec-websocket-protocol") {
         if !offered.iter().copied().all(is_token_byte) {
-            return Err(Problem::bad_request(
-                "the Sec-WebSocket-Protocol header is not a list of tokens",
-            ));
+            return Err(Problem::bad_request("the Sec-WebSocket-Protocol header is not a list of tokens"));
         }
         ours |= offered == SUBPROTOCOL.as_bytes();
         unknown |= !offered.starts_with(b"bearer.");
@@ -190,9 +166,7 @@ fn protocol(head: &Head<'_>) -> Result<Option<&'static str>, Problem> {
     if ours {
         Ok(Some(SUBPROTOCOL))
     } else if unknown {
-        Err(Problem::bad_request(
-            "none of the offered subprotocols is supported: offer wirefan.v1, or none",
-        ))
+        Err(Problem::bad_request("none of the offered subprotocols is supported: offer wirefan.v1, or none"))
     } else {
         Ok(None)
     }

@@ -76,11 +76,7 @@ impl Held {
     }
 
     /// Adds bytes of a header that began earlier; the header once it is complete, its bytes then consumed.
-    pub(super) fn take_header(
-        &mut self,
-        input: &mut Input<'_>,
-        place: Place,
-    ) -> Result<Option<Header>, Violation> {
+    pub(super) fn take_header(&mut self, input: &mut Input<'_>, place: Place) -> Result<Option<Header>, Violation> {
         let kept = usize::from(self.header_len);
         let rest = input.rest();
         let added = rest.len().min(HEADER_BYTES_MAX - kept);
@@ -108,20 +104,12 @@ impl Held {
             Opcode::Continuation => {}
             Opcode::Close | Opcode::Ping | Opcode::Pong => self.control_len = 0,
         }
-        self.frame = Some(Frame {
-            fin: header.fin,
-            opcode: header.opcode,
-            key: header.key,
-            remaining: header.payload_len,
-        });
+        self.frame =
+            Some(Frame { fin: header.fin, opcode: header.opcode, key: header.key, remaining: header.payload_len });
     }
 
     /// Takes what there is of the payload of the frame under way; says what ended with its last byte.
-    pub(super) fn take_payload(
-        &mut self,
-        input: &mut Input<'_>,
-        role: Role,
-    ) -> Result<Progress, Violation> {
+    pub(super) fn take_payload(&mut self, input: &mut Input<'_>, role: Role) -> Result<Progress, Violation> {
         let Some(frame) = &mut self.frame else {
             return Ok(Progress::FrameEnded);
         };
@@ -148,11 +136,7 @@ impl Held {
             }
             self.data.extend_from_slice(piece);
         }
-        if frame.remaining > 0 {
-            Ok(Progress::InputEnded)
-        } else {
-            self.end_frame()
-        }
+        if frame.remaining > 0 { Ok(Progress::InputEnded) } else { self.end_frame() }
     }
 
     fn end_frame(&mut self) -> Result<Progress, Violation> {

@@ -29,8 +29,9 @@ impl Validator {
             Err(error) if error.error_len().is_some() => Err(NotUtf8),
             Err(error) => {
                 let tail = &piece[error.valid_up_to()..];
+                // At most three bytes: a fourth would end the character or make it impossible.
                 self.cut[..tail.len()].copy_from_slice(tail);
-                self.cut_len = u8::try_from(tail.len()).map_err(|_| NotUtf8)?;
+                self.cut_len = tail.len() as u8;
                 Ok(())
             }
         }
@@ -38,11 +39,7 @@ impl Validator {
 
     /// The text ends here.
     pub(super) fn finish(&mut self) -> Result<(), NotUtf8> {
-        if self.cut_len == 0 {
-            Ok(())
-        } else {
-            Err(NotUtf8)
-        }
+        if self.cut_len == 0 { Ok(()) } else { Err(NotUtf8) }
     }
 
     /// Gives the cut character its missing bytes and answers the rest of the piece.
@@ -79,9 +76,8 @@ mod tests {
 
     /// The number of bytes after which no continuation is UTF-8, by the standard library.
     fn fails_after(bytes: &[u8]) -> Option<usize> {
-        (1..=bytes.len()).find(|&len| {
-            std::str::from_utf8(&bytes[..len]).is_err_and(|error| error.error_len().is_some())
-        })
+        (1..=bytes.len())
+            .find(|&len| std::str::from_utf8(&bytes[..len]).is_err_and(|error| error.error_len().is_some()))
     }
 
     /// The verdict on pieces: the first one refused, or whether the end is.
@@ -105,11 +101,7 @@ mod tests {
                 let cuts = [0, first, second, bytes.len()];
                 let pieces = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]);
                 let refused = bad.map(|len| cuts[1..].iter().filter(|&&end| end < len).count());
-                assert_eq!(
-                    judge(pieces),
-                    (refused, good),
-                    "{bytes:02x?} cut at {cuts:?}"
-                );
+                assert_eq!(judge(pieces), (refused, good), "{bytes:02x?} cut at {cuts:?}");
             }
         }
     }
@@ -148,9 +140,7 @@ mod tests {
                 check_every_split(&[first, second]);
             }
         }
-        let heads = [
-            0x7f, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xef, 0xf0, 0xf1, 0xf4, 0xf5,
-        ];
+        let heads = [0x7f, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xef, 0xf0, 0xf1, 0xf4, 0xf5];
         let tails = [0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xff];
         for a in heads {
             for b in tails {

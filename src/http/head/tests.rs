@@ -20,9 +20,7 @@ fn judge(bytes: &[u8]) -> Result<Option<Parts>, u16> {
         Err(problem) => Err(problem.status),
     };
     let whole = judge_once(bytes);
-    let first = (0..bytes.len())
-        .map(|end| judge_once(&bytes[..end]))
-        .find(|seen| *seen != Ok(None));
+    let first = (0..bytes.len()).map(|end| judge_once(&bytes[..end])).find(|seen| *seen != Ok(None));
     if let Some(first) = first {
         assert_eq!(first, whole, "for {:?}", String::from_utf8_lossy(bytes));
     }
@@ -44,14 +42,8 @@ fn s3_a_head_is_split_into_its_parts() {
     let text = b"GET /a/b%20c?d=e?f HTTP/1.1\r\nHost: a.example\r\nX-A: 1 \r\nx-a:\t2\r\n\
         Empty:\r\n\r\nmore";
     let (head, len) = parse_head(text).unwrap().unwrap();
-    assert_eq!(
-        (head.method, head.path, head.query),
-        ("GET", "/a/b%20c", "d=e?f")
-    );
-    assert_eq!(
-        (head.version_minor, head.host(), len),
-        (1, Some("a.example"), text.len() - 4)
-    );
+    assert_eq!((head.method, head.path, head.query), ("GET", "/a/b%20c", "d=e?f"));
+    assert_eq!((head.version_minor, head.host(), len), (1, Some("a.example"), text.len() - 4));
     assert_eq!(head.header("X-a"), Some(&b"1"[..]));
     assert_eq!(head.all("X-A").collect::<Vec<_>>(), [b"1", b"2"]);
     assert_eq!(head.header("empty"), Some(&b""[..]));
@@ -60,10 +52,7 @@ fn s3_a_head_is_split_into_its_parts() {
 
 #[test]
 fn s2_2_empty_lines_before_the_request_line_are_ignored() {
-    assert_eq!(
-        accepted("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").0,
-        "GET /?"
-    );
+    assert_eq!(accepted("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").0, "GET /?");
 }
 
 #[test]
@@ -137,26 +126,12 @@ fn s2_3_other_versions_get_505_and_so_does_the_preface_of_http_2() {
 
 #[test]
 fn s3_2_exactly_one_valid_host() {
-    assert_eq!(
-        accepted("GET / HTTP/1.1\r\nHost: A:80\r\n\r\n")
-            .1
-            .as_deref(),
-        Some("A:80")
-    );
+    assert_eq!(accepted("GET / HTTP/1.1\r\nHost: A:80\r\n\r\n").1.as_deref(), Some("A:80"));
     assert_eq!(accepted("GET / HTTP/1.0\r\n\r\n").1, None);
-    for hosts in [
-        "",
-        "Host:\r\n",
-        "Host: a\r\nHost: a\r\n",
-        "Host: a\r\nhost: b\r\n",
-        "Host: a b\r\n",
-        "Host: http://a\r\n",
-    ] {
-        assert_eq!(
-            status(&format!("GET / HTTP/1.1\r\n{hosts}\r\n")),
-            400,
-            "{hosts:?}"
-        );
+    for hosts in
+        ["", "Host:\r\n", "Host: a\r\nHost: a\r\n", "Host: a\r\nhost: b\r\n", "Host: a b\r\n", "Host: http://a\r\n"]
+    {
+        assert_eq!(status(&format!("GET / HTTP/1.1\r\n{hosts}\r\n")), 400, "{hosts:?}");
     }
     assert_eq!(status("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n"), 400);
 }
@@ -174,24 +149,15 @@ fn s3_2_2_an_absolute_target_replaces_the_host() {
     }
     // RFC 9112 3.2: a Host header is demanded all the same.
     assert_eq!(status("GET http://b/ HTTP/1.1\r\n\r\n"), 400);
-    assert_eq!(
-        accepted("GET /http://b HTTP/1.1\r\nHost: a\r\n\r\n").0,
-        "GET /http://b?"
-    );
-    assert_eq!(
-        accepted("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").0,
-        "OPTIONS *?"
-    );
+    assert_eq!(accepted("GET /http://b HTTP/1.1\r\nHost: a\r\n\r\n").0, "GET /http://b?");
+    assert_eq!(accepted("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").0, "OPTIONS *?");
 }
 
 #[test]
 fn heads_end_within_8192_bytes_and_64_headers() {
     let of_len = |len: usize| {
         let frame = "GET / HTTP/1.1\r\nHost: a\r\nA: \r\n\r\n".len();
-        format!(
-            "GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n",
-            "x".repeat(len - frame)
-        )
+        format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", "x".repeat(len - frame))
     };
     let fits = of_len(8192);
     assert_eq!(parse_head(fits.as_bytes()).unwrap().unwrap().1, 8192);
@@ -201,25 +167,11 @@ fn heads_end_within_8192_bytes_and_64_headers() {
         assert_eq!(parse_head(&long.as_bytes()[..end]).unwrap_err().status, 431);
     }
     let long_target = format!("GET /{}", "x".repeat(8192));
-    assert!(
-        parse_head(&long_target.as_bytes()[..8191])
-            .unwrap()
-            .is_none()
-    );
+    assert!(parse_head(&long_target.as_bytes()[..8191]).unwrap().is_none());
     for end in [8192, 8193] {
-        assert_eq!(
-            parse_head(&long_target.as_bytes()[..end])
-                .unwrap_err()
-                .status,
-            414
-        );
+        assert_eq!(parse_head(&long_target.as_bytes()[..end]).unwrap_err().status, 414);
     }
-    let many = |count: usize| {
-        format!(
-            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
-            "A: b\r\n".repeat(count - 1)
-        )
-    };
+    let many = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(count - 1));
     assert!(parse_head(many(64).as_bytes()).unwrap().is_some());
     assert_eq!(parse_head(many(65).as_bytes()).unwrap_err().status, 431);
 }

@@ -177,7 +177,7 @@ fn a_bell_is_rung_for_a_sleeper_only_and_once() {
         office.post(0);
     }
     assert_eq!((office.woken(1), office.desks[0].bells_rung()), (1, 1));
-    office.desks[1].get_up();
+    office.desks[1].rise();
     office.command(0, 1, 9);
     office.post(0);
     assert_eq!(office.woken(1), 1);
@@ -209,7 +209,7 @@ fn room_again_rings_a_sender_that_sleeps_over_a_full_ring() {
     assert!(office.desks[0].lie_down(true), "nothing to do until there is room");
     office.commands(1);
     assert_eq!(office.woken(0), 1);
-    office.desks[0].get_up();
+    office.desks[0].rise();
     assert!(!office.desks[0].lie_down(true), "there is room, and something to post");
     office.post(0);
     assert_eq!(office.commands(1), Some(vec![1]));
@@ -289,7 +289,7 @@ fn play(mut desk: Desk, bed: &Bed, numbers: u32) -> u64 {
         let done = back == numbers && taken == numbers && !desk.deliveries_wait();
         if !more && !done && desk.lie_down(!desk.deliveries_wait()) {
             bed.sleep();
-            desk.get_up();
+            desk.rise();
         }
     }
     desk.bells_rung()

@@ -18,29 +18,17 @@ fn show(outcome: Result<Command<'_>, Fault>) -> String {
         Ok(Command { id: of, op }) => match op {
             Op::Subscribe { filter } => format!("{} subscribe {filter}", id(&of)),
             Op::Unsubscribe { filter } => format!("{} unsubscribe {filter}", id(&of)),
-            Op::Publish {
-                topic,
-                payload,
-                echo,
-            } => {
+            Op::Publish { topic, payload, echo } => {
                 let (kind, bytes) = match payload {
                     Payload::Json(bytes) => ("json", bytes),
                     Payload::Binary(bytes) => ("binary", bytes),
                 };
                 let echo = if echo { "" } else { " unechoed" };
-                format!(
-                    "{} publish {topic} {kind} {}{echo}",
-                    id(&of),
-                    bytes.escape_ascii()
-                )
+                format!("{} publish {topic} {kind} {}{echo}", id(&of), bytes.escape_ascii())
             }
             Op::Ping => format!("{} ping", id(&of)),
         },
-        Err(Fault {
-            id: of,
-            code,
-            reason,
-        }) => format!("{} {code} {reason}", id(&of)),
+        Err(Fault { id: of, code, reason }) => format!("{} {code} {reason}", id(&of)),
     }
 }
 
@@ -94,22 +82,13 @@ fn a_conversation_in_text() {
 #[test]
 fn a_command_borrows_what_it_can_be_built_from() {
     let mut seen = 0;
-    Parser::new().text(
-        br#"{"op":"publish","topic":"a","data":[1]}"#,
-        &mut |outcome| {
-            let op = Op::Publish {
-                topic: Topic::known("a"),
-                payload: Payload::Json(b"[1]"),
-                echo: true,
-            };
-            assert_eq!(outcome, Ok(Command { id: Id::None, op }));
-            seen += 1;
-        },
-    );
+    Parser::new().text(br#"{"op":"publish","topic":"a","data":[1]}"#, &mut |outcome| {
+        let op = Op::Publish { topic: Topic::known("a"), payload: Payload::Json(b"[1]"), echo: true };
+        assert_eq!(outcome, Ok(Command { id: Id::None, op }));
+        seen += 1;
+    });
     Parser::new().text(br#"{"op":"subscribe","topic":"+"}"#, &mut |outcome| {
-        let op = Op::Subscribe {
-            filter: Filter::known("+"),
-        };
+        let op = Op::Subscribe { filter: Filter::known("+") };
         assert_eq!(outcome, Ok(Command { id: Id::None, op }));
         seen += 1;
     });
@@ -120,10 +99,7 @@ fn a_command_borrows_what_it_can_be_built_from() {
 fn the_payload_is_a_slice_of_the_message_itself() {
     let message = br#"{"op":"publish","topic":"a","data": "\u0041" }"#;
     Parser::new().text(message, &mut |outcome| match outcome.unwrap().op {
-        Op::Publish {
-            payload: Payload::Json(data),
-            ..
-        } => {
+        Op::Publish { payload: Payload::Json(data), .. } => {
             assert_eq!(data, br#""\u0041""#);
             assert!(message.as_ptr_range().contains(&data.as_ptr()));
         }
@@ -165,9 +141,7 @@ fn data_keeps_every_byte_that_json_allows() {
         for message in [
             format!(r#"{{"id":7,"op":"publish","topic":"t","data":{data}}}"#),
             format!("{{\"data\" :\t{data}\r\n ,\n\"topic\":\"t\",\"id\":7,\"op\":\"publish\"}}\n"),
-            format!(
-                r#"{{"d\u0061ta":{data},"\u006fp":"publish","topic":"\u0074","id":7,"x":[{data}]}}"#
-            ),
+            format!(r#"{{"d\u0061ta":{data},"\u006fp":"publish","topic":"\u0074","id":7,"x":[{data}]}}"#),
             format!(r#"[{{"id":7,"op":"publish","topic":"t","data":{data}}}]"#),
         ] {
             assert_eq!(text(&message), expected, "{message}");
@@ -218,56 +192,31 @@ fn a_batch_that_only_the_careful_reader_takes_runs_in_order_too() {
 
 #[test]
 fn a_batch_that_is_not_json_runs_none_of_its_commands() {
-    assert_eq!(
-        text(r#"[{"op":"ping"},{"op":"ping"},]"#),
-        "null 400 the message is not valid JSON at byte 29"
-    );
+    assert_eq!(text(r#"[{"op":"ping"},{"op":"ping"},]"#), "null 400 the message is not valid JSON at byte 29");
 }
 
 #[test]
 fn a_batch_has_at_least_one_command_and_a_limit() {
-    assert_eq!(
-        text("[]"),
-        "null 400 the batch is an empty array; it needs 1 command"
-    );
-    let batch =
-        |len: usize, more: &str| format!("[{}{more}]", vec![r#"{"op":"ping"}"#; len].join(","));
+    assert_eq!(text("[]"), "null 400 the batch is an empty array; it needs 1 command");
+    let batch = |len: usize, more: &str| format!("[{}{more}]", vec![r#"{"op":"ping"}"#; len].join(","));
     assert_eq!(text_all(batch(1024, "")).len(), 1024);
     // The second form is for the careful reader.
     assert_eq!(text_all(batch(1023, ",1e400")).len(), 1024);
     for message in [batch(1025, ""), batch(1024, ",1e400")] {
-        assert_eq!(
-            text(message),
-            "null 413 the batch has 1025 commands, none was run; the limit is 1024"
-        );
+        assert_eq!(text(message), "null 413 the batch has 1025 commands, none was run; the limit is 1024");
     }
 }
 
 #[test]
 fn a_binary_message_is_a_header_line_and_the_payload() {
     for (message, expected) in [
-        (
-            &b"{\"op\":\"publish\",\"topic\":\"a\",\"id\":1}\n\0\xff\n{"[..],
-            r"1 publish a binary \x00\xff\n{",
-        ),
-        (
-            b"{\"op\":\"publish\",\"topic\":\"a\",\"echo\":false}\r\n",
-            "null publish a binary  unechoed",
-        ),
-        (
-            b"{\"op\":\"publish\",\"topic\":\"a\"}\n",
-            "null publish a binary ",
-        ),
+        (&b"{\"op\":\"publish\",\"topic\":\"a\",\"id\":1}\n\0\xff\n{"[..], r"1 publish a binary \x00\xff\n{"),
+        (b"{\"op\":\"publish\",\"topic\":\"a\",\"echo\":false}\r\n", "null publish a binary  unechoed"),
+        (b"{\"op\":\"publish\",\"topic\":\"a\"}\n", "null publish a binary "),
         (b"{\"op\":\"ping\",\"id\":2}", "2 ping"),
         (b"{\"op\":\"ping\",\"id\":2}\n", "2 ping"),
-        (
-            b"{\"op\":\"subscribe\",\"topic\":\"a/#\",\"data\":1}\n",
-            "null subscribe a/#",
-        ),
-        (
-            b"{\"op\":\"unsubscribe\",\"topic\":\"a/#\"}",
-            "null unsubscribe a/#",
-        ),
+        (b"{\"op\":\"subscribe\",\"topic\":\"a/#\",\"data\":1}\n", "null subscribe a/#"),
+        (b"{\"op\":\"unsubscribe\",\"topic\":\"a/#\"}", "null unsubscribe a/#"),
         (
             b"{\"op\":\"publish\",\"topic\":\"a\",\"id\":1}",
             "1 400 a binary publish is a header line, a line feed and the payload; the line feed is missing",
@@ -276,32 +225,14 @@ fn a_binary_message_is_a_header_line_and_the_payload() {
             b"{\"op\":\"publish\",\"topic\":\"a\",\"data\":1}\nx",
             "null 400 the member `data` does not belong in a binary publish; its payload follows the header",
         ),
-        (
-            b"{\"op\":\"ping\",\"id\":3}\n\n",
-            "3 400 1 bytes follow the header line; only a publish has a payload",
-        ),
-        (
-            b"{\"op\":\"nop\"}\nx",
-            "null 404 unknown op \"nop\"; known are subscribe, unsubscribe, publish and ping",
-        ),
-        (
-            b"\n{\"op\":\"ping\"}",
-            "null 400 the JSON is incomplete, it ends at byte 0",
-        ),
-        (
-            b"{\n\"op\":\"ping\"}",
-            "null 400 the JSON is incomplete, it ends at byte 1",
-        ),
+        (b"{\"op\":\"ping\",\"id\":3}\n\n", "3 400 1 bytes follow the header line; only a publish has a payload"),
+        (b"{\"op\":\"nop\"}\nx", "null 404 unknown op \"nop\"; known are subscribe, unsubscribe, publish and ping"),
+        (b"\n{\"op\":\"ping\"}", "null 400 the JSON is incomplete, it ends at byte 0"),
+        (b"{\n\"op\":\"ping\"}", "null 400 the JSON is incomplete, it ends at byte 1"),
         (b"", "null 400 the JSON is incomplete, it ends at byte 0"),
         (b"\xff\xfe", "null 400 the header is not UTF-8 at byte 0"),
-        (
-            b"{\"op\":\"p\xc3\"}\n",
-            "null 400 the header is not UTF-8 at byte 8",
-        ),
-        (
-            b"{\"op\":\"ping\",\"x\":\"\xed\xa0\x80\"}\n",
-            "null 400 the header is not UTF-8 at byte 18",
-        ),
+        (b"{\"op\":\"p\xc3\"}\n", "null 400 the header is not UTF-8 at byte 8"),
+        (b"{\"op\":\"ping\",\"x\":\"\xed\xa0\x80\"}\n", "null 400 the header is not UTF-8 at byte 18"),
     ] {
         assert_eq!(binary(message), expected, "{}", message.escape_ascii());
     }
@@ -309,25 +240,16 @@ fn a_binary_message_is_a_header_line_and_the_payload() {
 
 #[test]
 fn brackets_nest_up_to_64_deep_and_deeper_is_refused_without_recursion() {
-    let nested =
-        |depth: usize, inner: &str| format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
+    let nested = |depth: usize, inner: &str| format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth));
     let publish = |data: &str| format!(r#"{{"op":"publish","topic":"t","data":{data}}}"#);
     for inner in ["1", "1e400", "\"[[[{{{\"", "\"\\\"[\\ud800\"", ""] {
         let data = nested(63, inner);
         let expected = format!("null publish t json {}", data.as_bytes().escape_ascii());
         assert_eq!(text(publish(&data)), expected);
-        assert_eq!(
-            text(format!("[{}]", publish(&nested(62, inner)))).len(),
-            expected.len() - 2
-        );
-        let deep = |at: usize| {
-            format!("null 400 the JSON nests too deep at byte {at}; the limit is 64 open brackets")
-        };
+        assert_eq!(text(format!("[{}]", publish(&nested(62, inner)))).len(), expected.len() - 2);
+        let deep = |at: usize| format!("null 400 the JSON nests too deep at byte {at}; the limit is 64 open brackets");
         assert_eq!(text(publish(&nested(64, inner))), deep(35 + 63));
-        assert_eq!(
-            text(format!("[{}]", publish(&nested(63, inner)))),
-            deep(36 + 62)
-        );
+        assert_eq!(text(format!("[{}]", publish(&nested(63, inner)))), deep(36 + 62));
         assert_eq!(text(nested(50_000, inner)), deep(64));
         assert_eq!(text("[".repeat(50_000)), deep(64));
         assert_eq!(text(r#"{"":"#.repeat(50_000)), deep(64 * 4));
@@ -339,16 +261,8 @@ fn brackets_nest_up_to_64_deep_and_deeper_is_refused_without_recursion() {
 fn a_huge_message_leaves_no_huge_buffers() {
     let mut parser = Parser::new();
     let mut outcomes = 0;
-    for (len, kept) in [
-        (1000, true),
-        (60_000, true),
-        (2_000_000, false),
-        (1000, true),
-    ] {
-        let message = format!(
-            r#"{{"op":"publish","topic":"t","data":[{}1]}}"#,
-            "1,".repeat(len / 2)
-        );
+    for (len, kept) in [(1000, true), (60_000, true), (2_000_000, false), (1000, true)] {
+        let message = format!(r#"{{"op":"publish","topic":"t","data":[{}1]}}"#, "1,".repeat(len / 2));
         parser.text(message.as_bytes(), &mut |outcome| {
             assert!(outcome.is_ok());
             outcomes += 1;
@@ -362,9 +276,5 @@ fn a_huge_message_leaves_no_huge_buffers() {
 #[test]
 fn a_fault_takes_no_memory_for_what_it_quotes() {
     assert!(size_of::<Fault>() <= 96, "{}", size_of::<Fault>());
-    assert!(
-        size_of::<Command<'_>>() <= 80,
-        "{}",
-        size_of::<Command<'_>>()
-    );
+    assert!(size_of::<Command<'_>>() <= 80, "{}", size_of::<Command<'_>>());
 }

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 
 use smallvec::SmallVec;
 
-use super::{BLOCKED, BULK, Kind, NONE, Outbound, PROMPT, Range, Spill};
+use super::{BLOCKED, BULK, Kind, NONE, Outbound, PROMPT, Range, Spill, WATCHED};
 use crate::limits;
 
 /// The socket's side of a flush; `net` has the real one, the simulator its own.
@@ -32,6 +32,8 @@ pub enum Sent {
 pub(crate) enum Flushed {
     /// Nothing waits any more.
     Done,
+    /// Nothing waits any more, and the connection is watched for it.
+    Drained,
     /// The socket is full.
     Blocked,
     /// The socket is broken.
@@ -86,8 +88,9 @@ impl Outbound {
         match wire.send(conn, bytes) {
             Sent::Bytes(sent) if sent == bytes.len() => {
                 (hot.segment, hot.start, hot.end) = (NONE, 0, 0);
+                let drained = hot.flags & WATCHED != 0;
                 self.segments.release(segment);
-                Flushed::Done
+                if drained { Flushed::Drained } else { Flushed::Done }
             }
             Sent::Bytes(sent) => {
                 self.spill(conn);
@@ -104,7 +107,8 @@ impl Outbound {
             match sent {
                 Sent::Bytes(_) if offered == 0 => {
                     self.drop_ranges(conn);
-                    return Flushed::Done;
+                    let drained = self.hot[conn as usize].flags & WATCHED != 0;
+                    return if drained { Flushed::Drained } else { Flushed::Done };
                 }
                 Sent::Bytes(sent) => {
                     self.consume(conn, sent);

@@ -31,6 +31,8 @@ const PROMPT: u8 = 4;
 const BULK: u8 = 8;
 /// Was met while a run is delivered to the subscribers of several filters, or is not to get some publication of it.
 const MARKED: u8 = 16;
+/// Its shard wants to know when everything was written.
+const WATCHED: u8 = 32;
 
 /// The dense record of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +151,17 @@ impl Outbound {
     pub(super) fn remove(&mut self, conn: u32) {
         self.drop_ranges(conn);
         self.hot[conn as usize] = EMPTY;
+    }
+
+    /// From here on (or no longer) a flush says when everything was written.
+    pub(super) fn watch(&mut self, conn: u32, watched: bool) {
+        let flags = &mut self.hot[conn as usize].flags;
+        *flags = if watched { *flags | WATCHED } else { *flags & !WATCHED };
+    }
+
+    /// Whether a flush says when everything was written.
+    pub(super) fn is_watched(&self, conn: u32) -> bool {
+        self.hot[conn as usize].flags & WATCHED != 0
     }
 
     /// Bytes that wait for this connection.

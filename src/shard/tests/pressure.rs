@@ -166,7 +166,7 @@ fn a_full_ring_pauses_the_readers_of_its_shard_and_loses_nothing() {
     }
     assert_eq!(said, 2);
     assert!(world.shards[0].lie_down(), "until there is room it has nothing to do");
-    world.shards[0].get_up();
+    world.shards[0].rise();
     world.settle();
     assert!(world.reads(publisher));
     assert_eq!(world.hear(subscriber).len(), said);
@@ -243,7 +243,7 @@ impl Wake for Eager {
 }
 
 fn fill((desk, home): &mut (Desk, Home)) {
-    desk.get_up();
+    desk.rise();
     desk.post(home); // what was left over
     while !desk.deliveries_wait() {
         let (payload, conn) = (crate::protocol::Payload::Json(b"1"), ConnId { index: 0, generation: 0 });

@@ -33,10 +33,7 @@ fn assert_owns_nothing(matcher: &Matcher) {
 #[test]
 fn a_topic_meets_every_filter_that_stands_for_it_once() {
     let mut matcher = Matcher::new(1);
-    let filters = [
-        "#", "+", "chat/#", "chat/+", "chat/+/#", "+/1", "+/+", "chat/1", "chat/1/#", "$sys/#",
-        "$sys/+",
-    ];
+    let filters = ["#", "+", "chat/#", "chat/+", "chat/+/#", "+/1", "+/+", "chat/1", "chat/1/#", "$sys/#", "$sys/+"];
     for (value, text) in (0..).zip(filters) {
         assert_eq!(matcher.insert(filter(text), value), None);
     }
@@ -82,9 +79,7 @@ fn a_filter_has_one_value_and_each_change_a_new_generation() {
 
 #[test]
 fn a_removed_filter_leaves_those_around_it_alone() {
-    let filters = [
-        "#", "a/#", "a", "a/+", "a/+/c", "a/b/c", "a/b/#", "+/b", "+/#",
-    ];
+    let filters = ["#", "a/#", "a", "a/+", "a/+/c", "a/b/c", "a/b/#", "+/b", "+/#"];
     for gone in filters {
         let mut matcher = Matcher::new(1);
         for (value, text) in (0..).zip(filters) {
@@ -112,10 +107,7 @@ fn the_deepest_names_overflow_nothing() {
     matcher.insert(filter(&below), 1);
     matcher.insert(filter(&plus), 2);
     assert_eq!(found(&matcher, &topic), [0, 1]);
-    assert_eq!(
-        found(&matcher, &["a"; PLUS_FILTER_LEVELS_MAX].join("/")),
-        [2]
-    );
+    assert_eq!(found(&matcher, &["a"; PLUS_FILTER_LEVELS_MAX].join("/")), [2]);
     for text in [&topic, &below, &plus] {
         assert!(matcher.remove(filter(text)).is_some());
     }
@@ -139,10 +131,7 @@ fn hundred_thousand(name: impl Fn(u32) -> String, topic: impl Fn(u32) -> String)
         assert_eq!(matcher.remove(filter(&name(value))), Some(value));
     }
     assert_owns_nothing(&matcher);
-    assert!(
-        matcher.nodes.capacity() <= KEPT_NODES,
-        "memory is given back"
-    );
+    assert!(matcher.nodes.capacity() <= KEPT_NODES, "memory is given back");
 }
 
 #[test]
@@ -158,17 +147,8 @@ fn a_hundred_thousand_filters_that_differ_in_the_last_level() {
 #[test]
 fn a_hundred_thousand_filters_of_few_levels() {
     // Each is a number in base 10, a digit per level.
-    let digits = |n: u32| {
-        format!("{n:06}")
-            .chars()
-            .map(String::from)
-            .collect::<Vec<_>>()
-            .join("/")
-    };
-    hundred_thousand(
-        |n| format!("{}/+", digits(n)),
-        |n| format!("{}/x", digits(n)),
-    );
+    let digits = |n: u32| format!("{n:06}").chars().map(String::from).collect::<Vec<_>>().join("/");
+    hundred_thousand(|n| format!("{}/+", digits(n)), |n| format!("{}/x", digits(n)));
 }
 
 #[test]
@@ -195,7 +175,7 @@ fn each_filter_with_plus_adds_at_most_its_levels_to_a_search() {
     for value in 0..COUNT {
         let level = |at: usize| match at {
             0..10 if (value >> at) & 1 == 1 => "+",
-            31 => "x",
+            _ if at + 1 == PLUS_FILTER_LEVELS_MAX => "x",
             _ => "a",
         };
         let levels: Vec<_> = (0..PLUS_FILTER_LEVELS_MAX).map(level).collect();
@@ -205,10 +185,7 @@ fn each_filter_with_plus_adds_at_most_its_levels_to_a_search() {
     let mut out = Vec::new();
     let visited = matcher.search(Topic::known(&topic), &mut out);
     assert_eq!(out, NOTHING);
-    assert!(
-        (20_000..=COUNT as usize * PLUS_FILTER_LEVELS_MAX).contains(&visited),
-        "{visited}"
-    );
+    assert!((6_000..=COUNT as usize * PLUS_FILTER_LEVELS_MAX).contains(&visited), "{visited}");
 }
 
 #[test]
@@ -235,13 +212,7 @@ enum Step {
 }
 
 fn level() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec![
-        "a",
-        "b",
-        "é",
-        "$a",
-        "a level of more than sixteen bytes",
-    ])
+    prop::sample::select(vec!["a", "b", "é", "$a", "a level of more than sixteen bytes"])
 }
 
 fn topics() -> impl Strategy<Value = String> {
@@ -270,10 +241,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn apply(step: &Step, matcher: &mut Matcher, model: &mut BTreeMap<String, u32>) {
     match step {
         Step::Insert(text, value) => {
-            assert_eq!(
-                matcher.insert(filter(text), *value),
-                model.insert(text.clone(), *value)
-            );
+            assert_eq!(matcher.insert(filter(text), *value), model.insert(text.clone(), *value));
         }
         Step::Remove(text) => assert_eq!(matcher.remove(filter(text)), model.remove(text)),
         Step::RemoveAt(index) => {

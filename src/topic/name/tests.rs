@@ -61,17 +61,7 @@ fn a_bad_topic_is_refused_with_the_byte_that_is_wrong() {
 
 #[test]
 fn mqtt_4_7_1_wildcards_stand_alone_and_hash_comes_last() {
-    for text in [
-        "#",
-        "+",
-        "sport/tennis/#",
-        "+/tennis/#",
-        "sport/+/player1",
-        "+/+",
-        "$sys/#",
-        "$sys/+",
-        "+/#",
-    ] {
+    for text in ["#", "+", "sport/tennis/#", "+/tennis/#", "sport/+/player1", "+/+", "$sys/#", "$sys/+", "+/#"] {
         let filter = Filter::parse(text).unwrap();
         assert!(filter.has_wildcard(), "{text}");
         assert_eq!(filter.as_topic(), None);
@@ -98,14 +88,11 @@ fn mqtt_4_7_1_wildcards_stand_alone_and_hash_comes_last() {
 
 #[test]
 fn only_filters_with_plus_have_a_limit_of_levels() {
-    let levels =
-        |first: &str, count: usize| [&[first], &vec!["a"; count - 1][..]].concat().join("/");
+    let levels = |first: &str, count: usize| [&[first], &vec!["a"; count - 1][..]].concat().join("/");
     assert!(Filter::parse(&levels("+", PLUS_FILTER_LEVELS_MAX)).is_ok());
     assert_eq!(
         Filter::parse(&levels("+", PLUS_FILTER_LEVELS_MAX + 1)),
-        Err(TooManyLevels {
-            levels: PLUS_FILTER_LEVELS_MAX + 1
-        })
+        Err(TooManyLevels { levels: PLUS_FILTER_LEVELS_MAX + 1 })
     );
     assert!(Filter::parse(&levels("a", 128)).is_ok());
     assert!(Filter::parse(&format!("{}/#", levels("a", 127))).is_ok());
@@ -115,16 +102,8 @@ fn only_filters_with_plus_have_a_limit_of_levels() {
 fn mqtt_4_7_1_examples_match_as_the_standard_says() {
     for (filter, topic, expected) in [
         ("sport/tennis/player1/#", "sport/tennis/player1", true),
-        (
-            "sport/tennis/player1/#",
-            "sport/tennis/player1/ranking",
-            true,
-        ),
-        (
-            "sport/tennis/player1/#",
-            "sport/tennis/player1/score/wimbledon",
-            true,
-        ),
+        ("sport/tennis/player1/#", "sport/tennis/player1/ranking", true),
+        ("sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon", true),
         ("sport/tennis/player1/#", "sport/tennis/player10", false),
         ("sport/#", "sport", true),
         ("sport/#", "sports", false),
@@ -155,9 +134,7 @@ fn mqtt_4_7_1_examples_match_as_the_standard_says() {
         ("a/+", "a/$b", true),
         ("a/#", "a/$b", true),
     ] {
-        let matches = Filter::parse(filter)
-            .unwrap()
-            .matches(Topic::parse(topic).unwrap());
+        let matches = Filter::parse(filter).unwrap().matches(Topic::parse(topic).unwrap());
         assert_eq!(matches, expected, "{filter} {topic}");
     }
 }
@@ -181,10 +158,7 @@ fn each_error_is_a_sentence_with_the_place_or_the_limit() {
         (Wildcard { at: 7 }, "byte 7"),
         (MisplacedPlus { at: 7 }, "`+` at byte 7"),
         (MisplacedHash { at: 7 }, "`#` at byte 7"),
-        (
-            TooManyLevels { levels: 40 },
-            "40 levels; the limit for a filter with `+` is 32",
-        ),
+        (TooManyLevels { levels: 40 }, "40 levels; the limit for a filter with `+` is 16"),
     ] {
         assert!(error.to_string().contains(words), "{error}");
     }
@@ -203,17 +177,14 @@ fn is_filter(text: &str) -> bool {
     let plain = |level: &str| level == "+" || is_topic(level);
     (1..=255).contains(&text.len())
         && (!levels.contains(&"+") || levels.len() <= PLUS_FILTER_LEVELS_MAX)
-        && levels
-            .iter()
-            .enumerate()
-            .all(|(at, level)| plain(level) || (*level == "#" && at + 1 == levels.len()))
+        && levels.iter().enumerate().all(|(at, level)| plain(level) || (*level == "#" && at + 1 == levels.len()))
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn parsing_agrees_with_the_rules(text in r"[a$/+#\x00\x7f\u{80}\u{9f}\u{a0}é😀]{0,12}|[a/+]{0,90}|(.|/){0,300}") {
+    fn parsing_agrees_with_the_rules(text in r"[a$/+#\x00\x7f\u{80}\u{9f}\u{a0}é😀]{0,12}|[a/+]{0,90}|([a+]/){0,40}a|(.|/){0,300}") {
         prop_assert_eq!(Topic::parse(&text).is_ok(), is_topic(&text));
         prop_assert_eq!(Filter::parse(&text).is_ok(), is_filter(&text));
     }

@@ -23,10 +23,7 @@ fn request_of(lines: &[&str]) -> Vec<u8> {
 
 /// The RFC's handshake with the line that starts with `start` replaced by these.
 fn replaced(start: &str, by: &[&str]) -> Vec<u8> {
-    let at = LINES
-        .iter()
-        .position(|line| line.starts_with(start))
-        .unwrap();
+    let at = LINES.iter().position(|line| line.starts_with(start)).unwrap();
     let mut lines = LINES.to_vec();
     lines.splice(at..=at, by.iter().copied());
     request_of(&lines)
@@ -48,12 +45,7 @@ fn judge(request: &[u8]) -> Result<(String, Option<&'static str>), Problem> {
 
 fn assert_refused(request: &[u8], status: u16, part: &str) {
     let problem = judge(request).expect_err(&String::from_utf8_lossy(request));
-    assert_eq!(
-        problem.status,
-        status,
-        "{problem} for {}",
-        String::from_utf8_lossy(request)
-    );
+    assert_eq!(problem.status, status, "{problem} for {}", String::from_utf8_lossy(request));
     assert!(problem.reason.contains(part), "{problem} has no {part:?}");
 }
 
@@ -95,10 +87,7 @@ fn s4_2_1_the_target_is_a_path_or_an_http_uri() {
     let absolute = replaced("GET", &["GET http://other.example:81/x?y HTTP/1.1"]);
     let (head, _) = parse_head(&absolute).unwrap().unwrap();
     let upgrade = upgrade(&head).unwrap();
-    assert_eq!(
-        (upgrade.path, upgrade.query, upgrade.host),
-        ("/x", "y", "other.example:81")
-    );
+    assert_eq!((upgrade.path, upgrade.query, upgrade.host), ("/x", "y", "other.example:81"));
     for target in ["chat", "*", "ws://a/x", "http:///x", "/a#b", "/\u{e9}"] {
         let line = format!("GET {target} HTTP/1.1");
         assert_refused(&replaced("GET", &[&line]), 400, "target");
@@ -108,11 +97,7 @@ fn s4_2_1_the_target_is_a_path_or_an_http_uri() {
 #[test]
 fn s4_2_1_one_valid_host_or_400() {
     assert_refused(&replaced("Host", &[]), 400, "Host header is missing");
-    assert_refused(
-        &replaced("Host", &["Host: a", "Host: a"]),
-        400,
-        "more than one Host",
-    );
+    assert_refused(&replaced("Host", &["Host: a", "Host: a"]), 400, "more than one Host");
     for bad in ["", "a b", "u@a", "a:b", "a:99999", "::1", "a/b", "\u{e9}"] {
         let line = format!("Host: {bad}");
         assert_refused(&replaced("Host", &[&line]), 400, "host[:port]");
@@ -141,40 +126,20 @@ fn s4_2_1_upgrade_and_connection_are_lists_in_any_case_over_several_lines() {
     ] {
         assert!(judge(&replaced("Connection", by)).is_ok(), "{by:?}");
     }
-    for by in [
-        &[][..],
-        &["Upgrade: h2c"],
-        &["Upgrade: websockets"],
-        &["Upgrade: web socket"],
-        &["Upgrade:"],
-    ] {
+    for by in [&[][..], &["Upgrade: h2c"], &["Upgrade: websockets"], &["Upgrade: web socket"], &["Upgrade:"]] {
         assert_refused(&replaced("Upgrade", by), 400, "Upgrade header");
         let request = replaced("Upgrade", by);
-        assert!(
-            !is_upgrade(&parse_head(&request).unwrap().unwrap().0),
-            "{by:?}"
-        );
+        assert!(!is_upgrade(&parse_head(&request).unwrap().unwrap().0), "{by:?}");
     }
-    for by in [
-        &[][..],
-        &["Connection: keep-alive"],
-        &["Connection: upgraded"],
-        &["Connection: up grade"],
-    ] {
+    for by in [&[][..], &["Connection: keep-alive"], &["Connection: upgraded"], &["Connection: up grade"]] {
         assert_refused(&replaced("Connection", by), 400, "Connection header");
     }
-    assert!(is_upgrade(
-        &parse_head(&request_of(&LINES)).unwrap().unwrap().0
-    ));
+    assert!(is_upgrade(&parse_head(&request_of(&LINES)).unwrap().unwrap().0));
 }
 
 #[test]
 fn s4_2_1_the_key_is_base64_of_16_bytes_and_comes_once() {
-    assert_refused(
-        &replaced("Sec-WebSocket-Key", &[]),
-        400,
-        "Key header is missing",
-    );
+    assert_refused(&replaced("Sec-WebSocket-Key", &[]), 400, "Key header is missing");
     let line = format!("Sec-WebSocket-Key: {KEY}");
     let twice = replaced("Sec-WebSocket-Key", &[&line, &line]);
     assert_refused(&twice, 400, "more than one Sec-WebSocket-Key");
@@ -193,11 +158,7 @@ fn s4_2_1_the_key_is_base64_of_16_bytes_and_comes_once() {
         "dGhlIHNhbXBsZSBub25jZSBkR2hsSUhOaGJYQnNaU0J1YjI1alpRPT0gYW5k",
     ] {
         let line = format!("Sec-WebSocket-Key: {bad}");
-        assert_refused(
-            &replaced("Sec-WebSocket-Key", &[&line]),
-            400,
-            "base64 of 16 bytes",
-        );
+        assert_refused(&replaced("Sec-WebSocket-Key", &[&line]), 400, "base64 of 16 bytes");
     }
 }
 
@@ -210,89 +171,38 @@ fn s4_4_another_version_than_13_gets_426_which_names_13() {
         let mut out = Vec::new();
         respond_problem(&mut out, &judge(&request).unwrap_err(), false);
         let response = String::from_utf8(out).unwrap();
-        assert!(
-            response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"),
-            "{response}"
-        );
-        assert!(
-            response.contains("\r\nSec-WebSocket-Version: 13\r\n"),
-            "{response}"
-        );
-        assert!(
-            response.contains("\r\nUpgrade: websocket\r\n"),
-            "{response}"
-        );
-        assert!(
-            response.contains("\r\nConnection: close, upgrade\r\n"),
-            "{response}"
-        );
+        assert!(response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{response}");
+        assert!(response.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{response}");
+        assert!(response.contains("\r\nUpgrade: websocket\r\n"), "{response}");
+        assert!(response.contains("\r\nConnection: close, upgrade\r\n"), "{response}");
     }
-    assert_refused(
-        &replaced("Sec-WebSocket-Version", &[]),
-        400,
-        "Version header is missing",
-    );
+    assert_refused(&replaced("Sec-WebSocket-Version", &[]), 400, "Version header is missing");
     let line = "Sec-WebSocket-Version: 13";
-    assert_refused(
-        &replaced("Sec-WebSocket-Version", &[line, line]),
-        400,
-        "more than one",
-    );
+    assert_refused(&replaced("Sec-WebSocket-Version", &[line, line]), 400, "more than one");
 }
 
 #[test]
 fn s4_2_2_wirefan_v1_is_chosen_if_offered_and_unknown_ones_are_refused() {
     let answered = |lines: &[&str]| {
         judge(&with(lines)).map(|(response, protocol)| {
-            assert_eq!(
-                response.contains("\r\nSec-WebSocket-Protocol: wirefan.v1\r\n"),
-                protocol.is_some()
-            );
-            assert_eq!(
-                response.matches("Sec-WebSocket-Protocol").count(),
-                usize::from(protocol.is_some())
-            );
+            assert_eq!(response.contains("\r\nSec-WebSocket-Protocol: wirefan.v1\r\n"), protocol.is_some());
+            assert_eq!(response.matches("Sec-WebSocket-Protocol").count(), usize::from(protocol.is_some()));
             protocol
         })
     };
     let v1 = Ok(Some(SUBPROTOCOL));
     assert_eq!(answered(&["Sec-WebSocket-Protocol: wirefan.v1"]), v1);
-    assert_eq!(
-        answered(&["Sec-WebSocket-Protocol: mqtt, wirefan.v1,stomp"]),
-        v1
-    );
-    assert_eq!(
-        answered(&[
-            "Sec-WebSocket-Protocol: mqtt",
-            "Sec-WebSocket-Protocol: wirefan.v1"
-        ]),
-        v1
-    );
-    assert_eq!(
-        answered(&["Sec-WebSocket-Protocol: bearer.a-b.c_d, wirefan.v1"]),
-        v1
-    );
+    assert_eq!(answered(&["Sec-WebSocket-Protocol: mqtt, wirefan.v1,stomp"]), v1);
+    assert_eq!(answered(&["Sec-WebSocket-Protocol: mqtt", "Sec-WebSocket-Protocol: wirefan.v1"]), v1);
+    assert_eq!(answered(&["Sec-WebSocket-Protocol: bearer.a-b.c_d, wirefan.v1"]), v1);
     assert_eq!(answered(&["Sec-WebSocket-Protocol: bearer.abc"]), Ok(None));
     assert_eq!(answered(&["Sec-WebSocket-Protocol:"]), Ok(None));
     assert_eq!(answered(&[]), Ok(None));
-    for unknown in [
-        "mqtt",
-        "Wirefan.v1",
-        "wirefan.v2",
-        "wirefan.v1x",
-        "mqtt, stomp",
-        "mqtt, bearer.x",
-    ] {
+    for unknown in ["mqtt", "Wirefan.v1", "wirefan.v2", "wirefan.v1x", "mqtt, stomp", "mqtt, bearer.x"] {
         let line = format!("Sec-WebSocket-Protocol: {unknown}");
         assert_refused(&with(&[&line]), 400, "wirefan.v1");
     }
-    for bad in [
-        "wirefan.v1 mqtt",
-        "a/b, wirefan.v1",
-        "\"wirefan.v1\"",
-        "wirefan.v1, \u{e9}",
-        "bearer.a b",
-    ] {
+    for bad in ["wirefan.v1 mqtt", "a/b, wirefan.v1", "\"wirefan.v1\"", "wirefan.v1, \u{e9}", "bearer.a b"] {
         let line = format!("Sec-WebSocket-Protocol: {bad}");
         assert_refused(&with(&[&line]), 400, "list of tokens");
     }
@@ -313,13 +223,7 @@ fn a_body_or_any_framing_header_is_refused() {
 
 #[test]
 fn s9_1_extensions_are_not_taken_up_however_odd() {
-    for value in [
-        "permessage-deflate; client_max_window_bits",
-        "",
-        ",,;=\"",
-        "x; y=\"\\\"\"",
-        "\u{e9}",
-    ] {
+    for value in ["permessage-deflate; client_max_window_bits", "", ",,;=\"", "x; y=\"\\\"\"", "\u{e9}"] {
         let line = format!("Sec-WebSocket-Extensions: {value}");
         let (response, _) = judge(&with(&[&line])).unwrap();
         assert!(!response.contains("Extensions"), "{response}");
@@ -328,11 +232,7 @@ fn s9_1_extensions_are_not_taken_up_however_odd() {
 
 #[test]
 fn s4_2_1_one_origin_at_most() {
-    assert_refused(
-        &with(&["Origin: http://a", "Origin: http://b"]),
-        400,
-        "more than one Origin",
-    );
+    assert_refused(&with(&["Origin: http://a", "Origin: http://b"]), 400, "more than one Origin");
     let mut request = with(&["Origin: x"]);
     let at = request.iter().rposition(|&byte| byte == b'x').unwrap();
     request[at] = 0xff;
@@ -382,10 +282,7 @@ fn s4_1_client_and_server_agree_in_any_split() {
         assert_eq!(len, out.len());
         assert!(is_upgrade(&head));
         let upgrade = upgrade(&head).unwrap();
-        assert_eq!(
-            (upgrade.path, upgrade.query, upgrade.host),
-            ("/ws", "x=y", "[::1]:8080")
-        );
+        assert_eq!((upgrade.path, upgrade.query, upgrade.host), ("/ws", "x=y", "[::1]:8080"));
         assert_eq!(upgrade.protocol.is_some(), !offered.is_empty());
         let mut response = Vec::new();
         upgrade.respond(&mut response);
@@ -393,10 +290,7 @@ fn s4_1_client_and_server_agree_in_any_split() {
         response.extend_from_slice(b"\x81\x02hi");
         for end in 0..=response.len() {
             let expected = if end < len { Ok(None) } else { Ok(Some(len)) };
-            assert_eq!(
-                parse_response_to(&response[..end], KEY_BYTES, offered),
-                expected
-            );
+            assert_eq!(parse_response_to(&response[..end], KEY_BYTES, offered), expected);
             assert_eq!(parse_response(&response[..end], KEY_BYTES), expected);
         }
     }
@@ -409,32 +303,17 @@ fn s4_1_the_client_checks_upgrade_connection_and_accept() {
     assert_eq!(judged(&answer(&ANSWER)), Ok(Some(len)));
     assert!(judged(&answer_with(1, &["upgrade: WebSocket"])).is_ok());
     assert!(judged(&answer_with(2, &["Connection: keep-alive, upgrade"])).is_ok());
-    for by in [
-        &[][..],
-        &["Upgrade: h2c"],
-        &["Upgrade: websocket", "Upgrade: websocket"],
-    ] {
+    for by in [&[][..], &["Upgrade: h2c"], &["Upgrade: websocket", "Upgrade: websocket"]] {
         assert_eq!(judged(&answer_with(1, by)), Err(ClientError::Upgrade));
     }
     for by in [&[][..], &["Connection: close"]] {
         assert_eq!(judged(&answer_with(2, by)), Err(ClientError::Connection));
     }
-    for by in [
-        &[][..],
-        &[ANSWER[3], ANSWER[3]],
-        &["Sec-WebSocket-Accept: x"],
-        &["Sec-WebSocket-Accept:"],
-    ] {
+    for by in [&[][..], &[ANSWER[3], ANSWER[3]], &["Sec-WebSocket-Accept: x"], &["Sec-WebSocket-Accept:"]] {
         assert_eq!(judged(&answer_with(3, by)), Err(ClientError::Accept));
     }
-    assert_eq!(
-        parse_response(&answer(&ANSWER), [0; 16]),
-        Err(ClientError::Accept)
-    );
-    assert_eq!(
-        judged(&answer_with(0, &["HTTP/1.0 101 x"])),
-        Err(ClientError::NotHttp)
-    );
+    assert_eq!(parse_response(&answer(&ANSWER), [0; 16]), Err(ClientError::Accept));
+    assert_eq!(judged(&answer_with(0, &["HTTP/1.0 101 x"])), Err(ClientError::NotHttp));
 }
 
 #[test]
@@ -443,23 +322,13 @@ fn s4_1_the_client_refuses_what_it_did_not_ask_for() {
     assert!(parse_response_to(&answer(&chosen), KEY_BYTES, &["a", "wirefan.v1"]).is_ok());
     let refused = Err(ClientError::Subprotocol);
     assert_eq!(parse_response_to(&answer(&chosen), KEY_BYTES, &[]), refused);
-    assert_eq!(
-        parse_response_to(&answer(&chosen), KEY_BYTES, &["Wirefan.v1"]),
-        refused
-    );
+    assert_eq!(parse_response_to(&answer(&chosen), KEY_BYTES, &["Wirefan.v1"]), refused);
     let two = [&chosen[..], &["Sec-WebSocket-Protocol: wirefan.v1"]].concat();
     assert_eq!(parse_response(&answer(&two), KEY_BYTES), refused);
     let other = [&ANSWER[..], &["Sec-WebSocket-Protocol: mqtt"]].concat();
     assert_eq!(parse_response(&answer(&other), KEY_BYTES), refused);
-    let extended = [
-        &ANSWER[..],
-        &["Sec-WebSocket-Extensions: permessage-deflate"],
-    ]
-    .concat();
-    assert_eq!(
-        parse_response(&answer(&extended), KEY_BYTES),
-        Err(ClientError::Extension)
-    );
+    let extended = [&ANSWER[..], &["Sec-WebSocket-Extensions: permessage-deflate"]].concat();
+    assert_eq!(parse_response(&answer(&extended), KEY_BYTES), Err(ClientError::Extension));
 }
 
 #[test]
@@ -468,10 +337,7 @@ fn the_client_shows_a_refusal_bounded_and_escaped() {
         let mut bytes = answer(&["HTTP/1.1 403 Forbidden"]);
         bytes.extend_from_slice(body);
         match parse_response(&bytes, KEY_BYTES) {
-            Err(ClientError::Refused {
-                status: 403,
-                excerpt,
-            }) => excerpt,
+            Err(ClientError::Refused { status: 403, excerpt }) => excerpt,
             other => panic!("{other:?}"),
         }
     };
@@ -480,23 +346,13 @@ fn the_client_shows_a_refusal_bounded_and_escaped() {
     assert_eq!(refusal(&[b'a'; 256]), "a".repeat(256));
     assert_eq!(refusal(&[b'a'; 257]), "a".repeat(253) + "...");
     assert_eq!(refusal(&[0; 300]).len(), 256);
-    let shown = ClientError::Refused {
-        status: 404,
-        excerpt: "gone".into(),
-    }
-    .to_string();
-    assert_eq!(
-        shown,
-        "the server refused the connection with HTTP status 404: gone"
-    );
+    let shown = ClientError::Refused { status: 404, excerpt: "gone".into() }.to_string();
+    assert_eq!(shown, "the server refused the connection with HTTP status 404: gone");
 }
 
 #[test]
 fn the_client_gives_up_on_what_is_no_answer_or_too_long_a_one() {
-    assert_eq!(
-        parse_response(b"SSH-2.0-x\r\n", KEY_BYTES),
-        Err(ClientError::NotHttp)
-    );
+    assert_eq!(parse_response(b"SSH-2.0-x\r\n", KEY_BYTES), Err(ClientError::NotHttp));
     let mut long = b"HTTP/1.1 101 x\r\nA: ".to_vec();
     long.resize(8191, b'a');
     assert_eq!(parse_response(&long, KEY_BYTES), Ok(None));
@@ -504,8 +360,5 @@ fn the_client_gives_up_on_what_is_no_answer_or_too_long_a_one() {
     assert_eq!(parse_response(&long, KEY_BYTES), Err(ClientError::TooLong));
     let many = "A: b\r\n".repeat(65);
     let many = format!("HTTP/1.1 101 x\r\n{many}\r\n");
-    assert_eq!(
-        parse_response(many.as_bytes(), KEY_BYTES),
-        Err(ClientError::TooLong)
-    );
+    assert_eq!(parse_response(many.as_bytes(), KEY_BYTES), Err(ClientError::TooLong));
 }

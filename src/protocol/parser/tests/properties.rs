@@ -28,14 +28,7 @@ fn shown(members: Result<crate::protocol::command::Members<'_>, Reason>) -> Stri
 }
 
 fn is_grammar(outcome: &str) -> bool {
-    [
-        "not valid JSON",
-        "JSON is incomplete",
-        "not UTF-8",
-        "nests too deep",
-    ]
-    .iter()
-    .any(|words| outcome.contains(words))
+    ["not valid JSON", "JSON is incomplete", "not UTF-8", "nests too deep"].iter().any(|words| outcome.contains(words))
 }
 
 fn space() -> impl Strategy<Value = &'static str> {
@@ -71,8 +64,7 @@ fn value() -> impl Strategy<Value = String> {
         1 => prop::sample::select(vec!["true", "false", "null", "{}", "[]", "[ ]"]).prop_map(String::from),
     ];
     leaf.prop_recursive(4, 24, 5, |inner| {
-        let element =
-            (space(), inner.clone(), space()).prop_map(|(a, value, b)| format!("{a}{value}{b}"));
+        let element = (space(), inner.clone(), space()).prop_map(|(a, value, b)| format!("{a}{value}{b}"));
         let member = (space(), string(), space(), inner, space())
             .prop_map(|(a, key, b, value, c)| format!("{a}{key}{b}:{b}{value}{c}"));
         prop_oneof![
@@ -95,9 +87,8 @@ fn object() -> impl Strategy<Value = String> {
         1 => value().prop_map(|value| format!("\"topic\":{value}")),
         2 => (string(), value()).prop_map(|(key, value)| format!("{key}:{value}")),
     ];
-    (prop::collection::vec(known, 0..7), space()).prop_map(|(members, space)| {
-        format!("{space}{{{space}{}{space}}}{space}", members.join(","))
-    })
+    (prop::collection::vec(known, 0..7), space())
+        .prop_map(|(members, space)| format!("{space}{{{space}{}{space}}}{space}", members.join(",")))
 }
 
 fn document() -> impl Strategy<Value = String> {
@@ -138,10 +129,7 @@ fn check(json: &[u8]) {
         assert!(careful.len() == 1 && is_grammar(&careful[0]), "{careful:?}");
     } else if !json.windows(3).any(|w| w.eq_ignore_ascii_case(br"\ud")) {
         // Half a pair in a key of the command itself is the one thing that we refuse and a raw value does not.
-        assert!(
-            !careful.iter().any(|outcome| is_grammar(outcome)),
-            "{careful:?}"
-        );
+        assert!(!careful.iter().any(|outcome| is_grammar(outcome)), "{careful:?}");
     }
 }
 

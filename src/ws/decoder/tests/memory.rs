@@ -5,28 +5,18 @@ use super::*;
 
 #[test]
 fn many_frames_in_one_read_cost_no_box() {
-    let bytes = (0..100u8)
-        .flat_map(|i| masked(0x81, &[i]))
-        .collect::<Vec<_>>();
+    let bytes = (0..100u8).flat_map(|i| masked(0x81, &[i])).collect::<Vec<_>>();
     let mut decoder = Decoder::new(Role::Server);
     let mut buf = bytes.clone();
     let start = buf.as_ptr() as usize;
     let mut input = Input::new(&mut buf, bytes.len());
     for i in 0..100 {
         let event = decoder.next(&mut input, MAX).unwrap();
-        let Some(Event::Message {
-            kind: Kind::Text,
-            payload,
-        }) = event
-        else {
+        let Some(Event::Message { kind: Kind::Text, payload }) = event else {
             panic!("{event:?}");
         };
         assert_eq!(payload, [i]);
-        assert_eq!(
-            payload.as_ptr() as usize,
-            start + usize::from(i) * 7 + 6,
-            "a slice of the read"
-        );
+        assert_eq!(payload.as_ptr() as usize, start + usize::from(i) * 7 + 6, "a slice of the read");
         assert_eq!(decoder.held_bytes(), 0);
     }
     assert_eq!(decoder.next(&mut input, MAX), Ok(None));
@@ -40,29 +30,17 @@ fn memory_follows_what_arrived_not_what_was_declared() {
     let mut seen = Vec::new();
     let frame = masked(0x82, &vec![3; max]);
     feed(&mut decoder, &frame[..20], max, &mut seen);
-    assert!(
-        decoder.held_bytes() < 512,
-        "{} bytes held",
-        decoder.held_bytes()
-    );
+    assert!(decoder.held_bytes() < 512, "{} bytes held", decoder.held_bytes());
     let mut arrived = 20;
     let mut sizes = vec![decoder.held_bytes()];
     for read in frame[20..].chunks(65_536) {
         feed(&mut decoder, read, max, &mut seen);
         arrived += read.len();
-        assert!(
-            decoder.held_bytes() <= 2 * arrived + 1024,
-            "{} held",
-            decoder.held_bytes()
-        );
+        assert!(decoder.held_bytes() <= 2 * arrived + 1024, "{} held", decoder.held_bytes());
         sizes.push(decoder.held_bytes());
     }
     sizes.dedup();
-    assert!(
-        sizes.len() < 30,
-        "grew {} times: quadratic copying",
-        sizes.len()
-    );
+    assert!(sizes.len() < 30, "grew {} times: quadratic copying", sizes.len());
     assert_eq!(seen, [Binary(vec![3; max])]);
     assert_eq!(decoder.held_bytes(), 0, "freed when done");
 }
@@ -81,11 +59,7 @@ fn fragments_65536_of_one_byte_in_reads_of_one_byte_grow_a_few_times() {
         sizes.push(decoder.held_bytes());
     }
     sizes.dedup();
-    assert!(
-        sizes.len() < 40,
-        "grew {} times: quadratic copying",
-        sizes.len()
-    );
+    assert!(sizes.len() < 40, "grew {} times: quadratic copying", sizes.len());
     assert_eq!(seen, [Text("*".repeat(count))]);
     assert_eq!(decoder.held_bytes(), 0);
 }
@@ -95,16 +69,9 @@ fn a_partial_header_costs_one_small_box() {
     let mut decoder = Decoder::new(Role::Server);
     let mut seen = Vec::new();
     feed(&mut decoder, &[0x82], MAX, &mut seen);
-    assert!(
-        (1..=256).contains(&decoder.held_bytes()),
-        "{} bytes",
-        decoder.held_bytes()
-    );
+    assert!((1..=256).contains(&decoder.held_bytes()), "{} bytes", decoder.held_bytes());
     feed(&mut decoder, &masked(0x82, b"abc")[1..], MAX, &mut seen);
-    assert_eq!(
-        (seen, decoder.held_bytes()),
-        (vec![Binary(b"abc".to_vec())], 0)
-    );
+    assert_eq!((seen, decoder.held_bytes()), (vec![Binary(b"abc".to_vec())], 0));
 }
 
 #[test]
@@ -121,43 +88,20 @@ fn s5_5_1_a_close_inside_a_message_ends_it_and_frees_what_it_held() {
 
 #[test]
 fn s7_4_1_a_declared_length_over_the_limit_closes_1009_before_the_payload() {
-    assert_eq!(
-        broke_after(&masked(0x82, &[0; 101]), 100),
-        (2, Violation::MessageTooBig)
-    );
-    assert_eq!(
-        broke_after(&masked(0x82, &[0; 126]), 100),
-        (4, Violation::MessageTooBig)
-    );
-    assert_eq!(
-        broke_after(&masked(0x82, &[0; 65536]), 65535),
-        (10, Violation::MessageTooBig)
-    );
+    assert_eq!(broke_after(&masked(0x82, &[0; 101]), 100), (2, Violation::MessageTooBig));
+    assert_eq!(broke_after(&masked(0x82, &[0; 126]), 100), (4, Violation::MessageTooBig));
+    assert_eq!(broke_after(&masked(0x82, &[0; 65536]), 65535), (10, Violation::MessageTooBig));
     let huge = hex("82 ff 7f ff ff ff ff ff ff ff");
     assert_eq!(broke_after(&huge, MAX), (10, Violation::MessageTooBig));
-    assert_eq!(
-        outcome_within(Role::Server, &masked(0x82, &[0; 100]), 100),
-        [Binary(vec![0; 100])]
-    );
+    assert_eq!(outcome_within(Role::Server, &masked(0x82, &[0; 100]), 100), [Binary(vec![0; 100])]);
     assert_eq!(Violation::MessageTooBig.close_code(), 1009);
 }
 
 #[test]
 fn s7_4_1_fragments_that_sum_up_over_the_limit_close_1009() {
-    let fits = [
-        masked(0x02, &[1; 60]),
-        masked(0x00, &[1; 30]),
-        masked(0x80, &[1; 10]),
-    ]
-    .concat();
-    assert_eq!(
-        outcome_within(Role::Server, &fits, 100),
-        [Binary(vec![1; 100])]
-    );
+    let fits = [masked(0x02, &[1; 60]), masked(0x00, &[1; 30]), masked(0x80, &[1; 10])].concat();
+    assert_eq!(outcome_within(Role::Server, &fits, 100), [Binary(vec![1; 100])]);
     let start = [masked(0x02, &[1; 60]), masked(0x00, &[1; 30])].concat();
     let bytes = [start.clone(), masked(0x80, &[1; 11])].concat();
-    assert_eq!(
-        broke_after(&bytes, 100),
-        (start.len() + 2, Violation::MessageTooBig)
-    );
+    assert_eq!(broke_after(&bytes, 100), (start.len() + 2, Violation::MessageTooBig));
 }

@@ -38,11 +38,7 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
 /// One message or control frame, the message cut into fragments at these places.
 #[derive(Clone, Debug)]
 enum Sent {
-    Message {
-        text: Option<String>,
-        bytes: Vec<u8>,
-        cuts: Vec<prop::sample::Index>,
-    },
+    Message { text: Option<String>, bytes: Vec<u8>, cuts: Vec<prop::sample::Index> },
     Ping(Vec<u8>),
     Pong(Vec<u8>),
 }

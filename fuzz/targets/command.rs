@@ -1,0 +1,46 @@
+//! A stranger's message: no panic, a payload is a valid piece of the message, and what came before changes nothing.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde::de::IgnoredAny;
+use std::cell::RefCell;
+use wirefan::protocol::{Command, Fault, Op, Parser, Payload};
+
+thread_local! {
+    /// Of all inputs: its buffers are as used as a shard's.
+    static USED: RefCell<Parser> = RefCell::new(Parser::new());
+}
+
+// The first byte says whether the message is text or binary.
+fuzz_target!(|data: &[u8]| {
+    if let Some((kind, message)) = data.split_first() {
+        let used = USED.with_borrow_mut(|parser| read(parser, kind % 2 == 0, message));
+        assert_eq!(read(&mut Parser::new(), kind % 2 == 0, message), used);
+    }
+});
+
+fn read(parser: &mut Parser, text: bool, message: &[u8]) -> Vec<String> {
+    let mut read = Vec::new();
+    let mut each = |command: Result<Command<'_>, Fault>| {
+        if let Ok(Command { op: Op::Publish { payload, .. }, .. }) = &command {
+            check(*payload, message);
+        }
+        read.push(format!("{command:?}"));
+    };
+    if text {
+        parser.text(message, &mut each)
+    } else {
+        parser.binary(message, &mut each)
+    }
+    assert!(!read.is_empty(), "every message is answered by a command or a fault");
+    read
+}
+
+fn check(payload: Payload<'_>, message: &[u8]) {
+    let (Payload::Json(bytes) | Payload::Binary(bytes)) = payload;
+    assert!(message.as_ptr_range().start <= bytes.as_ptr_range().start);
+    assert!(bytes.as_ptr_range().end <= message.as_ptr_range().end);
+    if let Payload::Json(json) = payload {
+        serde_json::from_slice::<IgnoredAny>(json).expect("a payload that was accepted as JSON");
+    }
+}

@@ -1,0 +1,350 @@
+//! The command line: flags in, one run, a table or a JSON object on standard output, and an exit code.
+//! `main` calls `run`. 0: all was right; 1: something failed or was not delivered as it must be; 2: wrong usage (clap).
+//! Refuses loads without an end, targets off this machine, and shapes that cannot be verified.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use clap::{ArgGroup, Args, Parser, Subcommand};
+
+use crate::envelope::PAYLOAD_BYTES_MIN;
+use crate::floor::Floor;
+use crate::machine::{self, Placement};
+use crate::report::{self, Progress};
+use crate::scenario::against_floor::{self, Broker};
+use crate::scenario::publishing::Pace;
+use crate::scenario::{fanout, idle};
+use crate::spawn::{Server, sibling};
+use crate::target::Target;
+
+/// Subscribers times publishers whose sequences are followed.
+const SEQUENCES_MAX: usize = 50_000_000;
+/// Longest stretch that may be asked for, in seconds.
+const SECONDS_MAX: f64 = 3_600.0;
+
+/// Load test for wirefan: what was delivered, how late, how dear, and that nothing was lost, doubled or out of order.
+#[derive(Parser)]
+#[command(name = "wirefan-loadtest", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Publish to many subscribers and verify every delivery.
+    Fanout(Fanout),
+    /// Hold many idle connections: memory and CPU of the server per connection.
+    Idle(Idle),
+    /// Be the floor: a bare loop that sends the same bytes to all subscribers, until SIGINT or SIGTERM.
+    Floor(FloorArguments),
+}
+
+/// Which server is tested. Without --url this program starts one of its own and ends it.
+#[derive(Args)]
+struct ServerArguments {
+    /// WebSocket of a server that runs already: `ws://127.0.0.1:8080/ws`.
+    #[arg(long, conflicts_with_all = ["spawn", "shards", "server_cores"])]
+    url: Option<String>,
+    /// Process whose CPU time and memory are read, with --url.
+    #[arg(long, requires = "url")]
+    server_pid: Option<u32>,
+    /// The wirefan to start [default: the one beside this program].
+    #[arg(long, value_name = "PATH")]
+    spawn: Option<PathBuf>,
+    /// Shards of the started wirefan.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    shards: u16,
+    /// Cores of the started server [default: the first ones, one per shard, if any are left for the load].
+    #[arg(long, value_delimiter = ',', value_name = "CORE,…")]
+    server_cores: Option<Vec<usize>>,
+    /// Cores of the client threads [default: the rest].
+    #[arg(long, value_delimiter = ',', value_name = "CORE,…")]
+    load_cores: Option<Vec<usize>>,
+    /// Client threads.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
+    /// Source addresses 127.0.0.1, 127.0.0.2 … to connect from.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=200))]
+    sources: u8,
+    /// Connects per second in all.
+    #[arg(long, default_value_t = 5_000.0, value_parser = positive)]
+    connects_per_second: f64,
+    /// Allow targets outside 127.0.0.0/8 and ::1. Only for servers that are yours.
+    #[arg(long)]
+    allow_remote: bool,
+    /// One JSON object on standard output instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+#[command(group(ArgGroup::new("pace").args(["rate", "outstanding"])))]
+struct Fanout {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// Connections that subscribe, each to one topic.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    subscribers: u32,
+    /// Connections that publish.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    publishers: u16,
+    /// Topics; subscribers and publications are spread over them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    topics: u32,
+    /// Bytes of the published JSON value.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(PAYLOAD_BYTES_MIN as i64..=16_000_000))]
+    payload_bytes: u32,
+    /// Open loop: publications per second in all, whatever the server does.
+    #[arg(long, value_parser = positive)]
+    rate: Option<f64>,
+    /// Closed loop: publications under way at once; 1 sends the next one when every subscriber has the last [default: 1].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    outstanding: Option<u32>,
+    /// Length of the measured stretch.
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    duration_s: f64,
+    /// End the measured stretch after so many publications.
+    #[arg(long)]
+    publications: Option<u64>,
+    /// Length of the warm-up at the same pace, not measured but verified.
+    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
+    warmup_s: f64,
+    /// Run the floor in turn with the broker, and print what a delivery costs more than the machine's own limit.
+    #[arg(long)]
+    against_floor: bool,
+    /// Rounds of broker and floor, with --against-floor.
+    #[arg(long, default_value_t = 3, requires = "against_floor", value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+}
+
+#[derive(Args)]
+struct Idle {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// Connections at the end of the ramp.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
+    connections: u32,
+    /// Subscriptions of each connection.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    subscribe_each: u32,
+    /// Topics shared by all [default: each subscription has a topic of its own].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    topics: Option<u32>,
+    /// How long the full number of connections is held.
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    hold_s: f64,
+}
+
+#[derive(Args)]
+struct FloorArguments {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    listen: SocketAddr,
+    /// End by itself after so long.
+    #[arg(long, value_parser = seconds)]
+    seconds: Option<f64>,
+    /// Allow listening outside 127.0.0.0/8 and ::1.
+    #[arg(long)]
+    allow_remote: bool,
+}
+
+/// Runs what the command line asks for. `Ok(false)` when the run ended but not everything was right.
+pub(crate) fn run() -> Result<bool, String> {
+    match Arguments::parse().command {
+        Command::Fanout(arguments) => run_fanout(&arguments),
+        Command::Idle(arguments) => run_idle(&arguments),
+        Command::Floor(arguments) => run_floor(&arguments).map(|()| true),
+    }
+}
+
+fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
+    let usable = machine::raise_descriptors();
+    let placement = arguments.server.placement();
+    keep_off(&placement)?;
+    let publishers = usize::from(arguments.publishers);
+    let (subscribers, scaled) = machine::fit(arguments.subscribers as usize, publishers, usable, "subscribers");
+    if subscribers == 0 {
+        return Err(format!("{publishers} publishers leave no descriptor for a subscriber"));
+    }
+    if subscribers * publishers > SEQUENCES_MAX {
+        return Err(format!(
+            "{subscribers} subscribers x {publishers} publishers are more sequences than {SEQUENCES_MAX}"
+        ));
+    }
+    let shape = fanout::Shape {
+        subscribers,
+        publishers,
+        topics: arguments.topics as usize,
+        payload_bytes: arguments.payload_bytes as usize,
+        pace: arguments.rate.map_or(Pace::UnderWay(arguments.outstanding.unwrap_or(1)), Pace::Rate),
+        warmup: Duration::from_secs_f64(arguments.warmup_s),
+        publications_max: arguments.publications.unwrap_or(u64::MAX),
+        length: Duration::from_secs_f64(arguments.duration_s),
+        threads: usize::from(arguments.server.threads),
+        sources: arguments.server.sources,
+        connects_per_second: arguments.server.connects_per_second,
+        load_cores: placement.load_cores.clone(),
+    };
+    let broker = arguments.server.broker()?;
+    let json = arguments.server.json;
+    let progress = Progress::new(json);
+    let notes = notes(&arguments.server, &placement, scaled);
+    if arguments.against_floor {
+        let compared = against_floor::run(&shape, &broker, &placement, arguments.rounds, &progress)?;
+        progress.end();
+        return Ok(report::comparison(&shape, &compared, &notes, json));
+    }
+    let measured = against_floor::run_broker(&shape, &broker, &placement, &progress)?;
+    progress.end();
+    Ok(report::fanout(&shape, &measured, &notes, json))
+}
+
+fn run_idle(arguments: &Idle) -> Result<bool, String> {
+    let usable = machine::raise_descriptors();
+    let placement = arguments.server.placement();
+    keep_off(&placement)?;
+    let (connections, scaled) = machine::fit(arguments.connections as usize, 0, usable, "connections");
+    let shape = idle::Shape {
+        connections,
+        connects_per_second: arguments.server.connects_per_second,
+        subscribe_each: arguments.subscribe_each as usize,
+        topics: arguments.topics.map(|topics| topics as usize),
+        hold: Duration::from_secs_f64(arguments.hold_s),
+        threads: usize::from(arguments.server.threads),
+        sources: arguments.server.sources,
+        load_cores: placement.load_cores.clone(),
+    };
+    let json = arguments.server.json;
+    let progress = Progress::new(json);
+    let notes = notes(&arguments.server, &placement, scaled);
+    let measured = match arguments.server.broker()? {
+        Broker::Running { target, pid: Some(pid) } => idle::run(&target, &shape, pid, &progress)?,
+        Broker::Running { pid: None, .. } => {
+            return Err("idle reads the server's memory: give its process with --server-pid".into());
+        }
+        Broker::Start { program, arguments } => {
+            let server = Server::start(&program, &arguments, &placement.server_cores)?;
+            let measured = idle::run(&Target::at(server.address), &shape, server.pid(), &progress)?;
+            server.end()?;
+            measured
+        }
+    };
+    progress.end();
+    Ok(report::idle(&shape, &measured, &notes, json))
+}
+
+fn run_floor(arguments: &FloorArguments) -> Result<(), String> {
+    machine::raise_descriptors();
+    if !arguments.listen.ip().is_loopback() && !arguments.allow_remote {
+        return Err(format!(
+            "{} is not loopback: the floor checks nothing and listens on this machine only, unless --allow-remote is given",
+            arguments.listen
+        ));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|error| format!("signals cannot be caught: {error}"))?;
+    }
+    let mut floor =
+        Floor::bind(arguments.listen).map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
+    let address = floor.address().map_err(|error| error.to_string())?;
+    eprintln!("listening on {address}");
+    let until = arguments.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s));
+    floor.run(&stop, until).map_err(|error| format!("the floor failed: {error}"))
+}
+
+impl ServerArguments {
+    fn placement(&self) -> Placement {
+        let available = machine::available_cores();
+        if self.url.is_some() {
+            // The server is where its owner put it.
+            return Placement { server_cores: Vec::new(), load_cores: self.load_cores.clone().unwrap_or_default() };
+        }
+        let shards = usize::from(self.shards);
+        Placement::choose(&available, shards, self.server_cores.clone(), self.load_cores.clone())
+    }
+
+    fn broker(&self) -> Result<Broker, String> {
+        if let Some(url) = &self.url {
+            let target = Target::parse(url, self.allow_remote)?;
+            return Ok(Broker::Running { target, pid: self.server_pid });
+        }
+        let program = match &self.spawn {
+            Some(path) => path.clone(),
+            None => sibling("wirefan")?,
+        };
+        let shards = self.shards.to_string();
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--shards", &shards];
+        Ok(Broker::Start { program, arguments: arguments.map(str::to_owned).to_vec() })
+    }
+}
+
+/// The directing thread looks at its watch on the load's cores, away from a server that has its own.
+fn keep_off(placement: &Placement) -> Result<(), String> {
+    if placement.server_cores.is_empty() {
+        return Ok(());
+    }
+    machine::pin_thread(&placement.load_cores)
+}
+
+/// Sentences that belong to every report: where things ran and what was scaled down.
+fn notes(server: &ServerArguments, placement: &Placement, scaled: Option<String>) -> Vec<String> {
+    let mut notes = vec![format!("Placement: {}.", placement.sentence())];
+    if server.url.is_some() && server.server_pid.is_none() {
+        notes.push("The server's cost is not known: give its process with --server-pid.".into());
+    }
+    notes.extend(scaled);
+    notes
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number <= 1e9 => Ok(number),
+        _ => Err("a number above 0 and up to 1000000000 is needed".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.0..=SECONDS_MAX).contains(&number) => Ok(number),
+        _ => Err(format!("seconds between 0 and {SECONDS_MAX} are needed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        for wrong in [
+            "fanout --rate 1 --outstanding 1",
+            "fanout --rate 0",
+            "fanout --rate nan",
+            "fanout --payload-bytes 37",
+            "fanout --subscribers 0",
+            "fanout --url ws://127.0.0.1/ --spawn x",
+            "fanout --server-pid 1",
+            "fanout --rounds 5",
+            "fanout --duration-s 1e9",
+            "idle --subscribe-each 1001",
+            "floor --listen nowhere",
+        ] {
+            let words = std::iter::once("wirefan-loadtest").chain(wrong.split(' '));
+            assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");
+        }
+        let right = ["wirefan-loadtest", "fanout", "--rate", "10.5", "--publishers", "2", "--json"];
+        assert!(Arguments::try_parse_from(right).is_ok());
+    }
+}

@@ -1,0 +1,341 @@
+//! One client connection: connect, upgrade, `welcome`, subscriptions and their acks, then messages.
+//! A worker owns it and calls `readable` and `writable` when the poll says so.
+//!
+//! ```text
+//! connecting --writable--> upgrading --101--> greeting --welcome--> subscribing --all acks--> ready
+//!      any of them --error, close, deadline--> gone
+//! ```
+//! Invariants: nothing is read after an error; pongs answer pings at once; pending bytes are bounded by `PENDING_BYTES_MAX`.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use mio::net::TcpStream;
+use socket2::{Domain, Protocol, Socket, Type};
+use wirefan::ws::{Decoder, Event, Input, Kind, Opcode, Role, encode, handshake};
+
+use crate::envelope::{Reply, parse_reply};
+use crate::target::Target;
+
+/// Largest message that a client takes, in bytes.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Largest answer to the upgrade request, in bytes.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+/// Unsent bytes beyond which a connection takes no more to send.
+pub(crate) const PENDING_BYTES_MAX: usize = 1024 * 1024;
+
+/// A message on a ready connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Message<'a> {
+    /// UTF-8, checked by the decoder.
+    Text(&'a [u8]),
+    /// Any bytes.
+    Binary(&'a [u8]),
+}
+
+/// One client connection.
+pub(crate) struct Link {
+    socket: TcpStream,
+    phase: Phase,
+    decoder: Decoder,
+    /// Bytes that the socket has not taken yet.
+    pending: Vec<u8>,
+    /// State of the generator of masks.
+    masks: u64,
+}
+
+enum Phase {
+    Connecting,
+    Upgrading(Box<Upgrading>),
+    Greeting(Vec<String>),
+    Subscribing { acks_left: usize },
+    Ready,
+    Gone,
+}
+
+struct Upgrading {
+    key: [u8; 16],
+    answer: Vec<u8>,
+    subscriptions: Vec<String>,
+}
+
+impl Link {
+    /// Begins to connect. `source` other than 0 binds to 127.0.0.(1 + source) first.
+    ///
+    /// IP_BIND_ADDRESS_NO_PORT would let one source address share its ports over several targets; no safe wrapper offers it
+    /// and there is one target here, so the kernel picks a free port of the source at bind time.
+    pub(crate) fn open(target: &Target, source: u8, seed: u64) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        // Closing resets: twenty thousand sockets in TIME_WAIT would eat the ports of the next run.
+        socket.set_linger(Some(std::time::Duration::ZERO))?;
+        if source != 0 && target.address.is_ipv4() {
+            let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + source));
+            socket.bind(&SocketAddr::new(address, 0).into())?;
+        }
+        match socket.connect(&target.address.into()) {
+            Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => return Err(error),
+            _ => {}
+        }
+        Ok(Self {
+            socket: TcpStream::from_std(socket.into()),
+            phase: Phase::Connecting,
+            decoder: Decoder::new(Role::Client),
+            pending: Vec::new(),
+            masks: seed,
+        })
+    }
+
+    /// The socket, to register it.
+    pub(crate) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    /// True once it has all its acks and until it ends.
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    /// True once it has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.phase, Phase::Gone)
+    }
+
+    /// Forgets the connection; the socket is reset when the link is dropped.
+    pub(crate) fn end(&mut self) {
+        self.phase = Phase::Gone;
+        self.pending = Vec::new();
+        // A reset at the end needs no goodbye, and an error here changes nothing.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+
+    /// What it is waiting for, in words.
+    pub(crate) fn awaited(&self) -> &'static str {
+        match self.phase {
+            Phase::Connecting => "the TCP connection",
+            Phase::Upgrading(_) => "the answer to the upgrade request",
+            Phase::Greeting(_) => "welcome",
+            Phase::Subscribing { .. } => "the ack of a subscribe",
+            Phase::Ready | Phase::Gone => "nothing",
+        }
+    }
+
+    /// True when enough bytes are unsent that a publisher should hold back.
+    pub(crate) fn is_backed_up(&self) -> bool {
+        self.pending.len() >= PENDING_BYTES_MAX
+    }
+
+    /// Puts a text message behind the unsent bytes; [`Link::flush`] sends.
+    pub(crate) fn queue_text(&mut self, text: &[u8]) {
+        let key = self.next_mask();
+        encode::masked_frame(&mut self.pending, Opcode::Text, text, key);
+    }
+
+    /// Sends what the socket takes.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < self.pending.len() {
+            match (&self.socket).write(&self.pending[sent..]) {
+                Ok(n) => sent += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.pending.drain(..sent);
+        Ok(())
+    }
+
+    /// The socket may be written: finishes connecting, or goes on sending.
+    pub(crate) fn writable(&mut self, target: &Target, subscriptions: Vec<String>) -> Result<(), String> {
+        if matches!(self.phase, Phase::Connecting) {
+            if let Some(error) = self.socket.take_error().map_err(|e| e.to_string())? {
+                return Err(format!("cannot connect to {}: {error}", target.address));
+            }
+            // An edge may come before the connection does.
+            if self.socket.peer_addr().is_err() {
+                return Ok(());
+            }
+            let mut key = [0; 16];
+            key[..8].copy_from_slice(&self.next_random().to_le_bytes());
+            key[8..].copy_from_slice(&self.next_random().to_le_bytes());
+            handshake::request(&mut self.pending, &target.host(), &target.path, key, &[handshake::SUBPROTOCOL]);
+            self.phase = Phase::Upgrading(Box::new(Upgrading { key, answer: Vec::new(), subscriptions }));
+        }
+        self.flush().map_err(|error| format!("sending failed: {error}"))
+    }
+
+    /// True while [`Link::writable`] still has use for the filters to subscribe to.
+    pub(crate) fn wants_subscriptions(&self) -> bool {
+        matches!(self.phase, Phase::Connecting)
+    }
+
+    /// Reads until a short read proves the socket empty; `hung_up` reads on until its end.
+    ///
+    /// # Errors
+    /// A sentence: why the connection is over.
+    pub(crate) fn readable(
+        &mut self,
+        buffer: &mut [u8],
+        room: usize,
+        hung_up: bool,
+        clock: impl Fn() -> u64,
+        mut message: impl FnMut(Message<'_>, u64),
+    ) -> Result<(), String> {
+        if matches!(self.phase, Phase::Connecting | Phase::Gone) {
+            return Ok(());
+        }
+        loop {
+            match (&self.socket).read(&mut buffer[..room]) {
+                Ok(0) => {
+                    return Err("the server closed the connection without a close frame".into());
+                }
+                Ok(filled) => {
+                    self.take(buffer, filled, clock(), &mut message)?;
+                    if filled < room && !hung_up {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("reading failed: {error}")),
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        buffer: &mut [u8],
+        filled: usize,
+        now_ns: u64,
+        message: &mut impl FnMut(Message<'_>, u64),
+    ) -> Result<(), String> {
+        let Phase::Upgrading(upgrading) = &mut self.phase else {
+            return self.decode(buffer, filled, now_ns, message);
+        };
+        upgrading.answer.extend_from_slice(&buffer[..filled]);
+        let head_bytes = match handshake::parse_response(&upgrading.answer, upgrading.key) {
+            Ok(Some(head_bytes)) => head_bytes,
+            Ok(None) if upgrading.answer.len() < ANSWER_BYTES_MAX => return Ok(()),
+            Ok(None) => return Err("the answer to the upgrade request does not end".into()),
+            Err(error) => return Err(format!("the upgrade was refused: {error}")),
+        };
+        // Frames may follow the head in the same read.
+        let mut rest = upgrading.answer.split_off(head_bytes);
+        let subscriptions = std::mem::take(&mut upgrading.subscriptions);
+        self.phase = Phase::Greeting(subscriptions);
+        let filled = rest.len();
+        rest.resize(filled + wirefan::simd::PADDING, 0);
+        self.decode(&mut rest, filled, now_ns, message)
+    }
+
+    fn decode(
+        &mut self,
+        buffer: &mut [u8],
+        filled: usize,
+        now_ns: u64,
+        message: &mut impl FnMut(Message<'_>, u64),
+    ) -> Result<(), String> {
+        let mut input = Input::new(buffer, filled);
+        // Out of self while events borrow it: replies need the rest of self.
+        let mut decoder = std::mem::replace(&mut self.decoder, Decoder::new(Role::Client));
+        let outcome = loop {
+            match decoder.next(&mut input, MESSAGE_BYTES_MAX) {
+                Ok(None) => break Ok(()),
+                Ok(Some(event)) => {
+                    if let Err(sentence) = self.handle_event(event, now_ns, message) {
+                        break Err(sentence);
+                    }
+                }
+                Err(violation) => {
+                    break Err(format!("the server broke RFC 6455: {}", violation.reason()));
+                }
+            }
+        };
+        self.decoder = decoder;
+        outcome
+    }
+
+    fn handle_event(
+        &mut self,
+        event: Event<'_>,
+        now_ns: u64,
+        message: &mut impl FnMut(Message<'_>, u64),
+    ) -> Result<(), String> {
+        match event {
+            Event::Message { kind, payload } if self.is_ready() => {
+                let arrived = match kind {
+                    Kind::Text => Message::Text(payload),
+                    Kind::Binary => Message::Binary(payload),
+                };
+                message(arrived, now_ns);
+                Ok(())
+            }
+            Event::Message { payload, .. } => self.handle_setup(payload),
+            Event::Ping(payload) => {
+                let key = self.next_mask();
+                encode::masked_frame(&mut self.pending, Opcode::Pong, payload, key);
+                self.flush().map_err(|error| format!("a pong could not be sent: {error}"))
+            }
+            Event::Pong(_) => Ok(()),
+            Event::Close { code, reason } => Err(match code {
+                Some(code) => format!("the server closed with {code} {reason:?}"),
+                None => "the server closed without a code".into(),
+            }),
+        }
+    }
+
+    /// Messages before the connection is ready.
+    fn handle_setup(&mut self, payload: &[u8]) -> Result<(), String> {
+        let text = String::from_utf8_lossy(payload);
+        let reply = parse_reply(&text);
+        match (&mut self.phase, reply) {
+            (Phase::Greeting(subscriptions), Reply::Welcome) => {
+                let subscriptions = std::mem::take(subscriptions);
+                self.subscribe(&subscriptions)
+            }
+            (Phase::Subscribing { acks_left }, Reply::Ack) => {
+                *acks_left -= 1;
+                if *acks_left == 0 {
+                    self.phase = Phase::Ready;
+                }
+                Ok(())
+            }
+            (_, other) => {
+                let awaited = self.awaited();
+                Err(format!("instead of {awaited} came {other:?}").chars().take(300).collect())
+            }
+        }
+    }
+
+    fn subscribe(&mut self, subscriptions: &[String]) -> Result<(), String> {
+        if subscriptions.is_empty() {
+            self.phase = Phase::Ready;
+            return Ok(());
+        }
+        for (id, topic) in subscriptions.iter().enumerate() {
+            let command = serde_json::json!({ "op": "subscribe", "id": id, "topic": topic });
+            self.queue_text(command.to_string().as_bytes());
+        }
+        self.phase = Phase::Subscribing { acks_left: subscriptions.len() };
+        self.flush().map_err(|error| format!("a subscribe could not be sent: {error}"))
+    }
+
+    fn next_mask(&mut self) -> [u8; 4] {
+        let bytes = self.next_random().to_le_bytes();
+        [bytes[0], bytes[1], bytes[2], bytes[3]]
+    }
+
+    /// SplitMix64. RFC 6455 5.3 wants masks that a script cannot foresee; here no script and no proxy is between.
+    fn next_random(&mut self) -> u64 {
+        self.masks = self.masks.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.masks;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// EINPROGRESS: a non-blocking connect is under way.
+const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();

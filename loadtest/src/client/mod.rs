@@ -1,0 +1,88 @@
+//! Many WebSocket connections on few threads, without an async runtime.
+//! A scenario starts `Worker`s; each owns its poll, its connections and its `Scene`, and calls the scene for what arrives.
+//! Threads share only the `Crew`: atomics and the first failure.
+//! Invariants: every handshake has a deadline; whoever fails stops the whole crew with a sentence, and nobody waits for ever.
+
+mod link;
+mod worker;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+pub(crate) use link::{Link, Message};
+pub(crate) use worker::{Ramp, Worker};
+
+/// What a scenario wants to be told by a worker, and what it may do in each turn of the loop.
+pub(crate) trait Scene: Send {
+    /// The filters that connection `link` subscribes to before it counts as ready.
+    fn subscriptions(&mut self, link: usize) -> Vec<String>;
+
+    /// A message on a ready connection.
+    fn message(&mut self, link: usize, message: Message<'_>, now_ns: u64);
+
+    /// A ready connection ended.
+    fn closed(&mut self, link: usize, why: &str);
+
+    /// Called once per turn, after all that was readable has been read. Answers when it wants to be called again at the
+    /// latest, in nanoseconds since the crew's origin.
+    fn turn(&mut self, links: &mut [Link], now_ns: u64) -> Option<u64>;
+}
+
+/// What the threads of one run share.
+pub(crate) struct Crew {
+    /// Time zero of all stamps.
+    origin: Instant,
+    /// Set once: everybody goes home.
+    stop: AtomicBool,
+    /// Connections that have all their acks.
+    ready: AtomicUsize,
+    failure: Mutex<Option<String>>,
+}
+
+impl Crew {
+    /// A crew whose clock starts now.
+    pub(crate) fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            stop: AtomicBool::new(false),
+            ready: AtomicUsize::new(0),
+            failure: Mutex::new(None),
+        }
+    }
+
+    /// Nanoseconds since the origin; every thread reads the same clock.
+    pub(crate) fn now_ns(&self) -> u64 {
+        // 2^64 ns are 584 years.
+        self.origin.elapsed().as_nanos() as u64
+    }
+
+    /// Connections ready so far.
+    pub(crate) fn ready(&self) -> usize {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Ends the run.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// True once the run ends.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Ends the run with a sentence; the first one is kept.
+    pub(crate) fn fail(&self, sentence: String) {
+        let mut failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        failure.get_or_insert(sentence);
+        drop(failure);
+        self.stop();
+    }
+
+    /// The first failure, if any.
+    pub(crate) fn failure(&self) -> Result<(), String> {
+        let failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        failure.clone().map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,173 @@
+//! Publications under way, shared by the thread that publishes and the threads that receive.
+//! The publisher launches a number; each fresh delivery arrives at it and learns how many came before.
+//! Invariants: a number's slot is reused only when its tenant has arrived everywhere; what arrives for a tenant long gone
+//! is not counted. One atomic addition per delivery.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// Publications that may be under way at once.
+pub(crate) const UNDER_WAY_MAX: usize = 1 << 16;
+
+/// All publications under way.
+pub(crate) struct Flight {
+    slots: Box<[Slot]>,
+    published: AtomicU64,
+    completed: AtomicU64,
+    delivered: AtomicU64,
+    /// When the last publication was complete, in nanoseconds since the crew's origin.
+    completed_last_ns: AtomicU64,
+    /// From this publication on, latencies are recorded.
+    measured_from: AtomicU64,
+    /// When the measured stage began.
+    measured_start_ns: AtomicU64,
+    /// The publisher has no stage to run.
+    idle: AtomicBool,
+}
+
+#[derive(Default)]
+struct Slot {
+    number: AtomicU32,
+    expected: AtomicU32,
+    arrived: AtomicU32,
+}
+
+/// Which of a publication's deliveries this was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// 1 for the first subscriber.
+    pub(crate) nth: u32,
+    /// How many subscribers there are.
+    pub(crate) of: u32,
+}
+
+impl Flight {
+    /// With nothing under way.
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: (0..UNDER_WAY_MAX).map(|_| Slot::default()).collect(),
+            published: AtomicU64::new(0),
+            completed: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            completed_last_ns: AtomicU64::new(0),
+            measured_from: AtomicU64::new(u64::MAX),
+            measured_start_ns: AtomicU64::new(0),
+            idle: AtomicBool::new(true),
+        }
+    }
+
+    /// A publication goes to `expected` subscribers. `false` while an old one still holds its slot.
+    pub(crate) fn launch(&self, number: u32, expected: u32) -> bool {
+        let slot = &self.slots[number as usize % UNDER_WAY_MAX];
+        if slot.arrived.load(Ordering::Acquire) < slot.expected.load(Ordering::Relaxed) {
+            return false;
+        }
+        slot.number.store(number, Ordering::Relaxed);
+        slot.expected.store(expected, Ordering::Relaxed);
+        slot.arrived.store(0, Ordering::Release);
+        self.published.fetch_add(1, Ordering::AcqRel);
+        if expected == 0 {
+            self.completed.fetch_add(1, Ordering::AcqRel);
+        }
+        true
+    }
+
+    /// One subscriber has it, for the first time. `None` if it is not under way.
+    pub(crate) fn arrive(&self, number: u32, now_ns: u64) -> Option<Arrival> {
+        let slot = &self.slots[number as usize % UNDER_WAY_MAX];
+        if slot.number.load(Ordering::Acquire) != number {
+            return None;
+        }
+        let nth = slot.arrived.fetch_add(1, Ordering::AcqRel) + 1;
+        let of = slot.expected.load(Ordering::Relaxed);
+        if nth == of {
+            self.completed_last_ns.fetch_max(now_ns, Ordering::Relaxed);
+            self.completed.fetch_add(1, Ordering::AcqRel);
+        }
+        Some(Arrival { nth, of })
+    }
+
+    /// Publications launched and not yet everywhere.
+    pub(crate) fn under_way(&self) -> u64 {
+        let completed = self.completed.load(Ordering::Acquire);
+        self.published.load(Ordering::Acquire).saturating_sub(completed)
+    }
+
+    /// Publications launched.
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// Adds to the deliveries counted; a thread does so once per turn.
+    pub(crate) fn count_deliveries(&self, deliveries: u64) {
+        self.delivered.fetch_add(deliveries, Ordering::Relaxed);
+    }
+
+    /// Fresh deliveries counted.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Latencies count from publication `number` on, which is launched at `now_ns`.
+    pub(crate) fn measure_from(&self, number: u32, now_ns: u64) {
+        self.measured_start_ns.store(now_ns, Ordering::Relaxed);
+        self.measured_from.store(u64::from(number), Ordering::Release);
+    }
+
+    /// Whether this publication's latencies count.
+    pub(crate) fn is_measured(&self, number: u32) -> bool {
+        u64::from(number) >= self.measured_from.load(Ordering::Acquire)
+    }
+
+    /// From the start of the measured stage to the last completion, in nanoseconds.
+    pub(crate) fn measured_ns(&self) -> u64 {
+        let start = self.measured_start_ns.load(Ordering::Relaxed);
+        self.completed_last_ns.load(Ordering::Relaxed).saturating_sub(start)
+    }
+
+    /// The publisher begins or ends a stage.
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.store(idle, Ordering::Release);
+    }
+
+    /// True when nothing is published any more and all that was is everywhere.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.idle.load(Ordering::Acquire) && self.under_way() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_and_last_are_told_and_the_last_completes() {
+        let flight = Flight::new();
+        assert!(flight.launch(0, 3));
+        assert_eq!(flight.under_way(), 1);
+        assert_eq!(flight.arrive(0, 5), Some(Arrival { nth: 1, of: 3 }));
+        assert_eq!(flight.arrive(0, 6), Some(Arrival { nth: 2, of: 3 }));
+        assert!(!flight.is_quiet());
+        assert_eq!(flight.arrive(0, 7), Some(Arrival { nth: 3, of: 3 }));
+        assert!(flight.is_quiet());
+        assert_eq!((flight.published(), flight.measured_ns()), (1, 7));
+    }
+
+    #[test]
+    fn a_slot_under_way_is_not_given_away_and_the_dead_do_not_arrive() {
+        let flight = Flight::new();
+        let again = UNDER_WAY_MAX as u32;
+        assert!(flight.launch(0, 1));
+        assert!(!flight.launch(again, 1));
+        flight.arrive(0, 1);
+        assert!(flight.launch(again, 1));
+        assert_eq!(flight.arrive(0, 2), None);
+        assert_eq!(flight.under_way(), 1);
+    }
+
+    #[test]
+    fn a_publication_without_subscribers_is_complete_at_once() {
+        let flight = Flight::new();
+        assert!(flight.launch(0, 0));
+        assert!(flight.is_quiet());
+    }
+}

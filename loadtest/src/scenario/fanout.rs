@@ -1,0 +1,294 @@
+//! N subscribers, P publishers, T topics: what the server delivered, how late, how dear, and whether all of it was right.
+//! `run` directs: connect, warm up, measure between two moments of quiet, linger for doubles, judge.
+//! Invariants: CPU time is read only when nothing is under way, so every delivery counted was paid for inside the stretch;
+//! a run that stalls is ended, and its missing deliveries are counted as lost.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::listening::{Heard, Lateness, Listening};
+use super::publishing::{Pace, Publishing, Stage};
+use super::wait_until;
+use crate::client::{Crew, Ramp, Worker};
+use crate::flight::Flight;
+use crate::machine::pin_thread;
+use crate::process::{Cost, Memory};
+use crate::report::Progress;
+use crate::stats::Latencies;
+use crate::target::Target;
+use crate::verify::Faults;
+
+/// No delivery for so long while some are missing: the run has stalled.
+const STALL: Duration = Duration::from_secs(5);
+/// How long doubles are waited for after the last delivery.
+const LINGER: Duration = Duration::from_millis(100);
+/// Longest measured stretch beyond its own length.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// How much load, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    /// Connections that subscribe to one topic each.
+    pub(crate) subscribers: usize,
+    /// Connections that publish.
+    pub(crate) publishers: usize,
+    /// Topics; subscriber n has topic n modulo topics.
+    pub(crate) topics: usize,
+    /// Bytes of the JSON value published.
+    pub(crate) payload_bytes: usize,
+    /// Open or closed loop.
+    pub(crate) pace: Pace,
+    /// Before the measurement, at the same pace.
+    pub(crate) warmup: Duration,
+    /// At most so many measured publications.
+    pub(crate) publications_max: u64,
+    /// At most so long.
+    pub(crate) length: Duration,
+    /// Client threads.
+    pub(crate) threads: usize,
+    /// Source addresses.
+    pub(crate) sources: u8,
+    /// Connects per second, all threads together.
+    pub(crate) connects_per_second: f64,
+    /// Cores of the client threads.
+    pub(crate) load_cores: Vec<usize>,
+}
+
+/// What one run found.
+pub(crate) struct Measured {
+    /// Publications in the measured stretch.
+    pub(crate) publications: u64,
+    /// Fresh deliveries in it.
+    pub(crate) deliveries: u64,
+    /// From its first publication to its last delivery, in nanoseconds.
+    pub(crate) wall_ns: u64,
+    /// What the server spent in it; `None` if its process id is not known.
+    pub(crate) server: Option<Cost>,
+    /// The server's memory at its end.
+    pub(crate) memory: Option<Memory>,
+    /// What this program spent in it.
+    pub(crate) own: Cost,
+    /// How late deliveries were.
+    pub(crate) lateness: Lateness,
+    /// How late this program sent.
+    pub(crate) sent_late: Latencies,
+    /// What went wrong, in the whole run.
+    pub(crate) faults: Faults,
+}
+
+/// Runs `shape` against `target`; `server_pid` is the process whose cost is read.
+pub(crate) fn run(
+    target: &Target,
+    shape: &Shape,
+    server_pid: Option<u32>,
+    progress: &Progress,
+) -> Result<Measured, String> {
+    let crew = Arc::new(Crew::new());
+    let flight = Arc::new(Flight::new());
+    let (stages, receiver) = mpsc::channel();
+    let workers = hire(target, shape, &crew, &flight, receiver)?;
+    let publisher = workers[0].waker();
+    let mut threads = Vec::new();
+    for worker in workers {
+        let cores = shape.load_cores.clone();
+        let crew = Arc::clone(&crew);
+        threads.push(thread::spawn(move || {
+            if let Err(sentence) = pin_thread(&cores) {
+                crew.fail(sentence);
+            }
+            worker.run().finish()
+        }));
+    }
+    let director = Director { crew: &crew, flight: &flight, shape, progress };
+    let conducted = director.conduct(server_pid, |stage| {
+        flight.set_idle(false);
+        // The receiver lives as long as the crew works; a wake-up that fails is made good by its longest sleep.
+        let _ = stages.send(stage);
+        let _ = publisher.wake();
+    });
+    crew.stop();
+    let mut heard = Vec::new();
+    for thread in threads {
+        heard.push(thread.join().map_err(|_| "a client thread failed")?);
+    }
+    crew.failure()?;
+    Ok(judge(conducted?, heard, shape))
+}
+
+fn hire(
+    target: &Target,
+    shape: &Shape,
+    crew: &Arc<Crew>,
+    flight: &Arc<Flight>,
+    stages: mpsc::Receiver<Stage>,
+) -> Result<Vec<Worker<Listening>>, String> {
+    let seed = fresh_seed();
+    let topics: Arc<Vec<String>> =
+        Arc::new((0..shape.topics).map(|topic| format!("loadtest/{:08x}/{topic}", seed as u32)).collect());
+    let expected = (0..shape.topics)
+        .map(|topic| (shape.subscribers / shape.topics + usize::from(topic < shape.subscribers % shape.topics)) as u32)
+        .collect();
+    let mut publishing = Some(Publishing::new(
+        Arc::clone(crew),
+        Arc::clone(flight),
+        Arc::clone(&topics),
+        expected,
+        shape.publishers,
+        shape.payload_bytes,
+        stages,
+    ));
+    let mut workers: Vec<Worker<Listening>> = Vec::new();
+    for thread in 0..shape.threads {
+        let share = |thread: usize| shape.subscribers * thread / shape.threads;
+        let subscribers = share(thread)..share(thread + 1);
+        let publishing = publishing.take();
+        let connections = subscribers.len() + if publishing.is_some() { shape.publishers } else { 0 };
+        let listening = Listening::new(
+            Arc::clone(&topics),
+            Arc::clone(flight),
+            publishing,
+            shape.publishers,
+            subscribers,
+            shape.payload_bytes,
+        )
+        .wakes(workers.first().map(Worker::waker));
+        let ramp = Ramp {
+            target: target.clone(),
+            sources: shape.sources,
+            connects_per_second: shape.connects_per_second / shape.threads as f64,
+            seed: seed ^ (thread as u64) << 56,
+        };
+        let worker = Worker::new(Arc::clone(crew), ramp, listening)
+            .map_err(|error| format!("a client thread cannot be made: {error}"))?;
+        worker.wanted().store(connections, Ordering::Relaxed);
+        workers.push(worker);
+    }
+    Ok(workers)
+}
+
+/// Tells the client threads what comes next, and waits for it.
+struct Director<'a> {
+    crew: &'a Crew,
+    flight: &'a Flight,
+    shape: &'a Shape,
+    progress: &'a Progress,
+}
+
+/// What the directing thread read itself.
+#[derive(Clone, Copy)]
+struct Conducted {
+    publications: u64,
+    wall_ns: u64,
+    server: Option<Cost>,
+    memory: Option<Memory>,
+    own: Cost,
+    stalled: bool,
+}
+
+impl Director<'_> {
+    fn conduct(&self, server_pid: Option<u32>, stage: impl Fn(Stage)) -> Result<Conducted, String> {
+        let wanted = self.shape.subscribers + self.shape.publishers;
+        let seconds = 30.0 + 2.0 * wanted as f64 / self.shape.connects_per_second;
+        self.progress.begin("connecting", wanted as u64);
+        wait_until(
+            self.crew,
+            Duration::from_secs_f64(seconds),
+            &format!("{wanted} connections"),
+            || self.progress.at(self.crew.ready() as u64),
+            || self.crew.ready() == wanted,
+        )?;
+        let Shape { pace, warmup, publications_max, length, .. } = *self.shape;
+        let mut stalled = false;
+        if !warmup.is_zero() {
+            let length_ns = warmup.as_nanos() as u64;
+            stage(Stage { pace, publications_max: u64::MAX, length_ns, measured: false });
+            stalled = !self.await_quiet("warming up", warmup)?;
+        }
+        let published = self.flight.published();
+        let cost = || server_pid.map(Cost::of).transpose();
+        let (server, own) = (cost()?, Cost::of(std::process::id())?);
+        if !stalled {
+            let length_ns = length.as_nanos() as u64;
+            stage(Stage { pace, publications_max, length_ns, measured: true });
+            stalled = !self.await_quiet("measuring", length)?;
+        }
+        let conducted = Conducted {
+            publications: self.flight.published() - published,
+            wall_ns: self.flight.measured_ns(),
+            server: cost()?.zip(server).map(|(after, before)| after.since(before)),
+            memory: server_pid.map(Memory::of).transpose()?,
+            own: Cost::of(std::process::id())?.since(own),
+            stalled,
+        };
+        thread::sleep(LINGER);
+        Ok(conducted)
+    }
+
+    /// True when all that was published is everywhere; false when nothing has moved for [`STALL`].
+    fn await_quiet(&self, what: &'static str, length: Duration) -> Result<bool, String> {
+        let begun = Instant::now();
+        self.progress.begin(what, length.as_millis() as u64);
+        let mut moved = (Instant::now(), 0);
+        while !self.flight.is_quiet() {
+            self.crew.failure()?;
+            let seen = self.flight.delivered() + self.flight.published();
+            if seen != moved.1 {
+                moved = (Instant::now(), seen);
+            }
+            if moved.0.elapsed() > STALL || begun.elapsed() > length + DRAIN {
+                return Ok(false);
+            }
+            self.progress.at(begun.elapsed().min(length).as_millis() as u64);
+            self.progress.say(|| format!("{} delivered", self.flight.delivered()));
+            thread::sleep(super::LOOK);
+        }
+        Ok(true)
+    }
+}
+
+fn judge(conducted: Conducted, heard: Vec<Heard>, shape: &Shape) -> Measured {
+    let mut lateness = Lateness::new();
+    let mut faults = Faults::default();
+    if conducted.stalled {
+        let stall = STALL.as_secs();
+        faults.say(|| format!("the run stalled: nothing moved for {stall} s, or it could not drain"));
+    }
+    let mut sent_late = Latencies::new();
+    let mut sequences = Vec::new();
+    for part in &heard {
+        lateness.merge(&part.lateness);
+        if let Some(sent) = &part.sent {
+            sequences.clone_from(&sent.sequences);
+            sent_late.merge(&sent.late);
+        }
+    }
+    for part in heard {
+        let base = part.base;
+        faults.merge(part.checker.finish(|subscriber, publisher| {
+            let topic = (base + subscriber) % shape.topics;
+            sequences[topic * shape.publishers + publisher]
+        }));
+    }
+    Measured {
+        publications: conducted.publications,
+        deliveries: lateness.all.summary().count,
+        wall_ns: conducted.wall_ns,
+        server: conducted.server,
+        memory: conducted.memory,
+        own: conducted.own,
+        lateness,
+        sent_late,
+        faults,
+    }
+}
+
+/// Tells this run's topics and masks from another's.
+pub(crate) fn fresh_seed() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    (now.as_nanos() as u64) ^ u64::from(std::process::id()).rotate_left(32)
+}
+
+#[cfg(test)]
+mod tests;

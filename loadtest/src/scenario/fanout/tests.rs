@@ -1,0 +1,168 @@
+//! Fan-outs against the floor in the same process: the whole path of a run, small and bounded.
+
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::floor::Floor;
+use crate::scenario::idle;
+
+/// A floor on a thread of its own, for as long as `body` runs and thirty seconds at most.
+fn with_floor<T>(body: impl FnOnce(&Target) -> T) -> T {
+    let mut floor = Floor::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let target = Target::at(floor.address().unwrap());
+    let stop = Arc::new(AtomicBool::new(false));
+    let thread = thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || floor.run(&stop, Some(Instant::now() + Duration::from_secs(30)))
+    });
+    let found = body(&target);
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap().unwrap();
+    found
+}
+
+fn shape() -> Shape {
+    Shape {
+        subscribers: 50,
+        publishers: 1,
+        topics: 1,
+        payload_bytes: 64,
+        pace: Pace::UnderWay(1),
+        warmup: Duration::from_millis(30),
+        publications_max: 40,
+        length: Duration::from_secs(10),
+        threads: 1,
+        sources: 1,
+        connects_per_second: 10_000.0,
+        load_cores: Vec::new(),
+    }
+}
+
+fn run_small(shape: &Shape) -> Measured {
+    let own = Some(std::process::id());
+    with_floor(|target| run(target, shape, own, &Progress::new(true)).unwrap())
+}
+
+#[test]
+fn fifty_subscribers_get_forty_publications_one_at_a_time() {
+    let measured = run_small(&shape());
+    assert_eq!(measured.faults, Faults::default());
+    assert_eq!((measured.publications, measured.deliveries), (40, 2_000));
+    let [first, last] = [&measured.lateness.first, &measured.lateness.last].map(Latencies::summary);
+    assert_eq!((first.count, last.count), (40, 40));
+    assert_eq!(measured.lateness.median.summary().count, 40);
+    assert!(0 < first.p50_ns && first.p50_ns <= last.p50_ns);
+    assert!(measured.wall_ns > 0 && measured.server.unwrap().cpu_ns > 0);
+}
+
+#[test]
+fn bursts_topics_publishers_threads_and_sources_keep_every_sequence() {
+    let measured = run_small(&Shape {
+        publishers: 3,
+        topics: 4,
+        threads: 3,
+        sources: 3,
+        pace: Pace::UnderWay(32),
+        publications_max: 200,
+        payload_bytes: 1_000,
+        ..shape()
+    });
+    assert_eq!(measured.faults, Faults::default());
+    assert_eq!(measured.publications, 200);
+    // 50 subscribers over 4 topics and 200 publications over 4 topics: 50 x 50.
+    assert_eq!(measured.deliveries, 2_500);
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate() {
+    let measured = run_small(&Shape {
+        pace: Pace::Rate(500.0),
+        publications_max: u64::MAX,
+        length: Duration::from_millis(400),
+        ..shape()
+    });
+    assert_eq!(measured.faults, Faults::default());
+    assert_eq!((measured.publications, measured.deliveries), (200, 10_000));
+    assert!(measured.wall_ns > 390_000_000, "{}", measured.wall_ns);
+}
+
+#[test]
+fn topics_without_subscribers_do_not_hold_the_loop() {
+    let measured = run_small(&Shape { subscribers: 2, topics: 5, publications_max: 10, ..shape() });
+    assert_eq!(measured.faults, Faults::default());
+    assert_eq!((measured.publications, measured.deliveries), (10, 4));
+}
+
+#[test]
+fn nobody_there_is_a_sentence() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refusal = run(&Target::at(port), &shape(), None, &Progress::new(true)).err().unwrap();
+    assert!(refusal.contains("cannot connect"), "{refusal}");
+}
+
+#[test]
+fn a_server_that_is_no_websocket_is_a_sentence() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut socket, _) = listener.accept().unwrap();
+        let _ = socket.read(&mut [0; 1024]).unwrap();
+        socket.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let lone = Shape { subscribers: 1, publishers: 1, connects_per_second: 1.0, ..shape() };
+    let refusal = run(&Target::at(address), &lone, None, &Progress::new(true)).err().unwrap();
+    assert!(refusal.contains("404"), "{refusal}");
+    thread.join().unwrap();
+}
+
+/// The broker itself, on threads of this process.
+fn with_broker<T>(shards: usize, body: impl FnOnce(&Target) -> T) -> T {
+    let mut config = wirefan::config::Config::default();
+    config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
+    config.server.shards = shards;
+    config.server.pin = false;
+    let broker = wirefan::net::Broker::start(config).unwrap();
+    let found = body(&Target::at(broker.addresses()[0]));
+    broker.stop();
+    broker.join().unwrap();
+    found
+}
+
+#[test]
+fn the_broker_on_two_shards_delivers_everything_once_and_in_order() {
+    let shape =
+        Shape { publishers: 3, topics: 4, threads: 2, pace: Pace::UnderWay(16), publications_max: 400, ..shape() };
+    let measured =
+        with_broker(2, |target| run(target, &shape, Some(std::process::id()), &Progress::new(true)).unwrap());
+    assert_eq!(measured.faults, Faults::default());
+    assert_eq!((measured.publications, measured.deliveries), (400, 5_000));
+}
+
+#[test]
+fn the_broker_refuses_a_payload_and_the_run_fails_with_its_words() {
+    let shape = Shape { payload_bytes: 100_000, ..shape() };
+    let measured = with_broker(1, |target| run(target, &shape, None, &Progress::new(true)).unwrap());
+    assert_eq!((measured.faults.closed, measured.faults.lost, measured.deliveries), (1, 50, 0));
+    assert!(measured.faults.sentences.iter().any(|sentence| sentence.contains("1009")));
+}
+
+#[test]
+fn sixty_idle_connections_are_sampled_held_and_kept() {
+    let shape = idle::Shape {
+        connections: 60,
+        connects_per_second: 5_000.0,
+        subscribe_each: 3,
+        topics: Some(7),
+        hold: Duration::from_millis(50),
+        threads: 2,
+        sources: 1,
+        load_cores: Vec::new(),
+    };
+    let measured =
+        with_broker(2, |target| idle::run(target, &shape, std::process::id(), &Progress::new(true)).unwrap());
+    assert_eq!(measured.faults, Faults::default());
+    let counts: Vec<usize> = measured.samples.iter().map(|sample| sample.connections).collect();
+    assert_eq!((counts[0], counts[1], counts.last().copied()), (0, 30, Some(60)));
+    assert!(measured.pss_slope.is_some() && measured.hold_ns >= 50_000_000);
+}

@@ -1,0 +1,40 @@
+//! The questions that a load test answers: how dear is a fan-out, how big is an idle connection.
+//! The command line picks one; `shape` says how much, `publishing` sends, `listening` receives and judges, `fanout` and
+//! `idle` direct a run, `against_floor` compares two.
+//! Invariants: every wait ends by itself with a sentence; a run that could not be verified is a failed run.
+
+pub(crate) mod against_floor;
+pub(crate) mod fanout;
+pub(crate) mod idle;
+mod listening;
+pub(crate) mod publishing;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::Crew;
+
+/// How often a directing thread looks at what the client threads have done.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Waits until `done`, calling `tell` now and then. Ends with a sentence when the crew fails or `limit` passes.
+fn wait_until(
+    crew: &Crew,
+    limit: Duration,
+    what: &str,
+    mut tell: impl FnMut(),
+    done: impl Fn() -> bool,
+) -> Result<(), String> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if done() {
+            return Ok(());
+        }
+        crew.failure()?;
+        if Instant::now() > deadline {
+            return Err(format!("{what} did not come to pass within {} s", limit.as_secs()));
+        }
+        tell();
+        thread::sleep(LOOK);
+    }
+}

@@ -1,0 +1,205 @@
+//! Starts the server under test as a child of its own, reads where it listens, and ends it.
+//! The scenarios hold a `Server` for the length of a run.
+//! Invariants: only the child started here is ever signalled; it is ended on every path, by SIGTERM first; its standard
+//! error is read to the end, so that it never blocks on it, and its last lines are kept for the report.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::machine::pin_thread;
+
+/// Longest wait for `listening on`.
+const READY_WAIT: Duration = Duration::from_secs(10);
+/// Longest wait between SIGTERM and SIGKILL.
+const END_WAIT: Duration = Duration::from_secs(10);
+/// Lines of standard error kept.
+const LINES_KEPT: usize = 12;
+
+/// A running child that listens.
+pub(crate) struct Server {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    lines: Lines,
+}
+
+type Lines = Arc<Mutex<VecDeque<String>>>;
+
+impl Server {
+    /// Starts `program arguments…` on `cores` (wherever the kernel likes if empty) and waits until it says where it listens.
+    pub(crate) fn start(program: &Path, arguments: &[String], cores: &[usize]) -> Result<Self, String> {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = spawn_on(command, cores.to_vec())
+            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        let (sender, receiver) = mpsc::channel();
+        let lines = Lines::default();
+        if let Some(stderr) = child.stderr.take() {
+            let lines = Arc::clone(&lines);
+            thread::spawn(move || read_lines(stderr, &lines, &sender));
+        }
+        match receiver.recv_timeout(READY_WAIT) {
+            Ok(address) => Ok(Self { child, address, lines }),
+            Err(reason) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let when = match reason {
+                    RecvTimeoutError::Timeout => format!("within {} s", READY_WAIT.as_secs()),
+                    RecvTimeoutError::Disconnected => "before it ended".to_owned(),
+                };
+                let program = program.display();
+                let words = quote(&lines);
+                Err(format!("{program} did not say \"listening on ADDRESS\" {when}{words}"))
+            }
+        }
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it by SIGTERM, by SIGKILL if that does not help.
+    ///
+    /// # Errors
+    /// A sentence when it had ended before, or did not end cleanly.
+    pub(crate) fn end(mut self) -> Result<(), String> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Err(format!("the server ended during the run: {status}{}", quote(&self.lines)));
+        }
+        self.terminate();
+        let deadline = Instant::now() + END_WAIT;
+        while Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => {
+                    return Err(format!("the server ended with {status} after SIGTERM{}", quote(&self.lines)));
+                }
+                Ok(None) => thread::sleep(Duration::from_millis(5)),
+                Err(error) => return Err(format!("cannot wait for the server: {error}")),
+            }
+        }
+        // Drop kills it.
+        Err(format!("the server did not end within {} s after SIGTERM", END_WAIT.as_secs()))
+    }
+
+    fn terminate(&self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It may just have ended by itself: `try_wait` tells.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// The program `name` beside this one, as cargo lays them.
+pub(crate) fn sibling(name: &str) -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let mut directory = own.parent().unwrap_or(Path::new("."));
+    // Test binaries lie one level deeper.
+    if directory.ends_with("deps") {
+        directory = directory.parent().unwrap_or(directory);
+    }
+    let path = directory.join(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(format!("{} does not exist: build it, or give --spawn PATH or --url URL", path.display()))
+}
+
+/// A child inherits the cores of the thread that starts it.
+fn spawn_on(mut command: Command, cores: Vec<usize>) -> Result<Child, String> {
+    let starter = thread::spawn(move || {
+        pin_thread(&cores)?;
+        command.spawn().map_err(|error| error.to_string())
+    });
+    starter.join().unwrap_or_else(|_| Err("the starting thread failed".into()))
+}
+
+fn read_lines(stderr: ChildStderr, lines: &Lines, sender: &mpsc::Sender<SocketAddr>) {
+    for line in BufReader::new(stderr).lines() {
+        let Ok(line) = line else { break };
+        if let Some(address) = listening_on(&line) {
+            // Only the first address is waited for.
+            let _ = sender.send(address);
+        }
+        let mut kept = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == LINES_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(line);
+    }
+}
+
+fn listening_on(line: &str) -> Option<SocketAddr> {
+    let (_, after) = line.split_once("listening on ")?;
+    let word = after.split([' ', ',']).next()?;
+    let bare = word.split_once("://").map_or(word, |(_, rest)| rest);
+    bare.split('/').next()?.parse().ok()
+}
+
+fn quote(lines: &Lines) -> String {
+    let kept = lines.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.is_empty() {
+        return String::new();
+    }
+    let all: Vec<&str> = kept.iter().map(String::as_str).collect();
+    format!("; it said:\n  {}", all.join("\n  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Result<Server, String> {
+        Server::start(Path::new("/bin/sh"), &["-c".into(), script.into()], &[])
+    }
+
+    #[test]
+    fn the_ready_line_is_read_in_several_spellings() {
+        let expected = "127.0.0.1:8080".parse().ok();
+        for line in [
+            "listening on 127.0.0.1:8080",
+            "wirefan: listening on http://127.0.0.1:8080/",
+            "listening on 127.0.0.1:8080, [::1]:8080",
+            "listening on 127.0.0.1:8080 (2 shards)",
+        ] {
+            assert_eq!(listening_on(line), expected, "{line}");
+        }
+        assert_eq!(listening_on("listening on port 8080"), None);
+    }
+
+    #[test]
+    fn a_child_that_listens_is_ended_by_sigterm() {
+        let server = shell("trap 'exit 0' TERM; echo listening on 127.0.0.1:1 >&2; while :; do sleep 0.05; done");
+        server.unwrap().end().unwrap();
+    }
+
+    #[test]
+    fn a_child_that_dies_is_told_with_its_last_words() {
+        let refusal = shell("echo no such key >&2; exit 2").err().unwrap();
+        assert!(refusal.contains("no such key"), "{refusal}");
+        let server = shell("echo listening on 127.0.0.1:1 >&2; echo panicked >&2; exit 101").unwrap();
+        thread::sleep(Duration::from_millis(200));
+        let sentence = server.end().unwrap_err();
+        assert!(sentence.contains("101") && sentence.contains("panicked"), "{sentence}");
+        assert!(Server::start(Path::new("/nonexistent/x"), &[], &[]).is_err());
+    }
+}

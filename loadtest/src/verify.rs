@@ -1,0 +1,291 @@
+//! Says whether each subscriber got every publication of its topic once and in order.
+//! A client thread asks `Checker::delivered` for each delivery of its subscribers; `finish` counts what never came.
+//! Two independent chains are followed: the publisher's own sequence per topic (was it lost, doubled, out of order?) and the
+//! broker's position (offsets without a hole, one epoch). A delivery is fresh exactly once.
+//! Refuses to hold more than `MISSING_MAX` missing publications: beyond that a late one counts as lost and as doubled.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use crate::envelope::{Position, Stamp};
+
+/// Missing publications that are remembered, in case they come late.
+const MISSING_MAX: usize = 1_000_000;
+/// Sentences kept for the report.
+const SENTENCES_MAX: usize = 8;
+
+/// What went wrong, counted per delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Faults {
+    /// Publications that a subscriber never got.
+    pub(crate) lost: u64,
+    /// Publications that a subscriber got again.
+    pub(crate) doubled: u64,
+    /// Publications that came after a later one of the same publisher and topic.
+    pub(crate) out_of_order: u64,
+    /// Publications of a topic that the connection did not subscribe to.
+    pub(crate) misdelivered: u64,
+    /// Messages whose bytes are not the published ones.
+    pub(crate) mangled: u64,
+    /// Positions that are not the successor of the one before.
+    pub(crate) position_breaks: u64,
+    /// `error` replies.
+    pub(crate) errors: u64,
+    /// Messages that no load test asks for.
+    pub(crate) unexpected: u64,
+    /// Connections that ended before the run did.
+    pub(crate) closed: u64,
+    /// The first few faults in words.
+    pub(crate) sentences: Vec<String>,
+}
+
+impl Faults {
+    /// Keeps a sentence if there is room.
+    pub(crate) fn say(&mut self, sentence: impl FnOnce() -> String) {
+        if self.sentences.len() < SENTENCES_MAX {
+            self.sentences.push(sentence());
+        }
+    }
+
+    /// Adds another thread's faults.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.out_of_order += other.out_of_order;
+        self.misdelivered += other.misdelivered;
+        self.mangled += other.mangled;
+        self.position_breaks += other.position_breaks;
+        self.errors += other.errors;
+        self.unexpected += other.unexpected;
+        self.closed += other.closed;
+        for sentence in other.sentences {
+            self.say(|| sentence);
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn total(&self) -> u64 {
+        self.lost
+            + self.doubled
+            + self.out_of_order
+            + self.misdelivered
+            + self.mangled
+            + self.position_breaks
+            + self.errors
+            + self.unexpected
+            + self.closed
+    }
+}
+
+/// Follows the sequences of one thread's subscribers, each of one topic.
+pub(crate) struct Checker {
+    publishers: usize,
+    /// The next sequence expected: `[subscriber * publishers + publisher]`.
+    next: Vec<u32>,
+    /// The last position of each subscriber.
+    last: Vec<Option<Position>>,
+    /// (subscriber, publisher, sequence) skipped so far.
+    missing: HashSet<(u32, u16, u32)>,
+    /// What was found.
+    pub(crate) faults: Faults,
+}
+
+impl Checker {
+    /// For so many publishers; subscribers come by [`Checker::add`].
+    pub(crate) fn new(publishers: usize) -> Self {
+        Self { publishers, next: Vec::new(), last: Vec::new(), missing: HashSet::new(), faults: Faults::default() }
+    }
+
+    /// One more subscriber; answers its number, 0 first.
+    pub(crate) fn add(&mut self) -> usize {
+        self.last.push(None);
+        self.next.resize(self.last.len() * self.publishers, 0);
+        self.last.len() - 1
+    }
+
+    /// Judges one delivery. True when this subscriber did not have this publication before.
+    pub(crate) fn delivered(&mut self, subscriber: usize, stamp: Stamp, position: Position) -> bool {
+        let publisher = usize::from(stamp.publisher);
+        if publisher >= self.publishers {
+            self.faults.mangled += 1;
+            self.faults.say(|| format!("publisher {publisher} does not exist"));
+            return false;
+        }
+        self.follow_position(subscriber, position);
+        let next = &mut self.next[subscriber * self.publishers + publisher];
+        if stamp.sequence == *next {
+            *next += 1;
+            return true;
+        }
+        self.out_of_step(subscriber, stamp)
+    }
+
+    /// RFC-less law of the protocol: offsets count 1, 2, 3 … without holes, in one epoch.
+    fn follow_position(&mut self, subscriber: usize, position: Position) {
+        let last = self.last[subscriber].replace(position);
+        let Some(last) = last else { return };
+        if position.epoch != last.epoch || position.offset != last.offset + 1 {
+            self.faults.position_breaks += 1;
+            self.faults.say(|| {
+                format!(
+                    "subscriber {subscriber}: position {:08x}:{} came after {:08x}:{}",
+                    position.epoch, position.offset, last.epoch, last.offset
+                )
+            });
+        }
+    }
+
+    #[cold]
+    fn out_of_step(&mut self, subscriber: usize, stamp: Stamp) -> bool {
+        let Stamp { publisher, sequence, .. } = stamp;
+        let next = &mut self.next[subscriber * self.publishers + usize::from(publisher)];
+        let name = subscriber as u32;
+        if sequence < *next {
+            let late = self.missing.remove(&(name, publisher, sequence));
+            let (count, word) =
+                if late { (&mut self.faults.out_of_order, "late") } else { (&mut self.faults.doubled, "again") };
+            *count += 1;
+            self.faults
+                .say(|| format!("subscriber {subscriber}: sequence {sequence} of publisher {publisher} came {word}"));
+            return late;
+        }
+        let skipped = *next..sequence;
+        *next = sequence + 1;
+        self.faults.say(|| {
+            format!("subscriber {subscriber}: publisher {publisher} skipped from {} to {sequence}", skipped.start)
+        });
+        for sequence in skipped {
+            if self.missing.len() < MISSING_MAX {
+                self.missing.insert((name, publisher, sequence));
+            } else {
+                self.faults.lost += 1;
+            }
+        }
+        true
+    }
+
+    /// Counts what never came. `published(subscriber, publisher)` is how many that publisher sent to that subscriber's topic.
+    pub(crate) fn finish(mut self, published: impl Fn(usize, usize) -> u32) -> Faults {
+        self.faults.lost += self.missing.len() as u64;
+        for subscriber in 0..self.last.len() {
+            for publisher in 0..self.publishers {
+                let seen = self.next[subscriber * self.publishers + publisher];
+                let sent = published(subscriber, publisher);
+                if seen < sent {
+                    self.faults.lost += u64::from(sent - seen);
+                    self.faults.say(|| {
+                        format!("subscriber {subscriber}: the last {} of publisher {publisher} never came", sent - seen)
+                    });
+                }
+            }
+        }
+        self.faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two subscribers of one topic, one publisher, `offsets` delivered to subscriber 1, all ten to subscriber 0.
+    fn run(sequences: &[u32], offsets: &[u64]) -> (Vec<bool>, Faults) {
+        let mut checker = Checker::new(1);
+        checker.add();
+        checker.add();
+        for n in 0..10 {
+            assert!(checker.delivered(0, stamp(n), position(u64::from(n) + 1)));
+        }
+        let fresh = sequences.iter().zip(offsets).map(|(s, o)| checker.delivered(1, stamp(*s), position(*o))).collect();
+        (fresh, checker.finish(|_, _| 10))
+    }
+
+    fn stamp(sequence: u32) -> Stamp {
+        Stamp { publisher: 0, sequence, publication: sequence, intended_ns: 0 }
+    }
+
+    fn position(offset: u64) -> Position {
+        Position { epoch: 7, offset }
+    }
+
+    #[test]
+    fn ten_in_order_are_without_fault() {
+        let (fresh, faults) = run(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert!(fresh.iter().all(|f| *f));
+        assert_eq!(faults, Faults::default());
+    }
+
+    #[test]
+    fn a_hole_in_the_middle_is_lost_and_breaks_the_positions() {
+        let (_, faults) = run(&[0, 1, 2, 5, 6, 7, 8, 9], &[1, 2, 3, 6, 7, 8, 9, 10]);
+        assert_eq!((faults.lost, faults.position_breaks, faults.total()), (2, 1, 3));
+    }
+
+    #[test]
+    fn a_missing_tail_is_lost() {
+        let (_, faults) = run(&[0, 1, 2, 3], &[1, 2, 3, 4]);
+        assert_eq!((faults.lost, faults.total()), (6, 6));
+    }
+
+    #[test]
+    fn nothing_at_all_is_ten_lost() {
+        let (_, faults) = run(&[], &[]);
+        assert_eq!((faults.lost, faults.total()), (10, 10));
+    }
+
+    #[test]
+    fn the_same_again_is_doubled_and_not_fresh() {
+        let (fresh, faults) = run(&[0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[1, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert!(!fresh[2]);
+        assert_eq!((faults.doubled, faults.position_breaks, faults.lost), (1, 1, 0));
+    }
+
+    #[test]
+    fn two_swapped_are_out_of_order_but_not_lost() {
+        let (fresh, faults) = run(&[0, 1, 3, 2, 4, 5, 6, 7, 8, 9], &[1, 2, 4, 3, 5, 6, 7, 8, 9, 10]);
+        assert!(fresh.iter().all(|f| *f));
+        assert_eq!((faults.out_of_order, faults.lost, faults.doubled), (1, 0, 0));
+        assert!(faults.position_breaks > 0);
+    }
+
+    #[test]
+    fn swapped_publications_with_fresh_positions_are_still_out_of_order() {
+        let (_, faults) = run(&[0, 1, 3, 2, 4, 5, 6, 7, 8, 9], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!((faults.out_of_order, faults.position_breaks, faults.total()), (1, 0, 1));
+    }
+
+    #[test]
+    fn a_second_epoch_breaks_the_positions() {
+        let mut checker = Checker::new(1);
+        checker.add();
+        checker.delivered(0, stamp(0), position(1));
+        checker.delivered(0, stamp(1), Position { epoch: 8, offset: 2 });
+        let faults = checker.finish(|_, _| 2);
+        assert_eq!((faults.position_breaks, faults.total()), (1, 1));
+    }
+
+    #[test]
+    fn publishers_are_followed_apart_and_an_unknown_one_is_mangled() {
+        let mut checker = Checker::new(2);
+        checker.add();
+        for (publisher, sequence, offset) in [(0, 0, 1), (1, 0, 2), (1, 1, 3), (0, 1, 4)] {
+            let stamp = Stamp { publisher, ..stamp(sequence) };
+            assert!(checker.delivered(0, stamp, position(offset)));
+        }
+        assert!(!checker.delivered(0, Stamp { publisher: 2, ..stamp(0) }, position(5)));
+        let faults = checker.finish(|_, _| 2);
+        assert_eq!((faults.mangled, faults.total()), (1, 1));
+    }
+
+    #[test]
+    fn merged_faults_add_up_and_keep_few_sentences() {
+        let mut all = Faults::default();
+        for n in 0..20 {
+            let mut one = Faults { lost: 1, closed: 2, ..Faults::default() };
+            one.say(|| n.to_string());
+            all.merge(one);
+        }
+        assert_eq!((all.lost, all.closed, all.total()), (20, 40, 60));
+        assert_eq!(all.sentences.len(), SENTENCES_MAX);
+    }
+}

@@ -1,0 +1,166 @@
+//! The commands against the real broker: one binary serves, others publish and subscribe.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test takes ports, and ends where something is not as it should be"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+
+/// The binary, with no variable of this process.
+fn wirefan(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wirefan"));
+    command.env_clear().args(arguments).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs to the end: exit code, standard output, standard error.
+fn run(command: &mut Command) -> (i32, String, String) {
+    told(command.output().unwrap())
+}
+
+fn told(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+fn line(reader: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
+
+/// A long-running command that has said that it is ready; killed if the test fails before its end.
+struct Running {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    err: BufReader<ChildStderr>,
+    ready: String,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let mut err = BufReader::new(child.stderr.take().unwrap());
+        let ready = line(&mut err);
+        Self { child, out, err, ready }
+    }
+
+    fn signal(&self, signal: &str) {
+        let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// Exit code, and what was left on standard error.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.err.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already, as a rule.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A broker on a port of the kernel's choice, and its URL.
+fn serve(arguments: &[&str]) -> (Running, String) {
+    let mut command = wirefan(&["serve", "--listen", "127.0.0.1:0"]);
+    let broker = Running::start(command.args(arguments));
+    let address = broker.ready.strip_prefix("listening on ").expect(&broker.ready);
+    let url = format!("ws://{address}/ws");
+    (broker, url)
+}
+
+fn subscribe(url: &str, arguments: &[&str]) -> Running {
+    Running::start(wirefan(&["subscribe", "--url", url]).args(arguments))
+}
+
+#[test]
+fn what_is_published_is_printed_by_subscribers_in_one_order() {
+    let (broker, url) = serve(&["--shards", "2"]);
+    let mut subscribers: Vec<_> = (0..4).map(|_| subscribe(&url, &["chat/#", "--count", "101"])).collect();
+    let mut publisher = wirefan(&["publish", "chat/1", "--url", &url]);
+    let mut publisher = publisher.stdin(Stdio::piped()).spawn().unwrap();
+    let input: String = (0..100).map(|number| format!("{{\"n\": {number}.0}}\n")).collect();
+    publisher.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let (code, positions, err) = told(publisher.wait_with_output().unwrap());
+    assert_eq!((code, err.as_str()), (0, ""));
+    let binary = run(&mut wirefan(&["publish", "chat/1", "hi", "--binary", "--url", &url]));
+    assert_eq!(binary.0, 0);
+
+    let positions = positions + &binary.1;
+    let positions: Vec<_> = positions.lines().collect();
+    assert_eq!(positions.len(), 101);
+    for (index, position) in positions.iter().enumerate() {
+        assert!(position.ends_with(&format!(":{}", index + 1)), "{position}");
+    }
+    for subscriber in &mut subscribers {
+        assert_eq!(subscriber.ready, "subscribed to chat/#");
+        for (number, position) in positions[..100].iter().enumerate() {
+            assert_eq!(line(&mut subscriber.out), format!("{position} {{\"n\": {number}.0}}"));
+        }
+        assert_eq!(line(&mut subscriber.out), format!("{} aGk=", positions[100]));
+    }
+    for subscriber in subscribers {
+        assert_eq!(subscriber.end(), (Some(0), String::new()));
+    }
+    broker.signal("-TERM");
+    assert_eq!(broker.end().0, Some(0));
+}
+
+#[test]
+fn what_the_broker_refuses_is_told_and_exits_with_1() {
+    let (_broker, url) = serve(&["--shards", "1"]);
+    for arguments in [["publish", "chat/#", "1"], ["publish", "a//b", "1"], ["publish", "$sys/x", "1"]] {
+        let (code, out, err) = run(wirefan(&arguments).args(["--url", &url]));
+        assert_eq!((code, out.as_str()), (1, ""), "{arguments:?}");
+        assert!(err.starts_with("wirefan: not published: the broker says 40"), "{err}");
+    }
+    let (code, _, err) = run(&mut wirefan(&["subscribe", "#/a", "--url", &url]));
+    assert_eq!(code, 1);
+    assert!(err.starts_with("wirefan: not subscribed to \"#/a\": the broker says 400: "), "{err}");
+}
+
+#[test]
+fn a_message_over_the_brokers_limit_is_refused_with_the_limit() {
+    let mut command = wirefan(&["serve", "--listen", "127.0.0.1:0", "--shards", "1"]);
+    let broker = Running::start(command.env("WIREFAN_LIMITS__MESSAGE_BYTES_MAX", "100"));
+    let url = format!("ws://{}/ws", broker.ready.strip_prefix("listening on ").unwrap());
+    let data = "1".repeat(100);
+    let (code, _, err) = run(&mut wirefan(&["publish", "t", &data, "--url", &url]));
+    assert_eq!(code, 1);
+    assert!(err.ends_with("takes 100 at most\n"), "{err}");
+}
+
+#[test]
+fn a_port_in_use_is_a_sentence_and_exit_code_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, out, err) = run(&mut wirefan(&["serve", "--listen", &address]));
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.starts_with("wirefan: ") && err.contains(&address), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+}
+
+#[test]
+fn a_stopped_broker_says_goodbye_to_its_subscribers() {
+    for signal in ["-TERM", "-INT"] {
+        let (broker, url) = serve(&["--shards", "2"]);
+        let subscribers = [subscribe(&url, &["a"]), subscribe(&url, &["b/#"])];
+        broker.signal(signal);
+        assert_eq!(broker.end().0, Some(0), "{signal}");
+        for subscriber in subscribers {
+            let (code, err) = subscriber.end();
+            assert_eq!(code, Some(1));
+            assert!(err.contains("the broker closed the connection with 1001"), "{err}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The real binary from outside: an independent client library, hand-written bytes, signals.
+//!
+//! What is asserted here is the contract of docs/protocol.md and RFC 6455, nothing of the insides.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests are programs of their own: they wait in threads and hold ports"
+)]
+
+mod commands;
+#[path = "../common/mod.rs"]
+mod common;
+mod http;
+mod lifecycle;
+mod pubsub;
+mod rfc6455;
