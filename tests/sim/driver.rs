@@ -138,7 +138,7 @@ impl Driver {
         }
         self.asleep = false;
         self.bell.rung.store(false, Ordering::SeqCst);
-        self.shard.get_up();
+        self.shard.rise();
         self.shard.begin_turn(now_ms);
         self.take_events(random);
         self.begin_stop();
