@@ -101,3 +101,7 @@ pub const CLIENT_INBOX_MAX: usize = 1024;
 /// Lines that `wirefan publish` has read and not yet seen acknowledged. Below [`CLIENT_INBOX_MAX`], or the answers to them
 /// could be stuck behind further lines.
 pub const CLIENT_LINES_MAX: usize = 64;
+
+/// Ranges that a shard owes to connections whose sockets would take them. Beyond it the shard reads nothing and takes no
+/// mail until it has caught up: publishers are slowed down rather than memory spent.
+pub const RANGES_OWED_MAX: usize = 1024 * 1024;
