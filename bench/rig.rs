@@ -7,7 +7,6 @@ use wirefan::config::Config;
 use wirefan::ids::ConnId;
 use wirefan::mesh::{self, Wake};
 use wirefan::shard::{Action, Sent, Settings, Shard, Wire};
-use wirefan::simd::PADDING;
 use wirefan::ws::{Opcode, encode};
 
 /// Takes everything and counts it.
@@ -73,7 +72,6 @@ impl Rig {
     pub(crate) fn bytes(&mut self, conn: ConnId, bytes: &[u8]) {
         self.buf.clear();
         self.buf.extend_from_slice(bytes);
-        self.buf.resize(bytes.len() + PADDING, 0);
         self.shard.handle_bytes(conn, &mut self.buf, bytes.len());
     }
 

@@ -105,3 +105,6 @@ pub const CLIENT_LINES_MAX: usize = 64;
 /// Ranges that a shard owes to connections whose sockets would take them. Beyond it the shard reads nothing and takes no
 /// mail until it has caught up: publishers are slowed down rather than memory spent.
 pub const RANGES_OWED_MAX: usize = 1024 * 1024;
+
+/// The longest message that the fast reader of commands gets, in bytes; longer ones go to the frugal one at once.
+pub const SPANS_BYTES_MAX: usize = 256 * 1024;

@@ -96,7 +96,7 @@ impl Floor {
             readers: Vec::new(),
             free: Vec::new(),
             topics: HashMap::new(),
-            buffer: vec![0; READ_BYTES + wirefan::simd::PADDING],
+            buffer: vec![0; READ_BYTES],
             frame: Vec::new(),
             message: Vec::new(),
         })
@@ -211,7 +211,6 @@ impl Floor {
             return false;
         }
         let filled = rest.len();
-        rest.resize(filled + wirefan::simd::PADDING, 0);
         self.decode(slot, &mut rest, filled)
     }
 

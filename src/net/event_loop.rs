@@ -15,7 +15,7 @@ use super::sockets::{Got, Sockets};
 use super::{ServeError, Shared};
 use crate::ids::ConnId;
 use crate::shard::{Action, Counters, Shard};
-use crate::{limits, simd};
+use crate::limits;
 
 /// The token of the doorbell.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -50,7 +50,7 @@ pub(super) struct EventLoop {
     sockets: Sockets,
     /// Connections with bytes to read, first come first served.
     readable: VecDeque<ConnId>,
-    /// The shard's one read buffer, padded for `simd`.
+    /// The shard's one read buffer.
     buf: Vec<u8>,
     clock: Clock,
     now_ms: u64,
@@ -80,7 +80,7 @@ impl EventLoop {
             listeners,
             sockets: Sockets::default(),
             readable: VecDeque::new(),
-            buf: vec![0; limits::READ_BYTES_PER_TURN + simd::PADDING],
+            buf: vec![0; limits::READ_BYTES_PER_TURN],
             clock,
             now_ms: 0,
             shared,

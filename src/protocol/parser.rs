@@ -11,6 +11,7 @@ use super::fallback;
 use super::fault::{Fault, Reason};
 use super::id::Id;
 use super::spans::Spans;
+use crate::limits::SPANS_BYTES_MAX;
 
 #[cfg(test)]
 mod tests;
@@ -49,7 +50,8 @@ impl Parser {
             Ok(members) => each(members.command(form)),
             Err(reason) => each(Err(Fault::new(Id::None, reason))),
         };
-        if !self.spans.read(json, batches, &mut item) {
+        // simd-json writes down every number and string that it meets, in up to 30 times the message's size.
+        if json.len() > SPANS_BYTES_MAX || !self.spans.read(json, batches, &mut item) {
             fallback::read(json, batches, &mut item);
         }
     }

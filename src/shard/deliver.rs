@@ -152,14 +152,7 @@ impl Shard {
 
     /// The same where a connection may subscribe by several filters, or is not to get its own publications: each is marked
     /// when it was met, so that it gets the run once.
-    fn deliver_with_care(
-        &mut self,
-        segment: u32,
-        run: Run,
-        slots: &[Slot],
-        exceptions: &[(ConnId, Span)],
-        bulk: bool,
-    ) {
+    fn deliver_with_care(&mut self, segment: u32, run: Run, slots: &[Slot], exceptions: &[(ConnId, Span)], bulk: bool) {
         let here = exceptions.iter().filter_map(|&(conn, frame)| Some((self.index_of(conn)?, frame)));
         let mut excepted: SmallVec<[(u32, Span); 4]> = here.collect();
         excepted.sort_by_key(|&(conn, _)| conn); // stable: each one's frames stay in order

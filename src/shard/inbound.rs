@@ -13,8 +13,8 @@ use crate::transport::websocket;
 use crate::ws::{Event, Input, Kind, Opcode, Violation, encode, handshake};
 
 impl Shard {
-    /// Takes `buf[..filled]`, just read from the connection. What `buf` has beyond is scratch: [`crate::simd::PADDING`]
-    /// bytes of it make unmasking faster. The bytes are changed in place.
+    /// Takes `buf[..filled]`, just read from the connection. The bytes are changed in place, those behind them are not
+    /// touched.
     pub fn handle_bytes(&mut self, id: ConnId, buf: &mut [u8], filled: usize) {
         let Some(index) = self.index_of(id) else { return };
         let connection = &mut self.connections[index as usize];
@@ -33,7 +33,6 @@ impl Shard {
         let PartialHead(mut head) = *connection.head.take().unwrap_or_default();
         head.extend_from_slice(bytes);
         let filled = head.len();
-        head.resize(filled + crate::simd::PADDING, 0);
         self.handle_head(index, &mut head, filled);
     }
 

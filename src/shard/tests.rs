@@ -161,7 +161,7 @@ impl World {
     fn send(&mut self, peer: usize, bytes: &[u8]) {
         let Peer { shard, id, .. } = self.peers[peer];
         self.shards[shard].begin_turn(self.now_ms);
-        let mut buf = [bytes, &[0xee; crate::simd::PADDING]].concat();
+        let mut buf = [bytes, &[0xee; 16]].concat();
         self.shards[shard].handle_bytes(id, &mut buf, bytes.len());
     }
 

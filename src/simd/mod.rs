@@ -17,9 +17,6 @@ mod x86;
 #[cfg(test)]
 mod tests;
 
-/// Bytes that a reader may keep free behind what was read, as scratch for whole vectors. [`unmask`] does not need them.
-pub const PADDING: usize = 64;
-
 /// XORs `buf[range]` with the repeated `key` (RFC 6455 5.3), in place, and says whether the result is all ASCII.
 ///
 /// The key starts anew at `range.start`; for the later parts of one frame's payload, [`rotate`] it.

@@ -199,7 +199,7 @@ pub struct Input<'b> {
 }
 
 impl<'b> Input<'b> {
-    /// `buf[..filled]` was read. `buf` is best [`simd::PADDING`] bytes longer: those are scratch for the unmasking.
+    /// `buf[..filled]` was read. What is behind is not touched.
     ///
     /// # Panics
     /// If `filled` is more than `buf` has: our own bug.

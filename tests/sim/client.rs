@@ -5,7 +5,6 @@
 use std::collections::VecDeque;
 
 use wirefan::ids::ConnId;
-use wirefan::simd;
 use wirefan::ws::{Decoder, Event, Input, Kind, Role, encode, handshake};
 
 use crate::event::Frame;
@@ -129,7 +128,6 @@ impl Client {
 
     fn decode(&mut self, mut bytes: Vec<u8>, frames: &mut Vec<Frame>) {
         let filled = bytes.len();
-        bytes.resize(filled + simd::PADDING, 0);
         let mut input = Input::new(&mut bytes, filled);
         while !self.closed {
             let frame = match self.decoder.next(&mut input, usize::MAX) {

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use wirefan::ids::ConnId;
 use wirefan::mesh::{Desk, Wake};
 use wirefan::shard::{Action, Settings, Shard};
-use wirefan::simd;
 
 use crate::event::Event;
 use crate::random::Random;
@@ -93,7 +92,7 @@ impl Driver {
             accepted: Vec::new(),
             dropped: Vec::new(),
             readable: VecDeque::new(),
-            buf: vec![0; read_bytes + simd::PADDING],
+            buf: vec![0; read_bytes],
             read_bytes,
             outbound_bytes_max,
             asleep: false,

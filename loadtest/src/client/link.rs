@@ -226,7 +226,6 @@ impl Link {
         let subscriptions = std::mem::take(&mut upgrading.subscriptions);
         self.phase = Phase::Greeting(subscriptions);
         let filled = rest.len();
-        rest.resize(filled + wirefan::simd::PADDING, 0);
         self.decode(&mut rest, filled, now_ns, message)
     }
 

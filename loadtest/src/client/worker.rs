@@ -72,7 +72,7 @@ impl<S: Scene> Worker<S> {
             opening: VecDeque::new(),
             opening_count: 0,
             connect_next_ns: 0,
-            buffer: vec![0; READ_BYTES + wirefan::simd::PADDING],
+            buffer: vec![0; READ_BYTES],
             scene,
         })
     }

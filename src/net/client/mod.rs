@@ -24,7 +24,6 @@ use std::time::{Duration, Instant};
 pub use self::sources::Lines;
 pub use self::url::Url;
 use crate::limits::{CLIENT_INBOX_MAX, CLIENT_MESSAGE_BYTES_MAX, READ_BYTES_PER_TURN};
-use crate::simd;
 use crate::ws::{self, Decoder, Event, Input, Kind, Opcode, Role, Violation, encode};
 
 /// An open connection to a broker.
@@ -246,7 +245,7 @@ impl Reader {
         let mut decoder = Decoder::new(Role::Client);
         let mut buffer = rest;
         let mut filled = buffer.len();
-        buffer.resize(READ_BYTES_PER_TURN.max(filled) + simd::PADDING, 0);
+        buffer.resize(READ_BYTES_PER_TURN.max(filled), 0);
         loop {
             if let Some(ended) = self.take(&mut decoder, &mut buffer, filled) {
                 // A command that is gone needs no last word.

@@ -110,6 +110,12 @@ impl Desk {
         assert_eq!(self.out.held(), (0, 0), "nothing is left behind");
     }
 
+    /// Ranges in the spills of connections that are not blocked, counted.
+    fn owed(&self) -> usize {
+        let open = self.out.hot.iter().filter(|hot| hot.flags & BLOCKED == 0);
+        open.filter_map(|hot| self.out.spills.get(hot.spill as usize)).map(|spill| spill.ranges.len()).sum()
+    }
+
     /// Bytes of all segments that a connection's ranges point into.
     fn pinned(&self, conn: u32) -> usize {
         let hot = self.out.hot[conn as usize];
@@ -239,6 +245,26 @@ fn a_full_socket_is_left_alone_until_it_says_that_it_is_writable() {
     desk.out.unblock(0);
     assert!(desk.out.has_work());
     assert_eq!(desk.flush(), [(0, Flushed::Blocked)]);
+}
+
+#[test]
+fn a_shard_is_late_with_what_it_owes_and_not_with_what_peers_do_not_take() {
+    let mut desk = Desk::new(2);
+    desk.out.bytes_max = usize::MAX;
+    desk.net.room[0] = 0;
+    let batch = batch(1, &[100, 100]);
+    desk.deliver_all(0, &batch);
+    desk.flush();
+    // Every other frame: nothing merges.
+    for _ in 0..=limits::RANGES_OWED_MAX {
+        desk.deliver(&[0, 1], &batch, 0..102, true);
+    }
+    assert_eq!(desk.out.owed(), desk.owed());
+    assert!(desk.out.is_late());
+    desk.flush();
+    assert!(!desk.out.is_late(), "the open one was written to, the stalled one does not count");
+    desk.out.remove(0);
+    desk.drain();
 }
 
 #[test]

@@ -3,7 +3,6 @@
 //! [`outcome`] is the one way in; `properties` feeds it generated frames.
 
 use super::*;
-use crate::simd::PADDING;
 
 mod memory;
 mod properties;
@@ -37,10 +36,10 @@ impl From<Event<'_>> for Seen {
     }
 }
 
-/// Feeds one read, behind which the buffer has scratch bytes; what comes out goes to `seen`.
+/// Feeds one read, behind which the buffer has other bytes; what comes out goes to `seen`.
 fn feed(decoder: &mut Decoder, read: &[u8], max: usize, seen: &mut Vec<Seen>) {
     let mut buf = read.to_vec();
-    buf.resize(read.len() + PADDING, 0xa5);
+    buf.resize(read.len() + 64, 0xa5);
     let mut input = Input::new(&mut buf, read.len());
     loop {
         match decoder.next(&mut input, max) {

@@ -128,6 +128,7 @@ proptest! {
                 let slow = pending - replies > desk.out.bytes_max && desk.out.is_blocked(conn);
                 prop_assert!(!slow || desk.out.slow.contains(&conn));
             }
+            prop_assert_eq!(desk.out.owed(), desk.owed());
         }
         desk.drain();
         for (got, expected) in desk.net.got.iter().zip(&expected) {
