@@ -12,6 +12,7 @@ mod event;
 mod faults;
 mod model;
 mod plan;
+mod pressure;
 mod random;
 mod sockets;
 mod world;

@@ -10,7 +10,10 @@ use crate::random::Random;
 pub(crate) const TOPICS: [&str; 8] = ["a", "b", "chat/1", "chat/2", "chat/1/x", "room/\u{e9}", "say \"hi\"", "a/b/c/d"];
 
 /// Filters with wildcards that meet some of the topics, several of them at once.
-pub(crate) const WILD: [&str; 9] = ["#", "chat/#", "chat/+", "+", "+/1", "chat/+/x", "a/#", "+/+/#", "none/+"];
+pub(crate) const WILD: [&str; 14] = [
+    "#", "chat/#", "chat/+", "+", "+/1", "chat/+/x", "a/#", "+/+/#", "none/+", "chat/1/#", "+/#", "room/+", "a/+/c/#",
+    "+/+",
+];
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +88,7 @@ impl Plan {
             pad_bytes: (*random.pick(&[0, 40, 300, message_bytes_max / 4])).min(kernel_bytes * 40),
             rude: *random.pick(&[0, 0, 2, 10]),
             stalls: *random.pick(&[0, 5, 20]),
-            starves: *random.pick(&[0, 10, 50]),
+            starves: *random.pick(&[0, 3, 20]),
             jumps: *random.pick(&[0, 0, 5, 30]),
             ending: *random.pick(&[Ending::Stop, Ending::Leave]),
         }

@@ -75,22 +75,26 @@ fn a_lost_publication_is_seen_and_so_is_a_doubled_or_swapped_one() {
 fn a_lost_last_publication_is_seen_at_rest_and_after_a_stop() {
     for ending in [Ending::Leave, Ending::Stop] {
         caught(&[Oracle::Tail], Some(ending), |_, notes| {
-            let is_over = |(at, note): (usize, &Note)| match note.event {
-                Event::Rest { audited: true } => Some((at, loud(&notes[..at]))),
+            let all: Vec<_> = notes.iter().enumerate().filter_map(|(at, note)| Some((at, message(note)?))).collect();
+            let last_of = |over: usize, loud: &[u32]| {
+                let last = all.iter().rev().find(|(at, (client, topic, offset))| {
+                    // Someone else has it too, so that the model knows that it exists.
+                    let is_shared = all.iter().any(|(_, it)| it.0 != *client && it.1 == *topic && it.2 == *offset);
+                    let goes_on = all.iter().any(|(later, it)| later > at && it.0 == *client && it.1 == *topic);
+                    // A first one under a wildcard may have been sent before the ack: not owed.
+                    let is_owed = all.iter().any(|(_, it)| it.0 == *client && it.1 == *topic && it.2 + 1 == *offset);
+                    *at < over && loud.contains(client) && is_shared && is_owed && !goes_on
+                });
+                last.map(|(at, _)| *at)
+            };
+            let found = notes.iter().enumerate().find_map(|(at, note)| match note.event {
+                Event::Rest { audited: true } => last_of(at, &loud(&notes[..at])),
                 Event::Got { client, frame: Frame::Close(Some(1001)) } => {
-                    loud(&notes[..at]).contains(&client).then(|| (at, vec![client]))
+                    loud(&notes[..at]).contains(&client).then(|| last_of(at, &[client])).flatten()
                 }
                 _ => None,
-            };
-            let Some((over, loud)) = notes.iter().enumerate().find_map(is_over) else { return false };
-            let all: Vec<_> = notes.iter().enumerate().filter_map(|(at, note)| Some((at, message(note)?))).collect();
-            let last = all.iter().rev().find(|(at, (client, topic, offset))| {
-                // Someone else has it too, so that the model knows that it exists.
-                let is_shared = all.iter().any(|(_, it)| it.0 != *client && it.1 == *topic && it.2 == *offset);
-                let goes_on = all.iter().any(|(later, it)| later > at && it.0 == *client && it.1 == *topic);
-                *at < over && loud.contains(client) && is_shared && !goes_on
             });
-            last.is_some_and(|(at, _)| notes.remove(*at).step > 0)
+            found.is_some_and(|at| notes.remove(at).step > 0)
         });
     }
 }

@@ -6,6 +6,7 @@
 mod deliveries;
 mod goodbyes;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::event::{Event, Frame, Note, Sent};
@@ -48,11 +49,20 @@ fn is_op(note: &Note, op: &str) -> bool {
     object(note).is_some_and(|(_, object)| object["op"] == op)
 }
 
+/// What every message has; its data may be no value that serde_json can hold.
+#[derive(Deserialize)]
+struct Message {
+    op: String,
+    topic: String,
+    position: String,
+}
+
 /// The client, the topic and the offset of a message.
 fn message(note: &Note) -> Option<(u32, String, u64)> {
-    let (client, object) = object(note).filter(|(_, object)| object["op"] == "message")?;
-    let offset = object["position"].as_str()?.split_once(':')?.1.parse().ok()?;
-    Some((client, object["topic"].as_str()?.to_owned(), offset))
+    let Event::Got { client, frame: Frame::Text(json) } = &note.event else { return None };
+    let message: Message = serde_json::from_slice(json).ok().filter(|message: &Message| message.op == "message")?;
+    let offset = message.position.split_once(':')?.1.parse().ok()?;
+    Some((*client, message.topic, offset))
 }
 
 /// Before the first audit: consecutive publications of one topic to one client who never was uncertain of its subscriptions, in pairs.
