@@ -14,8 +14,8 @@ use super::listener::{Accepted, Listener};
 use super::sockets::{Got, Sockets};
 use super::{ServeError, Shared};
 use crate::ids::ConnId;
-use crate::shard::{Action, Counters, Shard};
 use crate::limits;
+use crate::shard::{Action, Counters, Shard};
 
 /// The token of the doorbell.
 pub(super) const WAKER: Token = Token(usize::MAX);
