@@ -261,7 +261,8 @@ fn brackets_nest_up_to_64_deep_and_deeper_is_refused_without_recursion() {
 fn a_huge_message_leaves_no_huge_buffers() {
     let mut parser = Parser::new();
     let mut outcomes = 0;
-    for (len, kept) in [(1000, true), (60_000, true), (2_000_000, false), (1000, true)] {
+    // Between the two limits the fast reader's buffers are given back; beyond the second they are not even made.
+    for (len, kept) in [(1000, true), (60_000, true), (200_000, false), (2_000_000, false), (1000, true)] {
         let message = format!(r#"{{"op":"publish","topic":"t","data":[{}1]}}"#, "1,".repeat(len / 2));
         parser.text(message.as_bytes(), &mut |outcome| {
             assert!(outcome.is_ok());
@@ -270,7 +271,7 @@ fn a_huge_message_leaves_no_huge_buffers() {
         assert_eq!(parser.kept_bytes() > 0, kept, "{len}");
         assert!(parser.kept_bytes() < 4 * 1024 * 1024);
     }
-    assert_eq!(outcomes, 4);
+    assert_eq!(outcomes, 5);
 }
 
 #[test]
