@@ -101,7 +101,7 @@ impl Shard {
         self.registry.settle(index, slot, waiter.serial);
         if !matches!(waiter.id, Id::None) {
             let filter = self.registry.filter(slot);
-            self.reply(index, |out| reply::ack_subscribe(out, &waiter.id, &filter, position));
+            self.reply(index, |out| reply::ack_subscribe(out, &waiter.id, &filter, position, None));
         }
     }
 
