@@ -12,7 +12,7 @@ use toml::de::DeValue;
 use super::error::excerpt;
 use super::file::{self, Entry, Item, RuleTable};
 use super::key::{KEYS, Key, VARIABLE_PREFIX, Value};
-use super::rule::{self, RULE_KEYS};
+use super::rule::{self, RULE_KEYS, RuleKey};
 use super::{AllowAnonymous, Config, ConfigError, Flags, Problem, check};
 use crate::limits::RULES_MAX;
 
@@ -177,6 +177,10 @@ pub(super) fn unknown_key(name: &str) -> String {
     let names = KEYS.iter().map(|key| key.name).chain(RULE_KEYS.iter().map(|key| key.name));
     match nearest(name, names) {
         Some(known) => format!("unknown key; did you mean {known}?"),
+        None if name.starts_with("rule.") => {
+            let leaves: Vec<_> = RULE_KEYS.iter().map(RuleKey::leaf).collect();
+            format!("unknown key; a rule has {}", leaves.join(", "))
+        }
         None => format!("unknown key; {ALL_KEYS}"),
     }
 }
@@ -204,12 +208,16 @@ fn unknown_variable(name: &str) -> String {
 
 /// The key that was probably meant: near as a whole, or by its last part where the table is wrong or missing.
 fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let leaf_of = |name| str::rsplit(name, '.').next().unwrap_or(name);
+    let parts = |name| str::rsplit_once(name, '.').unwrap_or(("", name));
+    let (table, leaf) = parts(name);
     let likeness = |known: &'static str| {
-        let whole = strsim::normalized_damerau_levenshtein(name, known);
+        let (table_known, leaf_known) = parts(known);
+        let last = strsim::normalized_damerau_levenshtein(leaf, leaf_known);
+        if table == table_known {
+            return last;
+        }
         // A little less than certain, so that a full match in the right table wins.
-        let last = strsim::normalized_damerau_levenshtein(leaf_of(name), leaf_of(known)) * 0.95;
-        whole.max(last)
+        strsim::normalized_damerau_levenshtein(name, known).max(last * 0.95)
     };
     let best = known.map(|known| (likeness(known), known)).max_by(|(a, _), (b, _)| a.total_cmp(b));
     best.filter(|&(likeness, _)| likeness >= LIKENESS_MIN).map(|(_, known)| known)
