@@ -177,7 +177,7 @@ fn word<W: Copy>(slot: &mut W, value: &Value, words: &[(&'static str, W)]) -> Re
     Ok(())
 }
 
-fn shown<W: PartialEq>(word: W, words: &[(&'static str, W)]) -> Value {
+fn shown<W: Copy + PartialEq>(word: W, words: &[(&'static str, W)]) -> Value {
     let (name, _) = words.iter().find(|(_, known)| *known == word).expect("every word has a name");
     Value::Text((*name).to_owned())
 }

@@ -62,7 +62,7 @@ fn a_rule_may_be_written_in_any_way_that_toml_has() {
         "[[rule]]\nfilter = \"a\"\n[rule.history]\nage = \"1s\"\ncount = 1",
         "rule = [{ filter = \"a\", history = { count = 1, age = \"1s\" } }]",
     ] {
-        assert_eq!(rules(toml), [kept.clone()], "{toml}");
+        assert_eq!(rules(toml), std::slice::from_ref(&kept), "{toml}");
     }
 }
 
@@ -270,4 +270,20 @@ fn a_topic_is_told_its_rule_and_all_that_it_says() {
         config.explain(Topic::known("$sys/load")),
         "# $sys/load gets no rule: a topic of the broker needs one that names it, and there is none.\n"
     );
+}
+
+#[test]
+fn the_examples_of_the_reference_are_true() {
+    let reference = shipped("docs/configuration.md");
+    let block = |fence: &str| {
+        let (_, after) = reference.split_once("## Rules").unwrap();
+        let (_, after) = after.split_once(fence).unwrap();
+        after.split_once("```").unwrap().0.to_owned()
+    };
+    let config = load(&block("```toml\n"), &[], &Flags::default()).unwrap();
+    let shown = format!(
+        "$ wirefan check --config wirefan.toml --topic price/eur\n{}",
+        config.explain(Topic::known("price/eur"))
+    );
+    assert_eq!(block("```text\n"), shown);
 }
