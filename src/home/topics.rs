@@ -4,24 +4,22 @@
 //! `TOPICS_IDLE_MAX` such are kept: beyond it the least recently used go first (the clock algorithm: a second chance for
 //! what was touched since the hand last passed), and their next life has a new epoch. Random names cannot grow it.
 
-use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
+use std::collections::VecDeque;
 
-use foldhash::fast::FixedState;
 use slab::Slab;
 
 use super::interest::ShardSet;
 use crate::limits;
 use crate::protocol::publication;
-use crate::topic::Topic;
+use crate::topic::{NameIndex, Topic};
 
 /// Index of a topic in its home.
-pub(super) type TopicKey = usize;
+pub(super) type TopicKey = u32;
 
 /// One topic's record.
 #[derive(Debug)]
 pub(super) struct TopicState {
-    pub(super) name: Rc<str>,
+    pub(super) name: Box<str>,
     /// The `message` object up to the offset; made with the first publication that somebody wants.
     pub(super) prefix: Option<Box<[u8]>>,
     pub(super) epoch: u32,
@@ -52,19 +50,14 @@ impl TopicState {
 #[derive(Debug)]
 pub(super) struct Topics {
     states: Slab<TopicState>,
-    index: HashMap<Rc<str>, TopicKey, FixedState>,
+    index: NameIndex,
     idle: VecDeque<TopicKey>,
     epochs: u64,
 }
 
 impl Topics {
     pub(super) fn new(seed: u64) -> Self {
-        Self {
-            states: Slab::new(),
-            index: HashMap::with_hasher(FixedState::with_seed(seed)),
-            idle: VecDeque::new(),
-            epochs: seed,
-        }
+        Self { states: Slab::new(), index: NameIndex::new(seed), idle: VecDeque::new(), epochs: seed }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -76,11 +69,11 @@ impl Topics {
     }
 
     pub(super) fn find(&self, topic: Topic<'_>) -> Option<TopicKey> {
-        self.index.get(topic.as_str()).copied()
+        self.index.find(topic.as_str(), |key| &self.states[key as usize].name)
     }
 
     pub(super) fn at(&mut self, key: TopicKey) -> &mut TopicState {
-        &mut self.states[key]
+        &mut self.states[key as usize]
     }
 
     /// Finds the topic or begins its life, with an epoch of its own.
@@ -88,9 +81,8 @@ impl Topics {
         if let Some(key) = self.find(topic) {
             return key;
         }
-        let name: Rc<str> = Rc::from(topic.as_str());
         let key = self.states.insert(TopicState {
-            name: Rc::clone(&name),
+            name: topic.as_str().into(),
             prefix: None,
             epoch: next_epoch(&mut self.epochs),
             offset: 0,
@@ -102,13 +94,14 @@ impl Topics {
             queued: false,
             touched: false,
         });
-        self.index.insert(name, key);
+        let key = u32::try_from(key).expect("fewer than 2^32 topics fit in memory");
+        self.index.insert(key, |key| &self.states[key as usize].name);
         key
     }
 
     /// Notes a use. A topic that nobody holds takes its place in the idle queue, and the queue its limit.
     pub(super) fn touch(&mut self, key: TopicKey) {
-        let topic = &mut self.states[key];
+        let topic = self.at(key);
         topic.touched = true;
         if topic.exact.is_empty() && !topic.queued {
             topic.queued = true;
@@ -123,15 +116,15 @@ impl Topics {
     /// Moves the clock's hand by one topic.
     fn pass(&mut self) {
         let Some(key) = self.idle.pop_front() else { return };
-        let topic = &mut self.states[key];
+        let topic = self.at(key);
         if !topic.exact.is_empty() {
             topic.queued = false; // held again: it comes back to the queue when it is released
         } else if topic.touched || topic.in_turn {
             topic.touched = false;
             self.idle.push_back(key);
         } else {
-            let topic = self.states.remove(key);
-            self.index.remove(&topic.name);
+            let topic = self.states.remove(key as usize);
+            self.index.remove(&topic.name, key);
         }
     }
 }

@@ -5,7 +5,6 @@
 //! filter's slot stays while a subscriber or an answer on its way refers to it, so an answer always finds its slot.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 use slab::Slab;
@@ -13,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::ids::ConnId;
 use crate::protocol::Id;
-use crate::topic::{Filter, MatchCache, Matcher, Topic};
+use crate::topic::{Filter, MatchCache, Matcher, NameIndex, Topic};
 
 /// Index of a filter.
 pub(super) type Slot = u32;
@@ -24,12 +23,15 @@ const PENDING: u32 = 1 << 31;
 /// One filter and its live subscribers.
 #[derive(Debug)]
 struct Entry {
-    filter: Rc<str>,
+    filter: Box<str>,
     wildcard: bool,
     /// Answers of homes that are on their way.
     awaited: u32,
-    subscribers: Vec<Subscriber>,
+    /// In the record itself while they are few: many a topic has one subscriber.
+    subscribers: SmallVec<[Subscriber; 2]>,
 }
+
+const _: () = assert!(size_of::<Entry>() <= 48, "a filter with one subscriber stays small");
 
 /// One live subscriber of a filter.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,7 @@ pub(super) struct Waiter {
 #[derive(Debug)]
 pub(super) struct Registry {
     entries: Slab<Entry>,
-    index: HashMap<Rc<str>, Slot, FixedState>,
+    index: NameIndex,
     matcher: Matcher,
     cache: MatchCache,
     waiters: HashMap<Slot, Vec<Waiter>, FixedState>,
@@ -73,7 +75,7 @@ impl Registry {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             entries: Slab::new(),
-            index: HashMap::with_hasher(FixedState::with_seed(seed)),
+            index: NameIndex::new(seed),
             matcher: Matcher::new(seed ^ 1),
             cache: MatchCache::new(seed ^ 2),
             waiters: HashMap::with_hasher(FixedState::with_seed(seed ^ 3)),
@@ -84,7 +86,11 @@ impl Registry {
 
     /// The filter's slot, if anybody is concerned with it.
     pub(super) fn find(&self, filter: Filter<'_>) -> Option<Slot> {
-        self.index.get(filter.as_str()).copied()
+        self.find_text(filter.as_str())
+    }
+
+    fn find_text(&self, text: &str) -> Option<Slot> {
+        self.index.find(text, |slot| &self.entries[slot as usize].filter)
     }
 
     /// The filter's slot, made if need be; true if it is new.
@@ -92,11 +98,10 @@ impl Registry {
         if let Some(slot) = self.find(filter) {
             return (slot, false);
         }
-        let name: Rc<str> = Rc::from(filter.as_str());
         let wildcard = filter.has_wildcard();
-        let entry = Entry { filter: Rc::clone(&name), wildcard, awaited: 0, subscribers: Vec::new() };
+        let entry = Entry { filter: filter.as_str().into(), wildcard, awaited: 0, subscribers: SmallVec::new() };
         let slot = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 filters fit in memory");
-        self.index.insert(name, slot);
+        self.index.insert(slot, |slot| &self.entries[slot as usize].filter);
         if wildcard {
             self.matcher.insert(filter, slot);
         }
@@ -104,8 +109,8 @@ impl Registry {
     }
 
     /// The filter's text.
-    pub(super) fn filter(&self, slot: Slot) -> Rc<str> {
-        Rc::clone(&self.entries[slot as usize].filter)
+    pub(super) fn filter(&self, slot: Slot) -> &str {
+        &self.entries[slot as usize].filter
     }
 
     /// So many more answers are on their way.
@@ -207,13 +212,13 @@ impl Registry {
     }
 
     /// Forgets a filter that nobody is concerned with any more; its text, so that the homes can be told.
-    pub(super) fn close(&mut self, slot: Slot) -> Option<Rc<str>> {
+    pub(super) fn close(&mut self, slot: Slot) -> Option<Box<str>> {
         let entry = &self.entries[slot as usize];
         if !entry.subscribers.is_empty() || entry.awaited > 0 {
             return None;
         }
         let entry = self.entries.remove(slot as usize);
-        self.index.remove(&entry.filter);
+        self.index.remove(&entry.filter, slot);
         if entry.wildcard {
             self.matcher.remove(Filter::known(&entry.filter));
         }
@@ -222,7 +227,7 @@ impl Registry {
 
     /// The slots whose subscribers get the topic's publications, each once.
     pub(super) fn lookup(&mut self, topic: Topic<'_>) -> SmallVec<[Slot; 8]> {
-        let mut slots: SmallVec<[Slot; 8]> = self.index.get(topic.as_str()).copied().into_iter().collect();
+        let mut slots: SmallVec<[Slot; 8]> = self.find_text(topic.as_str()).into_iter().collect();
         if !self.matcher.is_empty() {
             slots.extend_from_slice(self.cache.find(&self.matcher, topic));
         }

@@ -7,10 +7,12 @@ use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
 mod cache;
+mod index;
 mod matcher;
 mod name;
 
 pub use cache::MatchCache;
+pub use index::NameIndex;
 pub use matcher::Matcher;
 pub use name::{Filter, NameError, PLUS_FILTER_LEVELS_MAX, TOPIC_BYTES_MAX, Topic};
 

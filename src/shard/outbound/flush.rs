@@ -7,7 +7,7 @@ use std::io::IoSlice;
 
 use smallvec::SmallVec;
 
-use super::{BLOCKED, BULK, NONE, Outbound, PROMPT, Range, WATCHED};
+use super::{BLOCKED, BULK, Kind, NONE, Outbound, PROMPT, Range, Spill, WATCHED};
 use crate::limits;
 
 /// The socket's side of a flush; `net` has the real one, the simulator its own.
@@ -172,25 +172,51 @@ impl Outbound {
     /// The socket is full: what stays behind is made cheap to keep.
     fn block(&mut self, conn: u32) -> Flushed {
         self.hot[conn as usize].flags |= BLOCKED;
-        let spill = &mut self.spills[self.hot[conn as usize].spill as usize];
-        let half_sent = usize::from(spill.sent > 0);
-        let sparse = |range: &Range| self.segments.is_sparse(range.segment, range.len());
-        if spill.ranges.iter().skip(half_sent).any(sparse) {
-            let rest: Vec<Range> = spill.ranges.drain(half_sent..).collect();
-            for range in &rest {
-                spill.discount(range.kind, range.len());
-            }
-            for range in rest {
-                if self.segments.is_sparse(range.segment, range.len()) {
-                    self.copy_in(conn, range);
-                    self.segments.release(range.segment);
-                } else {
-                    self.spill(conn).push(range);
-                }
-            }
+        self.trim(conn);
+        let sparse = |range: &Range| self.is_sparse(*range);
+        if self.spills[self.hot[conn as usize].spill as usize].ranges.iter().any(sparse) {
+            self.copy_sparse(conn);
         }
         self.judge(conn);
         Flushed::Blocked
+    }
+
+    /// Whether a range is a small part of a batch, and so better copied.
+    fn is_sparse(&self, range: Range) -> bool {
+        range.kind == Kind::Publications && self.segments.is_sparse(range.segment, range.len())
+    }
+
+    /// Lets go of the frames of the front range that were sent, if what is left of it is only a small part of its batch.
+    fn trim(&mut self, conn: u32) {
+        let spill = self.hot[conn as usize].spill as usize;
+        let Spill { ranges, sent, .. } = &self.spills[spill];
+        let Some(&front) = ranges.front().filter(|front| front.kind == Kind::Publications && *sent > 0) else { return };
+        let (start, _) = match self.segments.is_sparse(front.segment, front.len() - *sent as usize) {
+            true => self.boundaries(front, *sent),
+            false => return,
+        };
+        let spill = &mut self.spills[spill];
+        spill.sent -= start - front.start;
+        spill.ranges[0].start = start;
+    }
+
+    /// Puts copies in the place of small parts of batches.
+    fn copy_sparse(&mut self, conn: u32) {
+        let spill = self.spill(conn);
+        let (sent, front) = (std::mem::take(&mut spill.sent), spill.ranges[0].kind);
+        let ranges: Vec<Range> = spill.ranges.drain(..).collect();
+        (spill.bytes, spill.replies) = (0, 0); // all is counted anew, as if nothing had been sent
+        for range in ranges {
+            if self.is_sparse(range) {
+                self.copy_in(conn, range);
+                self.segments.release(range.segment);
+            } else {
+                self.spill(conn).push(range);
+            }
+        }
+        let spill = self.spill(conn);
+        spill.sent = sent;
+        spill.discount(front, sent as usize);
     }
 }
 

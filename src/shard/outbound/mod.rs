@@ -337,21 +337,15 @@ impl Outbound {
     /// Drops all that waits, but completes the frame that is half sent. Nothing is taken after it but own bytes.
     pub(super) fn cut(&mut self, conn: u32) {
         self.open(conn, false);
-        let Some(spill) = self.spills.get_mut(self.hot[conn as usize].spill as usize) else {
+        let Some(spill) = self.spills.get(self.hot[conn as usize].spill as usize) else {
             return self.drop_ranges(conn);
         };
         let Some(&front) = spill.ranges.front().filter(|front| spill.sent > 0 || front.kind == Kind::Solid) else {
             return self.drop_ranges(conn);
         };
-        let mut end = front.end;
-        if front.kind != Kind::Solid {
-            let bytes = self.segments.bytes(front.segment);
-            end = front.start;
-            while end < front.start + spill.sent {
-                let frame = encode::frame_len(&bytes[end as usize..front.end as usize]);
-                end += u32::try_from(frame).expect("a frame lies within its range");
-            }
-        }
+        let solid = front.kind == Kind::Solid;
+        let end = if solid { front.end } else { self.boundaries(front, spill.sent).1 };
+        let spill = &mut self.spills[self.hot[conn as usize].spill as usize];
         // Solid: what follows must not be written behind the cut into the same segment.
         let kept = Range { end, kind: Kind::Solid, ..front };
         let rest = kept.len() - spill.sent as usize;
@@ -364,6 +358,18 @@ impl Outbound {
         if rest == 0 {
             self.drop_ranges(conn); // the frame just happened to be complete
         }
+    }
+
+    /// The ends of frames next to byte `sent` of a range: the last one not behind it, the first one not before it.
+    fn boundaries(&self, range: Range, sent: u32) -> (u32, u32) {
+        let (bytes, at) = (self.segments.bytes(range.segment), range.start + sent);
+        let (mut before, mut behind) = (range.start, range.start);
+        while behind < at {
+            before = behind;
+            let frame = encode::frame_len(&bytes[behind as usize..range.end as usize]);
+            behind += u32::try_from(frame).expect("a frame lies within its range");
+        }
+        (if behind == at { at } else { before }, behind)
     }
 
     fn drop_ranges(&mut self, conn: u32) {
