@@ -9,6 +9,7 @@ mod check;
 mod error;
 mod file;
 mod key;
+mod rule;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::path::Path;
 
 pub use self::error::{ConfigError, Problem};
 pub use self::key::listen_address;
+use crate::rules::Rule;
 
 /// Every setting of the broker. [`Config::default`] is what runs without file, variables and flags.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +31,9 @@ pub struct Config {
     pub limits: Limits,
     /// `[heartbeat]`: how soon a silent connection is found dead.
     pub heartbeat: Heartbeat,
+    /// `[[rule]]`: what topics are like, in the order of the file; see [`Rules`](crate::rules::Rules). At most
+    /// [`RULES_MAX`](crate::limits::RULES_MAX), no filter twice.
+    pub rules: Vec<Rule>,
 }
 
 /// `[server]`
@@ -73,6 +78,8 @@ pub struct Limits {
     pub outbound_bytes_max: usize,
     /// Milliseconds from accepting a connection to the end of its opening handshake.
     pub handshake_ms_max: u64,
+    /// Bytes of all kept publications of the whole process; beyond it the oldest of all topics go first.
+    pub history_bytes_max: usize,
 }
 
 /// `[heartbeat]`
@@ -116,6 +123,7 @@ impl Default for Limits {
             subscriptions_max: 1_000,
             outbound_bytes_max: 1024 * 1024,
             handshake_ms_max: 10_000,
+            history_bytes_max: 256 * 1024 * 1024,
         }
     }
 }
@@ -146,7 +154,8 @@ impl Config {
         draft.finish()
     }
 
-    /// The names of all keys, such as `limits.message_bytes_max`, in the order of the file.
+    /// The names of all keys outside rules, such as `limits.message_bytes_max`, in the order of the file. Each has an
+    /// environment variable.
     pub fn keys() -> impl Iterator<Item = &'static str> {
         key::KEYS.iter().map(|key| key.name)
     }
@@ -164,6 +173,10 @@ impl fmt::Display for Config {
                 table = of;
             }
             writeln!(f, "{leaf} = {}", (key.show)(self))?;
+        }
+        for rule in &self.rules {
+            writeln!(f, "\n[[rule]]")?;
+            rule::lines(rule).try_for_each(|line| writeln!(f, "{line}"))?;
         }
         Ok(())
     }

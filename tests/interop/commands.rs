@@ -89,6 +89,18 @@ const WRONG: &str = r##"
 400 1    topic  {"op":"publish","topic":"#","data":1,"id":1}
 403 1    $      {"op":"publish","topic":"$sys/x","data":1,"id":1}
 400 1    echo   {"op":"publish","topic":"a","data":1,"echo":"no","id":1}
+400 1    since  {"op":"subscribe","topic":"a","since":"121","id":1}
+400 1    since  {"op":"subscribe","topic":"a","since":"00000001:1","last":1,"id":1}
+400 1    since  {"op":"subscribe","topic":"a/#","since":"00000001:1","id":1}
+400 1    last   {"op":"subscribe","topic":"+","last":1,"id":1}
+400 1    1000   {"op":"subscribe","topic":"a","last":1001,"id":1}
+400 1    presence {"op":"subscribe","topic":"#","presence":true,"id":1}
+400 1    limit  {"op":"history","topic":"a","limit":0,"id":1}
+400 1    topic  {"op":"history","topic":"a/#","id":1}
+403 1    $      {"op":"history","topic":"$sys/x","id":1}
+400 1    limit  {"op":"presence","topic":"a","limit":1001,"id":1}
+400 1    topic  {"op":"presence","topic":"+","id":1}
+400 1    128    {"op":"publish","topic":"a","data":1,"key":"","id":1}
 400 null id     {"op":"ping","id":{}}
 400 null id     {"op":"ping","id":-1}
 400 null id     {"op":"ping","id":1.5}
@@ -111,7 +123,7 @@ fn what_is_no_command_gets_its_code_and_its_id_back() {
         expect_error(&mut client, code, &id, names, command);
         lines += 1;
     }
-    assert_eq!(lines, 28);
+    assert_eq!(lines, 40);
 }
 
 #[test]
