@@ -1,0 +1,123 @@
+//! The accounts of all histories of one home: which is to be trimmed by age, which goes first when memory runs out.
+//!
+//! Both questions are answered by a heap with one entry per topic that keeps anything. Entries are lazy: the tick in one is
+//! a lower bound, and who comes up too early is put back, so a publish costs no heap operation. Invariant: a topic whose
+//! history is not empty has an entry in both heaps.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::topics::{TopicKey, TopicState, Topics};
+use crate::ids::Tick;
+use crate::rules::{History as Kept, Rules};
+
+/// A topic in its life: the epoch tells it from a later one in the same slot.
+type Life = (TopicKey, u32);
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Archive {
+    bytes: usize,
+    bytes_max: usize,
+    due: BinaryHeap<Reverse<(Tick, Life)>>,
+    oldest: BinaryHeap<Reverse<(Tick, Life)>>,
+    evicted: u64,
+}
+
+impl Archive {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { bytes: 0, bytes_max, due: BinaryHeap::new(), oldest: BinaryHeap::new(), evicted: 0 }
+    }
+
+    /// Publications that were forgotten before their time, because memory ran out.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Bytes of all histories.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Keeps the topic's newest publication, and no more of it than its rule says.
+    pub(super) fn keep(&mut self, key: TopicKey, topic: &mut TopicState, rule: &Kept, frame: &[u8], now: Tick) {
+        let (offset, life) = (topic.offset, (key, topic.epoch));
+        let history = topic.history.get_or_insert_default();
+        let before = history.bytes();
+        history.push(offset, frame, now);
+        while history.len() > rule.count as usize {
+            history.forget_oldest();
+        }
+        while history.oldest().is_some_and(|at| expiry(at, rule) <= now) {
+            history.forget_oldest();
+        }
+        self.bytes = self.bytes + history.bytes() - before;
+        if let Some(at) = history.oldest() {
+            if !std::mem::replace(&mut topic.in_due, true) {
+                self.due.push(Reverse((expiry(at, rule), life)));
+            }
+            if !std::mem::replace(&mut topic.in_oldest, true) {
+                self.oldest.push(Reverse((at, life)));
+            }
+        }
+    }
+
+    /// Forgets what is too old. Called once per turn; looks at nothing whose time has not come.
+    pub(super) fn expire(&mut self, topics: &mut Topics, rules: &Rules, now: Tick) {
+        while let Some(&Reverse((due, life))) = self.due.peek()
+            && due <= now
+        {
+            self.due.pop();
+            let Some(topic) = topics.in_life(life) else { continue };
+            topic.in_due = false;
+            let rule = topic.rule.and_then(|rule| rules.at(rule).history.as_ref());
+            let (Some(rule), Some(history)) = (rule, &mut topic.history) else { continue };
+            let before = history.bytes();
+            while history.oldest().is_some_and(|at| expiry(at, rule) <= now) {
+                history.forget_oldest();
+            }
+            self.bytes = self.bytes + history.bytes() - before;
+            match history.oldest() {
+                Some(at) => {
+                    topic.in_due = true;
+                    self.due.push(Reverse((expiry(at, rule), life)));
+                }
+                None => Self::forget(topics, life.0),
+            }
+        }
+    }
+
+    /// Forgets the oldest chunks of all topics until the limit holds.
+    pub(super) fn make_room(&mut self, topics: &mut Topics) {
+        while self.bytes > self.bytes_max
+            && let Some(Reverse((at, life))) = self.oldest.pop()
+        {
+            let Some(topic) = topics.in_life(life) else { continue };
+            topic.in_oldest = false;
+            let Some(history) = &mut topic.history else { continue };
+            if history.oldest().is_some_and(|oldest| oldest <= at) {
+                let before = history.bytes();
+                self.evicted += history.forget_chunk() as u64;
+                self.bytes = self.bytes + history.bytes() - before;
+            }
+            match history.oldest() {
+                Some(oldest) => {
+                    topic.in_oldest = true;
+                    self.oldest.push(Reverse((oldest, life)));
+                }
+                None => Self::forget(topics, life.0),
+            }
+        }
+    }
+
+    /// The topic keeps nothing any more: it may be idle now.
+    fn forget(topics: &mut Topics, key: TopicKey) {
+        topics.at(key).history = None;
+        topics.touch(key);
+    }
+}
+
+/// When a publication of that tick is too old.
+fn expiry(at: Tick, rule: &Kept) -> Tick {
+    at.after_ms(u64::from(rule.age_s) * 1000)
+}
