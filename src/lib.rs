@@ -10,6 +10,7 @@ pub mod limits;
 pub mod mesh;
 pub mod net;
 pub mod protocol;
+pub mod rules;
 pub mod shard;
 #[expect(unsafe_code, reason = "vector instructions are the one place that needs it")]
 pub mod simd;

@@ -85,6 +85,27 @@ pub const BATCH_COMMANDS_MAX: usize = 1024;
 /// Bytes of an `id` that is a string, after its escapes are resolved.
 pub const ID_BYTES_MAX: usize = 64;
 
+/// Publications that a subscribe may ask for with `last`.
+pub const HISTORY_LAST_MAX: u32 = 1000;
+
+/// Publications that one `history` may ask for with `limit`.
+pub const HISTORY_LIMIT_MAX: u32 = 1000;
+
+/// Members that one `presence` may ask for with `limit`.
+pub const PRESENCE_LIMIT_MAX: u32 = 1000;
+
+/// Bytes of a publication's `key`, after its escapes are resolved.
+pub const KEY_BYTES_MAX: usize = 128;
+
+/// Bytes of a publication's `conflate`, after its escapes are resolved.
+pub const CONFLATE_BYTES_MAX: usize = 128;
+
+/// Bytes of the `after` with which a `presence` goes on, after its escapes are resolved.
+pub const AFTER_BYTES_MAX: usize = 128;
+
+/// Rules of a configuration, the implicit one not counted. A topic looks at them one by one, once.
+pub const RULES_MAX: usize = 1000;
+
 /// The longest message whose buffers a shard's parser keeps for the next one, in bytes.
 pub const PARSER_KEPT_BYTES: usize = 64 * 1024;
 
@@ -101,3 +122,12 @@ pub const CLIENT_INBOX_MAX: usize = 1024;
 /// Lines that `wirefan publish` has read and not yet seen acknowledged. Below [`CLIENT_INBOX_MAX`], or the answers to them
 /// could be stuck behind further lines.
 pub const CLIENT_LINES_MAX: usize = 64;
+
+/// Bytes of one chunk of a topic's history: as much as one eviction forgets, and the unit that a replay shares.
+pub const HISTORY_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Bytes of the messages in one answer to a `history` command; one message is always given.
+pub const HISTORY_REPLY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Idempotency keys that a home remembers.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 65_536;

@@ -19,6 +19,7 @@ use std::path::Path;
 
 pub use self::error::{ConfigError, Problem};
 pub use self::key::listen_address;
+use crate::rules::Rule;
 
 /// Every setting of the broker. [`Config::default`] is what runs without file, variables and flags.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +30,9 @@ pub struct Config {
     pub limits: Limits,
     /// `[heartbeat]`: how soon a silent connection is found dead.
     pub heartbeat: Heartbeat,
+    /// `[[rule]]`: what topics are like, in the order of the file; see [`Rules`](crate::rules::Rules). At most
+    /// [`RULES_MAX`](crate::limits::RULES_MAX), no filter twice.
+    pub rules: Vec<Rule>,
 }
 
 /// `[server]`
@@ -73,6 +77,8 @@ pub struct Limits {
     pub outbound_bytes_max: usize,
     /// Milliseconds from accepting a connection to the end of its opening handshake.
     pub handshake_ms_max: u64,
+    /// Bytes of all kept publications of the whole process; beyond it the oldest of all topics go first.
+    pub history_bytes_max: usize,
 }
 
 /// `[heartbeat]`
@@ -116,6 +122,7 @@ impl Default for Limits {
             subscriptions_max: 1_000,
             outbound_bytes_max: 1024 * 1024,
             handshake_ms_max: 10_000,
+            history_bytes_max: 256 * 1024 * 1024,
         }
     }
 }

@@ -39,6 +39,11 @@ impl Archive {
         self.bytes
     }
 
+    /// When something will be too old, at the earliest.
+    pub(super) fn next_due(&self) -> Option<Tick> {
+        self.due.peek().map(|Reverse((due, _))| *due)
+    }
+
     /// Keeps the topic's newest publication, and no more of it than its rule says.
     pub(super) fn keep(&mut self, key: TopicKey, topic: &mut TopicState, rule: &Kept, frame: &[u8], now: Tick) {
         let (offset, life) = (topic.offset, (key, topic.epoch));

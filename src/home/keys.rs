@@ -83,6 +83,11 @@ impl Keys {
         }
     }
 
+    /// When the next window is over.
+    pub(super) fn next_due(&self) -> Option<Tick> {
+        self.queues.iter().filter_map(|(_, queue)| queue.front().map(|entry| entry.until)).min()
+    }
+
     /// How many are remembered, and how many were forgotten before their time.
     pub(super) fn counts(&self) -> (usize, u64) {
         (self.len, self.evicted)

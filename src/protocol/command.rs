@@ -4,11 +4,15 @@
 //! that the two cannot differ. Unknown members are ignored, unknown ops are not.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use super::fault::{Excerpt, Fault, Field, Kind, Reason};
 use super::id::{ID_INT_MAX, Id};
-use super::position::decimal;
-use crate::limits::ID_BYTES_MAX;
+use super::position::{Position, decimal};
+use crate::limits::{
+    AFTER_BYTES_MAX, CONFLATE_BYTES_MAX, HISTORY_LAST_MAX, HISTORY_LIMIT_MAX, ID_BYTES_MAX, KEY_BYTES_MAX,
+    PRESENCE_LIMIT_MAX,
+};
 use crate::topic::{Filter, NameError, Topic};
 
 /// One command and the id that its reply echoes.
@@ -27,6 +31,12 @@ pub enum Op<'a> {
     Subscribe {
         /// Never one of the broker's.
         filter: Filter<'a>,
+        /// First what came after this position. Only with a topic, and not with `last`.
+        since: Option<Position>,
+        /// First the last kept ones, at most [`HISTORY_LAST_MAX`]. Only with a topic.
+        last: Option<u32>,
+        /// Whether to tell who comes and goes. Only with a topic.
+        presence: bool,
     },
     /// Stop that, for exactly this filter.
     Unsubscribe {
@@ -41,6 +51,30 @@ pub enum Op<'a> {
         payload: Payload<'a>,
         /// Whether the publisher, if subscribed, gets it too.
         echo: bool,
+        /// A repeat with this key publishes nothing: 1..=[`KEY_BYTES_MAX`] bytes.
+        key: Option<&'a str>,
+        /// What a newer publication with the same value makes obsolete: 1..=[`CONFLATE_BYTES_MAX`] bytes.
+        conflate: Option<&'a str>,
+    },
+    /// Answer with kept publications.
+    History {
+        /// Never one of the broker's.
+        topic: Topic<'a>,
+        /// Only what came after it; before it, if `reverse`.
+        since: Option<Position>,
+        /// At most so many, 1..=[`HISTORY_LIMIT_MAX`].
+        limit: Option<u32>,
+        /// From the newest to the oldest.
+        reverse: bool,
+    },
+    /// Answer who is there.
+    Presence {
+        /// Never one of the broker's.
+        topic: Topic<'a>,
+        /// At most so many members, 1..=[`PRESENCE_LIMIT_MAX`].
+        limit: Option<u32>,
+        /// Those behind this `next` of an earlier answer: 1..=[`AFTER_BYTES_MAX`] bytes.
+        after: Option<&'a str>,
     },
     /// Answer `pong`.
     Ping,
@@ -70,6 +104,14 @@ pub(super) struct Members<'a> {
     id: Option<Value<'a>>,
     topic: Option<Value<'a>>,
     echo: Option<Value<'a>>,
+    key: Option<Value<'a>>,
+    conflate: Option<Value<'a>>,
+    since: Option<Value<'a>>,
+    last: Option<Value<'a>>,
+    presence: Option<Value<'a>>,
+    limit: Option<Value<'a>>,
+    reverse: Option<Value<'a>>,
+    after: Option<Value<'a>>,
     data: Option<&'a [u8]>,
     twice: Option<Field>,
 }
@@ -107,6 +149,14 @@ impl<'a> Members<'a> {
             "id" => (&mut self.id, Field::Id),
             "topic" => (&mut self.topic, Field::Topic),
             "echo" => (&mut self.echo, Field::Echo),
+            "key" => (&mut self.key, Field::Key),
+            "conflate" => (&mut self.conflate, Field::Conflate),
+            "since" => (&mut self.since, Field::Since),
+            "last" => (&mut self.last, Field::Last),
+            "presence" => (&mut self.presence, Field::Presence),
+            "limit" => (&mut self.limit, Field::Limit),
+            "reverse" => (&mut self.reverse, Field::Reverse),
+            "after" => (&mut self.after, Field::After),
             _ => return,
         };
         if slot.replace(value()).is_some() {
@@ -148,21 +198,58 @@ impl<'a> Members<'a> {
 
     fn op<'s>(&'s self, form: Form<'s>) -> Result<Op<'s>, Reason> {
         let name = text(Field::Op, self.op.as_ref())?;
-        if let (Form::Binary(Some(rest)), "subscribe" | "unsubscribe" | "ping") = (form, name)
+        if let (Form::Binary(Some(rest)), "subscribe" | "unsubscribe" | "history" | "presence" | "ping") = (form, name)
             && !rest.is_empty()
         {
             return Err(Reason::UnusedPayload { len: rest.len() });
         }
         match name {
-            "subscribe" => match self.filter()? {
-                filter if filter.is_broker() => Err(Reason::BrokerFilter { filter: Excerpt::of(filter.as_str()) }),
-                filter => Ok(Op::Subscribe { filter }),
-            },
+            "subscribe" => self.subscribe(),
             "unsubscribe" => Ok(Op::Unsubscribe { filter: self.filter()? }),
             "publish" => self.publish(form),
+            "history" => self.history(),
+            "presence" => self.presence(),
             "ping" => Ok(Op::Ping),
             _ => Err(Reason::UnknownOp { op: Excerpt::of(name) }),
         }
+    }
+
+    fn subscribe(&self) -> Result<Op<'_>, Reason> {
+        let filter = self.filter()?;
+        if filter.is_broker() {
+            return Err(Reason::BrokerFilter { filter: Excerpt::of(filter.as_str()) });
+        }
+        let since = self.since()?;
+        let last = integer(Field::Last, self.last.as_ref(), 0..=HISTORY_LAST_MAX)?;
+        let presence = flag(Field::Presence, self.presence.as_ref(), false)?;
+        if since.is_some() && last.is_some() {
+            return Err(Reason::SinceAndLast);
+        }
+        // All three are about one topic and its positions; a filter with wildcards has neither.
+        let needs_topic = [(since.is_some(), Field::Since), (last.is_some(), Field::Last), (presence, Field::Presence)];
+        if filter.has_wildcard()
+            && let Some(&(_, field)) = needs_topic.iter().find(|(given, _)| *given)
+        {
+            return Err(Reason::NeedsTopic { field, filter: Excerpt::of(filter.as_str()) });
+        }
+        Ok(Op::Subscribe { filter, since, last, presence })
+    }
+
+    fn history(&self) -> Result<Op<'_>, Reason> {
+        Ok(Op::History {
+            topic: self.asked_topic()?,
+            since: self.since()?,
+            limit: integer(Field::Limit, self.limit.as_ref(), 1..=HISTORY_LIMIT_MAX)?,
+            reverse: flag(Field::Reverse, self.reverse.as_ref(), false)?,
+        })
+    }
+
+    fn presence(&self) -> Result<Op<'_>, Reason> {
+        Ok(Op::Presence {
+            topic: self.asked_topic()?,
+            limit: integer(Field::Limit, self.limit.as_ref(), 1..=PRESENCE_LIMIT_MAX)?,
+            after: short(Field::After, self.after.as_ref(), AFTER_BYTES_MAX)?,
+        })
     }
 
     fn filter(&self) -> Result<Filter<'_>, Reason> {
@@ -170,17 +257,36 @@ impl<'a> Members<'a> {
         Filter::parse(name).map_err(|error| bad_name(name, error))
     }
 
-    fn publish<'s>(&'s self, form: Form<'s>) -> Result<Op<'s>, Reason> {
+    fn topic(&self) -> Result<Topic<'_>, Reason> {
         let name = text(Field::Topic, self.topic.as_ref())?;
-        let topic = Topic::parse(name).map_err(|error| bad_name(name, error))?;
-        if topic.is_broker() {
-            return Err(Reason::BrokerTopic { topic: Excerpt::of(name) });
+        Topic::parse(name).map_err(|error| bad_name(name, error))
+    }
+
+    /// A topic whose history or members are asked for.
+    fn asked_topic(&self) -> Result<Topic<'_>, Reason> {
+        match self.topic()? {
+            topic if topic.is_broker() => Err(Reason::BrokerState { topic: Excerpt::of(topic.as_str()) }),
+            topic => Ok(topic),
         }
-        let echo = match &self.echo {
-            None | Some(Value::Raw(b"true")) => true,
-            Some(Value::Raw(b"false")) => false,
-            Some(value) => return Err(wrong_type(Field::Echo, value)),
-        };
+    }
+
+    fn since(&self) -> Result<Option<Position>, Reason> {
+        if self.since.is_none() {
+            return Ok(None);
+        }
+        let value = text(Field::Since, self.since.as_ref())?;
+        let position = value.parse().map_err(|_| Reason::NoPosition { value: Excerpt::of(value) })?;
+        Ok(Some(position))
+    }
+
+    fn publish<'s>(&'s self, form: Form<'s>) -> Result<Op<'s>, Reason> {
+        let topic = self.topic()?;
+        if topic.is_broker() {
+            return Err(Reason::BrokerTopic { topic: Excerpt::of(topic.as_str()) });
+        }
+        let echo = flag(Field::Echo, self.echo.as_ref(), true)?;
+        let key = short(Field::Key, self.key.as_ref(), KEY_BYTES_MAX)?;
+        let conflate = short(Field::Conflate, self.conflate.as_ref(), CONFLATE_BYTES_MAX)?;
         let payload = match (form, self.data) {
             (Form::Text, Some(data)) => Payload::Json(data),
             (Form::Text, None) => return Err(Reason::Missing { field: Field::Data }),
@@ -188,8 +294,40 @@ impl<'a> Members<'a> {
             (Form::Binary(Some(rest)), None) => Payload::Binary(rest),
             (Form::Binary(None), None) => return Err(Reason::NoPayload),
         };
-        Ok(Op::Publish { topic, payload, echo })
+        Ok(Op::Publish { topic, payload, echo, key, conflate })
     }
+}
+
+fn flag(field: Field, value: Option<&Value<'_>>, default: bool) -> Result<bool, Reason> {
+    match value {
+        None => Ok(default),
+        Some(Value::Raw(b"true")) => Ok(true),
+        Some(Value::Raw(b"false")) => Ok(false),
+        Some(value) => Err(wrong_type(field, value)),
+    }
+}
+
+fn integer(field: Field, value: Option<&Value<'_>>, range: RangeInclusive<u32>) -> Result<Option<u32>, Reason> {
+    match value {
+        None => Ok(None),
+        Some(Value::Raw(raw)) if Kind::of(raw) == Kind::Number => {
+            let number = decimal(raw).and_then(|number| u32::try_from(number).ok());
+            match number.filter(|number| range.contains(number)) {
+                Some(number) => Ok(Some(number)),
+                None => Err(Reason::Range { field, min: *range.start(), max: *range.end() }),
+            }
+        }
+        Some(value) => Err(wrong_type(field, value)),
+    }
+}
+
+/// A string of at least one byte and at most `max`.
+fn short<'s>(field: Field, value: Option<&'s Value<'_>>, max: usize) -> Result<Option<&'s str>, Reason> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    let text = text(field, value)?;
+    if (1..=max).contains(&text.len()) { Ok(Some(text)) } else { Err(Reason::Length { field, len: text.len(), max }) }
 }
 
 fn text<'s>(field: Field, value: Option<&'s Value<'_>>) -> Result<&'s str, Reason> {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::Id;
+use super::{Id, PositionError};
 use crate::limits::{BATCH_COMMANDS_MAX, ID_BYTES_MAX, JSON_DEPTH_MAX};
 use crate::topic::NameError;
 
@@ -42,6 +42,22 @@ pub enum Field {
     Data,
     /// Whether the publisher gets its own publication.
     Echo,
+    /// By which a repeat of a publication is known.
+    Key,
+    /// What a newer publication makes obsolete.
+    Conflate,
+    /// A position to go on from.
+    Since,
+    /// How many kept publications a subscriber wants first.
+    Last,
+    /// Whether a subscriber is told who comes and goes.
+    Presence,
+    /// How many an answer may hold.
+    Limit,
+    /// Whether the newest comes first.
+    Reverse,
+    /// The `next` of the answer that this one goes on from.
+    After,
 }
 
 impl Field {
@@ -54,15 +70,25 @@ impl Field {
             Self::Topic => "topic",
             Self::Data => "data",
             Self::Echo => "echo",
+            Self::Key => "key",
+            Self::Conflate => "conflate",
+            Self::Since => "since",
+            Self::Last => "last",
+            Self::Presence => "presence",
+            Self::Limit => "limit",
+            Self::Reverse => "reverse",
+            Self::After => "after",
         }
     }
 
     fn expected(self) -> &'static str {
         match self {
-            Self::Op | Self::Topic => "a string",
+            Self::Op | Self::Topic | Self::Key | Self::Conflate | Self::After => "a string",
             Self::Id => "an integer from 0 to 2^53-1 or a string",
             Self::Data => "a JSON value",
-            Self::Echo => "true or false",
+            Self::Echo | Self::Presence | Self::Reverse => "true or false",
+            Self::Since => "a position, which is a string",
+            Self::Last | Self::Limit => "an integer",
         }
     }
 }
@@ -178,10 +204,22 @@ pub enum Reason {
     UnknownOp { op: Excerpt },
     /// The topic or filter is malformed.
     Name { value: Excerpt, error: NameError },
+    /// A string member that is empty or longer than `max` bytes.
+    Length { field: Field, len: usize, max: usize },
+    /// A number that is no integer, or not one from `min` to `max`.
+    Range { field: Field, min: u32, max: u32 },
+    /// A `since` that is no position.
+    NoPosition { value: Excerpt },
+    /// Two answers to the question of where to begin.
+    SinceAndLast,
+    /// A member that is about one topic, with a filter that has wildcards.
+    NeedsTopic { field: Field, filter: Excerpt },
     /// A publish to a topic of the broker.
     BrokerTopic { topic: Excerpt },
     /// A subscribe to topics of the broker without a rule that grants it.
     BrokerFilter { filter: Excerpt },
+    /// A question for the history or the members of a topic of the broker without a rule that grants it.
+    BrokerState { topic: Excerpt },
     /// A binary publish without a line feed after its header.
     NoPayload,
     /// A binary publish with a `data` member beside its payload.
@@ -195,7 +233,7 @@ impl Reason {
     #[must_use]
     pub fn code(&self) -> u16 {
         match self {
-            Self::BrokerTopic { .. } | Self::BrokerFilter { .. } => 403,
+            Self::BrokerTopic { .. } | Self::BrokerFilter { .. } | Self::BrokerState { .. } => 403,
             Self::UnknownOp { .. } => 404,
             Self::BatchTooLong { .. } => 413,
             _ => 400,
@@ -232,13 +270,32 @@ impl fmt::Display for Reason {
             }
             Self::IdRange => f.write_str("the member `id` is no integer from 0 to 2^53-1"),
             Self::IdTooLong { len } => write!(f, "the member `id` has {len} bytes; the limit is {ID_BYTES_MAX}"),
-            Self::UnknownOp { op } => write!(f, "unknown op {op}; known are subscribe, unsubscribe, publish and ping"),
+            Self::UnknownOp { op } => {
+                write!(f, "unknown op {op}; known are subscribe, unsubscribe, publish, history, presence and ping")
+            }
+            Self::Length { field, len: 0, max } => {
+                write!(f, "the member `{}` is empty; it has 1 to {max} bytes", field.name())
+            }
+            Self::Length { field, len, max } => {
+                write!(f, "the member `{}` has {len} bytes; the limit is {max}", field.name())
+            }
+            Self::Range { field, min, max } => {
+                write!(f, "the member `{}` is no integer from {min} to {max}", field.name())
+            }
+            Self::NoPosition { value } => write!(f, "the member `since` is {value}: {PositionError}"),
+            Self::SinceAndLast => f.write_str("the members `since` and `last` exclude each other; give one of them"),
+            Self::NeedsTopic { field, filter } => {
+                write!(f, "the member `{}` needs one topic, and the filter {filter} has wildcards", field.name())
+            }
             Self::Name { value, error } => write!(f, "the member `topic` is {value}: {error}"),
             Self::BrokerTopic { topic } => {
                 write!(f, "the topic {topic} belongs to the broker: nobody publishes to names that start with `$`")
             }
             Self::BrokerFilter { filter } => {
                 write!(f, "no rule grants a subscription to {filter}")
+            }
+            Self::BrokerState { topic } => {
+                write!(f, "no rule grants the history or the members of {topic}")
             }
             Self::NoPayload => {
                 f.write_str("a binary publish is a header line, a line feed and the payload; the line feed is missing")

@@ -3,6 +3,10 @@
 //! `home` keeps the prefix of each of its topics and writes each publication once, into the batch of the turn. The
 //! payload goes out byte for byte. The lengths are known beforehand, for the frame header.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Payload;
 use super::json_text::{decimal_len, write_decimal, write_hex8, write_string};
 use crate::topic::Topic;
 
@@ -50,9 +54,37 @@ pub fn write_binary(out: &mut Vec<u8>, prefix: &[u8], offset: u64, bytes: &[u8])
     out.extend_from_slice(bytes);
 }
 
+/// Appends a publication as an element of a list: the `message` object of [`write_json`]; bytes become a member,
+/// `…121","encoding":"base64","data":"<base64>"}`. The comma that parts it from an element before it comes first.
+pub fn write_listed(out: &mut Vec<u8>, prefix: &[u8], offset: u64, payload: Payload<'_>) {
+    if out.ends_with(b"}") {
+        out.push(b',');
+    }
+    match payload {
+        Payload::Json(data) => write_json(out, prefix, offset, data),
+        Payload::Binary(bytes) => {
+            out.extend_from_slice(prefix);
+            write_decimal(out, offset);
+            out.extend_from_slice(BEFORE_BASE64);
+            write_base64(out, bytes);
+            out.extend_from_slice(AFTER_BASE64);
+        }
+    }
+}
+
+fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    // RFC 4648 4: each three bytes, or what is left of them, become four characters.
+    out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]);
+    debug_assert_eq!(written, Ok(out.len() - start));
+}
+
 const BEFORE_DATA: &[u8] = br#"","data":"#;
 const AFTER_DATA: &[u8] = b"}";
 const BEFORE_BYTES: &[u8] = b"\"}\n";
+const BEFORE_BASE64: &[u8] = br#"","encoding":"base64","data":""#;
+const AFTER_BASE64: &[u8] = b"\"}";
 
 #[cfg(test)]
 mod tests {
@@ -78,7 +110,38 @@ mod tests {
         assert_eq!(out, expected);
     }
 
+    #[test]
+    fn a_listed_publication_is_its_message_with_bytes_in_base64() {
+        let prefix = prefix(Topic::parse("a").unwrap(), 1);
+        let mut out = b"[".to_vec();
+        for (offset, payload) in [
+            (1, Payload::Json(b"{}")),
+            (2, Payload::Binary(b"")),
+            (3, Payload::Binary(b"\xff")),
+            (4, Payload::Binary(b"\xfb\xff}")),
+            (5, Payload::Json(b" 1.0")),
+        ] {
+            write_listed(&mut out, &prefix, offset, payload);
+        }
+        let message = |rest: &str| format!(r#"{{"op":"message","topic":"a","position":"00000001:{rest}}}"#);
+        let expected = [
+            message(r#"1","data":{}"#),
+            message(r#"2","encoding":"base64","data":"""#),
+            message(r#"3","encoding":"base64","data":"/w==""#),
+            message(r#"4","encoding":"base64","data":"+/99""#),
+            message(r#"5","data": 1.0"#),
+        ];
+        assert_eq!(String::from_utf8(out).unwrap(), format!("[{}", expected.join(",")));
+    }
+
     proptest! {
+        #[test]
+        fn base64_is_what_the_allocating_encoder_makes(bytes: Vec<u8>) {
+            let mut out = b"before".to_vec();
+            write_base64(&mut out, &bytes);
+            prop_assert_eq!(out, format!("before{}", STANDARD.encode(&bytes)).into_bytes());
+        }
+
         #[test]
         fn lengths_are_known_before_a_byte_is_written(epoch: u32, offset: u64, shift in 0u32..64, data: Vec<u8>) {
             let offset = offset >> shift;

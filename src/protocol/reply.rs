@@ -21,10 +21,7 @@ pub fn welcome(
     out.extend_from_slice(br#"{"op":"welcome","client":"#);
     write_display(out, client);
     out.extend_from_slice(br#","user":"#);
-    match user {
-        Some(user) => write_string(out, user),
-        None => out.extend_from_slice(b"null"),
-    }
+    write_user(out, user);
     out.extend_from_slice(br#","server":"#);
     write_string(out, SERVER);
     out.extend_from_slice(br#","heartbeat":"#);
@@ -36,11 +33,17 @@ pub fn welcome(
     out.extend_from_slice(b"}}");
 }
 
-/// A subscribe succeeded. A filter that is a topic has the position at which live begins.
-pub fn ack_subscribe(out: &mut Vec<u8>, id: &Id, filter: &str, position: Option<Position>) {
+/// A subscribe succeeded. A filter that is a topic has the position at which live begins; `recovered` says, where the
+/// subscriber named a position, whether everything after it follows.
+pub fn ack_subscribe(out: &mut Vec<u8>, id: &Id, filter: &str, position: Option<Position>, recovered: Option<bool>) {
     ack(out, id, filter);
     if let Some(position) = position {
         write_position(out, position);
+    }
+    match recovered {
+        Some(true) => out.extend_from_slice(br#","recovered":true"#),
+        Some(false) => out.extend_from_slice(br#","recovered":false"#),
+        None => {}
     }
     out.push(b'}');
 }
@@ -55,6 +58,70 @@ pub fn ack_unsubscribe(out: &mut Vec<u8>, id: &Id, filter: &str) {
 pub fn ack_publish(out: &mut Vec<u8>, id: &Id, topic: &str, position: Position) {
     ack(out, id, topic);
     write_position(out, position);
+    out.push(b'}');
+}
+
+/// The history of a topic: its newest position, and what `messages` appends by
+/// [`write_listed`](super::publication::write_listed).
+pub fn ack_history(out: &mut Vec<u8>, id: &Id, topic: &str, position: Position, messages: impl FnOnce(&mut Vec<u8>)) {
+    ack(out, id, topic);
+    write_position(out, position);
+    out.extend_from_slice(br#","messages":["#);
+    messages(out);
+    out.extend_from_slice(b"]}");
+}
+
+/// Who is there: one page of members, each a client and its user, of which `members_len` is the number.
+///
+/// `users` and `connections` count the whole topic. `next`, if more members follow the page, is the `after` with which a
+/// client goes on.
+#[expect(clippy::too_many_arguments, reason = "one for each member of the object")]
+pub fn ack_presence<'m>(
+    out: &mut Vec<u8>,
+    id: &Id,
+    topic: &str,
+    members: impl Iterator<Item = (&'m str, Option<&'m str>)>,
+    members_len: usize,
+    users: usize,
+    connections: usize,
+    next: Option<&str>,
+) {
+    ack(out, id, topic);
+    out.reserve(MEMBER_BYTES_USUAL * members_len);
+    out.extend_from_slice(br#","members":["#);
+    for (index, (client, user)) in members.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_member(out, &client, user);
+    }
+    out.extend_from_slice(br#"],"users":"#);
+    write_decimal(out, users as u64);
+    out.extend_from_slice(br#","connections":"#);
+    write_decimal(out, connections as u64);
+    if let Some(next) = next {
+        out.extend_from_slice(br#","next":"#);
+        write_string(out, next);
+    }
+    out.push(b'}');
+}
+
+/// Publications of a topic were withheld by its overflow rule: how many, and the position of the newest of them.
+pub fn gap(out: &mut Vec<u8>, topic: &str, missed: u64, position: Position) {
+    out.extend_from_slice(br#"{"op":"gap","topic":"#);
+    write_string(out, topic);
+    out.extend_from_slice(br#","missed":"#);
+    write_decimal(out, missed);
+    write_position(out, position);
+    out.push(b'}');
+}
+
+/// Somebody came (`join`) or left. For a user with several connections it is the first or the last of them.
+pub fn presence_event(out: &mut Vec<u8>, join: bool, topic: &str, client: &dyn fmt::Display, user: Option<&str>) {
+    out.extend_from_slice(if join { br#"{"op":"join","topic":"# } else { br#"{"op":"leave","topic":"# });
+    write_string(out, topic);
+    out.extend_from_slice(br#","member":"#);
+    write_member(out, client, user);
     out.push(b'}');
 }
 
@@ -74,6 +141,21 @@ pub fn error(out: &mut Vec<u8>, id: &Id, code: u16, reason: &dyn fmt::Display) {
     out.extend_from_slice(br#","reason":"#);
     write_display(out, reason);
     out.push(b'}');
+}
+
+fn write_member(out: &mut Vec<u8>, client: &dyn fmt::Display, user: Option<&str>) {
+    out.extend_from_slice(br#"{"client":"#);
+    write_display(out, client);
+    out.extend_from_slice(br#","user":"#);
+    write_user(out, user);
+    out.push(b'}');
+}
+
+fn write_user(out: &mut Vec<u8>, user: Option<&str>) {
+    match user {
+        Some(user) => write_string(out, user),
+        None => out.extend_from_slice(b"null"),
+    }
 }
 
 fn ack(out: &mut Vec<u8>, id: &Id, topic: &str) {
@@ -97,6 +179,9 @@ fn write_position(out: &mut Vec<u8>, position: Position) {
     write_decimal(out, position.offset);
     out.push(b'"');
 }
+
+/// `{"client":"1f-2","user":null},` and a little more.
+const MEMBER_BYTES_USUAL: usize = 48;
 
 const SERVER: &str = concat!("wirefan/", env!("CARGO_PKG_VERSION"));
 

@@ -15,11 +15,16 @@ use crate::transport::websocket;
 impl Shard {
     pub(super) fn handle_command(&mut self, conn: ConnId, command: Result<Command<'_>, Fault>) {
         match command {
-            Ok(Command { id, op: Op::Publish { topic, payload, echo } }) => {
+            Ok(Command { id, op: Op::Publish { topic, payload, echo, .. } }) => {
                 self.publish(conn, id, topic, payload, echo);
             }
-            Ok(Command { id, op: Op::Subscribe { filter } }) => self.subscribe(conn, id, filter),
+            Ok(Command { id, op: Op::Subscribe { filter, .. } }) => self.subscribe(conn, id, filter),
             Ok(Command { id, op: Op::Unsubscribe { filter } }) => self.unsubscribe(conn, &id, filter),
+            Ok(Command { id, op: Op::History { .. } | Op::Presence { .. } }) => {
+                self.counters.faults += 1;
+                let reason = "nothing is kept of any topic, neither publications nor members";
+                self.reply(conn.index, |out| reply::error(out, &id, 404, &reason));
+            }
             Ok(Command { id, op: Op::Ping }) => self.reply(conn.index, |out| reply::pong(out, &id)),
             Err(fault) => {
                 self.counters.faults += 1;

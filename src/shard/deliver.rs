@@ -102,7 +102,7 @@ impl Shard {
         self.registry.settle(index, slot, waiter.serial);
         if !matches!(waiter.id, Id::None) {
             let filter = self.registry.filter(slot);
-            let ack = |out: &mut Vec<u8>| reply::ack_subscribe(out, &waiter.id, filter, position);
+            let ack = |out: &mut Vec<u8>| reply::ack_subscribe(out, &waiter.id, filter, position, recovered);
             self.outbound.push_reply(index, |out| websocket::reply(out, ack));
         }
     }

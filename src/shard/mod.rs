@@ -18,7 +18,7 @@ mod wheel;
 
 pub use connection::CloseReason;
 pub use outbound::{Sent, Wire};
-pub use wheel::TICK_MS;
+pub use crate::ids::TICK_MS;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -30,7 +30,7 @@ use slab::Slab;
 use crate::auth::origin::Origins;
 use crate::config::Config;
 use crate::home::Home;
-use crate::ids::{ConnId, ShardId};
+use crate::ids::{ConnId, ShardId, Tick};
 use crate::mesh::Desk;
 use crate::protocol::Parser;
 use crate::topic::Topic;
@@ -38,7 +38,7 @@ use connection::Connection;
 use outbound::{FlushBudget, Flushed, Outbound};
 use registry::Registry;
 use stop::Stop;
-use wheel::{Tick, Wheel};
+use wheel::Wheel;
 
 /// What every shard of a broker is made with.
 #[derive(Clone, Debug)]

@@ -1,0 +1,213 @@
+//! Rules: what an operator decided for the topics of a filter, and which rule a topic gets.
+//!
+//! `config` reads them, `shard` and `home` ask once per topic and keep the [`RuleId`]. The first rule whose filter
+//! matches wins; the last one is implicit, `#` with defaults, so that only a topic of the broker (`$`) can have none.
+//! Refuses nothing itself: what an operator wrote was checked by `config`.
+
+use crate::limits::RULES_MAX;
+use crate::topic::{Filter, Topic};
+
+/// Who may do something. From the widest to the narrowest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Access {
+    /// Whoever may connect.
+    #[default]
+    Anyone,
+    /// Who has authenticated as a user.
+    User,
+    /// Whose token has a filter that grants it.
+    Granted,
+    /// No client at all.
+    Nobody,
+}
+
+/// What happens to a subscriber for whom more waits than the outbound limit allows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Overflow {
+    /// The connection is closed with 4008.
+    #[default]
+    Disconnect,
+    /// The topic's oldest waiting publications are dropped, and a `gap` counts them.
+    DropOldest,
+    /// Of the topic, or of each `conflate` key, only the newest publication waits; a `gap` counts the others.
+    Latest,
+}
+
+/// How much of a topic is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct History {
+    /// Publications, 1..=1,000,000.
+    pub count: u32,
+    /// How long each of them, in seconds, at least 1.
+    pub age_s: u32,
+}
+
+/// What the topics of a filter are like. [`Rule::default`] is the implicit last rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// A valid filter.
+    pub filter: String,
+    /// Who may subscribe, and read what is kept.
+    pub subscribe: Access,
+    /// Who may publish.
+    pub publish: Access,
+    /// What is kept; nothing if absent.
+    pub history: Option<History>,
+    /// Whether it is known who is there.
+    pub presence: bool,
+    /// What happens to a slow consumer.
+    pub overflow: Overflow,
+    /// Whether the publisher's user is stamped on each publication.
+    pub from: bool,
+    /// How long the `key` of a publication is remembered, in seconds; 0: not at all.
+    pub idempotency_s: u32,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self {
+            filter: "#".to_owned(),
+            subscribe: Access::Anyone,
+            publish: Access::Anyone,
+            history: None,
+            presence: false,
+            overflow: Overflow::Disconnect,
+            from: false,
+            idempotency_s: 300,
+        }
+    }
+}
+
+/// Names one of the [`Rules`] of this process. It is the rule's place, so that 0 is the first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RuleId(u16);
+
+impl RuleId {
+    /// The rule's place among all, from 0.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
+/// All rules in order, the implicit one last.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// At least one.
+    list: Vec<Rule>,
+}
+
+impl Rules {
+    /// The operator's rules, in their order, and the implicit one.
+    ///
+    /// # Panics
+    /// If there are more than [`RULES_MAX`] rules or a filter is none, both of which `config` refuses.
+    #[must_use]
+    pub fn new(mut list: Vec<Rule>) -> Self {
+        assert!(list.len() <= RULES_MAX, "the configuration has at most {RULES_MAX} rules");
+        for rule in &list {
+            assert!(Filter::parse(&rule.filter).is_ok(), "the configuration has valid filters only: {:?}", rule.filter);
+        }
+        list.push(Rule::default());
+        Self { list }
+    }
+
+    /// The first rule whose filter matches the topic. None for a topic of the broker that no rule matches.
+    ///
+    /// It looks at the rules one by one: ask once per topic and keep the answer.
+    #[must_use]
+    pub fn of(&self, topic: Topic<'_>) -> Option<RuleId> {
+        let place = self.list.iter().position(|rule| Filter::known(&rule.filter).matches(topic))?;
+        Some(RuleId(u16::try_from(place).expect("RULES_MAX fits into 16 bits")))
+    }
+
+    /// The rule itself.
+    ///
+    /// # Panics
+    /// If the id is of other rules than these.
+    #[must_use]
+    pub fn at(&self, id: RuleId) -> &Rule {
+        &self.list[id.index()]
+    }
+
+    /// All rules in order, the implicit one last.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Rule> {
+        self.list.iter()
+    }
+
+    /// Whether this is the implicit rule.
+    #[must_use]
+    pub fn is_implicit(&self, id: RuleId) -> bool {
+        id.index() + 1 == self.list.len()
+    }
+}
+
+impl Default for Rules {
+    /// The implicit rule alone.
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+// The implicit rule has an id, too.
+const _: () = assert!(RULES_MAX < u16::MAX as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(filters: &[&str]) -> Rules {
+        Rules::new(filters.iter().map(|&filter| Rule { filter: filter.to_owned(), ..Rule::default() }).collect())
+    }
+
+    fn of(rules: &Rules, topic: &str) -> Option<usize> {
+        rules.of(Topic::parse(topic).unwrap()).map(RuleId::index)
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_wins() {
+        let rules = rules(&["chat/1", "chat/#", "+/1", "chat/2"]);
+        for (topic, place) in [("chat/1", 0), ("chat/2", 1), ("chat", 1), ("news/1", 2), ("news/2", 4), ("x", 4)] {
+            assert_eq!(of(&rules, topic), Some(place), "{topic}");
+        }
+    }
+
+    #[test]
+    fn the_last_rule_is_implicit_and_has_the_defaults() {
+        let rules = Rules::default();
+        let id = rules.of(Topic::known("a/b")).unwrap();
+        assert!(rules.is_implicit(id));
+        assert_eq!(rules.at(id), &Rule::default());
+        assert_eq!(rules.iter().len(), 1);
+        let one = super::tests::rules(&["a"]);
+        assert!(!one.is_implicit(one.of(Topic::known("a")).unwrap()));
+        assert!(one.is_implicit(one.of(Topic::known("b")).unwrap()));
+    }
+
+    #[test]
+    fn a_rule_for_everything_leaves_the_implicit_one_nothing() {
+        let rules = rules(&["#"]);
+        assert_eq!(of(&rules, "a"), Some(0));
+        assert!(!rules.is_implicit(RuleId(0)));
+    }
+
+    #[test]
+    fn a_topic_of_the_broker_has_only_a_rule_that_names_it() {
+        assert_eq!(of(&rules(&["#", "+/x"]), "$sys/x"), None);
+        assert_eq!(of(&rules(&["#", "$sys/#"]), "$sys/x"), Some(1));
+    }
+
+    #[test]
+    #[should_panic(expected = "valid filters only")]
+    fn a_filter_that_is_none_is_our_own_mistake() {
+        let _ = rules(&["a//b"]);
+    }
+
+    #[test]
+    fn as_many_rules_as_allowed_have_an_id_each() {
+        let filters: Vec<_> = (0..RULES_MAX).map(|number| format!("t/{number}")).collect();
+        let rules = rules(&filters.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(of(&rules, &format!("t/{}", RULES_MAX - 1)), Some(RULES_MAX - 1));
+        assert_eq!(of(&rules, "u"), Some(RULES_MAX));
+    }
+}
