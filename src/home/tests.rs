@@ -278,7 +278,7 @@ fn nothing_is_encoded_while_nobody_is_interested_but_positions_go_on() {
     for _ in 0..3 {
         publish(&mut home, "a");
     }
-    assert!(home.turn.is_empty() && home.turn.len() == 0);
+    assert!(home.turn.is_empty());
     subscribe(&mut home, "a", 0, 1);
     assert_eq!(hear(&mut home, 0), ["subscribed 1 at 3"]);
 }

@@ -11,6 +11,7 @@ mod atomic {
     pub(super) use loom::sync::atomic::{AtomicBool, Ordering, fence};
 }
 
+#[expect(clippy::duplicate_mod, reason = "the very same file, against loom's atomics")]
 #[path = "flags.rs"]
 mod flags;
 

@@ -55,6 +55,7 @@ impl Sockets {
     }
 
     /// Closes and forgets it. The kernel takes a closed socket off the event queue by itself.
+    /// Does nothing if it never came in, or if the slot has its next tenant already.
     pub(super) fn remove(&mut self, id: ConnId) {
         if self.at(id).is_some() {
             self.slots[id.index as usize] = None;
@@ -102,7 +103,7 @@ impl Sockets {
     }
 
     fn write(&mut self, conn: u32, write: impl Fn(&mut TcpStream) -> io::Result<usize>) -> Sent {
-        let Some(socket) = &mut self.slots[conn as usize] else { return Sent::Gone };
+        let Some(Some(socket)) = self.slots.get_mut(conn as usize) else { return Sent::Gone };
         loop {
             return match write(&mut socket.stream) {
                 Ok(sent) => Sent::Bytes(sent),
@@ -130,3 +131,35 @@ pub(super) fn token(id: ConnId) -> Token {
 }
 
 const _: () = assert!(usize::BITS >= 64, "slot and generation of a connection fill 64 bits of an event token");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_whose_socket_could_not_be_registered_is_dropped_without_harm() {
+        let mut sockets = Sockets::default();
+        let id = ConnId { index: 3, generation: 0 };
+        sockets.remove(id);
+        sockets.shutdown(id);
+        assert!(!sockets.note_readable(id, true));
+        assert_eq!(sockets.read(id, &mut [0; 8]), Got::Nothing);
+        assert_eq!(sockets.send(3, b"x"), Sent::Gone);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "this is net, which opens sockets")]
+    fn dropping_a_former_tenant_leaves_the_next_one_its_socket() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let mut sockets = Sockets::default();
+        let id = ConnId { index: 0, generation: 1 };
+        sockets.add(poll.registry(), id, TcpStream::from_std(stream)).unwrap();
+        sockets.remove(ConnId { index: 0, generation: 0 });
+        assert_eq!(sockets.send(0, b"x"), Sent::Bytes(1));
+        sockets.remove(id);
+        assert_eq!(sockets.send(0, b"x"), Sent::Gone);
+    }
+}

@@ -95,7 +95,8 @@ pub(super) struct Connection {
     pub(super) head: Option<Box<PartialHead>>,
     /// When the peer last sent anything.
     pub(super) seen: Tick,
-    /// Open and pinged: when the pong must have come. Otherwise but Open: when the phase must be over.
+    /// Open: its place in the heartbeat interval or, if pinged, when the pong must have come. Otherwise: when the phase
+    /// must be over.
     pub(super) deadline: Tick,
     pub(super) phase: Phase,
     /// Set with the first event that ends it.

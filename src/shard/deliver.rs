@@ -16,16 +16,21 @@ use crate::topic::{Filter, Topic};
 use crate::transport::websocket;
 
 impl Shard {
-    /// Deliveries first and whatever happens: they make no more deliveries. Commands only while their answers have room.
+    /// Deliveries first: they make no more deliveries. A ringful of each home, because one that goes on posting meanwhile
+    /// must not keep this shard from its sockets. Commands only while their answers have room, and each turn begins with
+    /// another shard's, so that the budget is everybody's.
     pub(super) fn take_mail(&mut self) {
-        for turn in 0..self.desk.peers_len() {
+        let peers = self.desk.peers_len();
+        for turn in 0..peers {
             for _ in 0..limits::RING_PARCELS {
                 let Some((_, parcel)) = self.desk.take_deliveries(turn) else { break };
                 self.take_deliveries(parcel);
             }
         }
         let mut budget = limits::PARCELS_PER_TURN;
-        for turn in 0..self.desk.peers_len() {
+        self.first_peer = self.first_peer.wrapping_add(1);
+        for step in 0..peers {
+            let turn = self.first_peer.wrapping_add(step) % peers;
             while budget > 0
                 && !self.desk.deliveries_wait()
                 && let Some((from, parcel)) = self.desk.take_commands(turn)

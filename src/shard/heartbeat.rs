@@ -14,11 +14,8 @@ impl Shard {
         while let Some(index) = self.wheel.pop_due(self.now) {
             let connection = &self.connections[index as usize];
             match connection.phase {
-                Phase::Open if connection.pinged && self.now < connection.deadline => {
-                    self.wheel.file(index, connection.deadline);
-                }
-                Phase::Open => self.beat(index),
                 _ if self.now < connection.deadline => self.wheel.file(index, connection.deadline),
+                Phase::Open => self.beat(index),
                 Phase::Handshake => self.discard(index, CloseReason::HandshakeTimeout),
                 Phase::Closing | Phase::Lingering => self.discard(index, CloseReason::Reset),
             }
@@ -30,7 +27,9 @@ impl Shard {
         let interval = self.ticks(self.settings.config.heartbeat.interval_s);
         let place = index.wrapping_mul(0x9e37_79b1) % interval; // spread: neighbours in the slab far apart
         let since = (self.now.0 + interval - place) % interval;
-        self.wheel.file(index, Tick(self.now.0 + interval - since));
+        let due = Tick(self.now.0 + interval - since);
+        self.connections[index as usize].deadline = due;
+        self.wheel.file(index, due);
     }
 
     fn beat(&mut self, index: u32) {

@@ -68,12 +68,14 @@ impl Shard {
 
     /// Reads again from a connection that took most of its replies. Publications may still wait: they have their own limit.
     pub(super) fn resume_if_room(&mut self, index: u32) {
-        let room = self.outbound.pending_replies(index) <= limits::REPLY_BYTES_MAX / 2;
-        let id = self.id_of(index);
-        let paused = &mut self.connections[index as usize].paused;
-        if *paused && room {
-            *paused = false;
-            self.actions.push_back(Action::Resume(id));
+        if self.outbound.pending_replies(index) < limits::REPLY_BYTES_MAX / 2 {
+            self.resume(index);
+        }
+    }
+
+    fn resume(&mut self, index: u32) {
+        if std::mem::take(&mut self.connections[index as usize].paused) {
+            self.actions.push_back(Action::Resume(self.id_of(index)));
         }
     }
 
@@ -99,12 +101,8 @@ impl Shard {
         connection.phase = phase;
         connection.reason.get_or_insert(reason);
         connection.deadline = self.now.after_ms(limits::CLOSE_MS_MAX);
-        let id = self.id_of(index);
-        let connection = &mut self.connections[index as usize];
         self.wheel.file(index, connection.deadline);
-        if std::mem::take(&mut connection.paused) {
-            self.actions.push_back(Action::Resume(id)); // its end must be seen
-        }
+        self.resume(index); // its end must be seen
     }
 
     /// Takes its subscriptions away, and it out of every fan-out.

@@ -94,6 +94,8 @@ pub struct Shard {
     wheel: Wheel,
     home: Home,
     desk: Desk,
+    /// Whose commands are taken first in this turn: moves on with every turn.
+    first_peer: usize,
     parser: Option<Box<Parser>>,
     actions: VecDeque<Action>,
     now: Tick,
@@ -121,6 +123,7 @@ impl Shard {
             wheel: Wheel::new(now),
             home: Home::new(shards, seed),
             desk,
+            first_peer: 0,
             parser: Some(Box::default()),
             actions: VecDeque::new(),
             now,

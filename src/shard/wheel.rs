@@ -1,8 +1,8 @@
 //! The timer wheel of one shard: coarse ticks, one place per connection, no node and no allocation per timer.
 //!
 //! A bucket lists the connections to be looked at when its tick comes; activity never moves anybody (the connection stores
-//! the tick it was last seen and is filed anew when it comes up). Deadlines beyond the horizon are filed at it and looked at
-//! early. Invariant: `places[c]` says where `c` stands, so taking it out is O(1) and nothing stale is left behind.
+//! the tick it was last seen and is filed anew when it comes up). Deadlines beyond the horizon are filed before it and looked
+//! at early. Invariant: `places[c]` says where `c` stands, so taking it out is O(1) and nothing stale is left behind.
 
 use crate::ids::Tick;
 
@@ -25,16 +25,33 @@ pub(super) struct Wheel {
     /// Every bucket up to this tick was emptied.
     now: Tick,
     len: usize,
+    /// How often somebody was handed out.
+    #[cfg(test)]
+    looks: usize,
 }
 
 impl Wheel {
     pub(super) fn new(now: Tick) -> Self {
-        Self { buckets: vec![Vec::new(); BUCKETS], places: Vec::new(), occupied: [0; BUCKETS / 64], now, len: 0 }
+        Self {
+            buckets: vec![Vec::new(); BUCKETS],
+            places: Vec::new(),
+            occupied: [0; BUCKETS / 64],
+            now,
+            len: 0,
+            #[cfg(test)]
+            looks: 0,
+        }
     }
 
     /// How many connections are filed.
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// How often somebody was handed out.
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> usize {
+        self.looks
     }
 
     /// Files `conn` for `due`, wherever it stood before. A tick that is past counts as the next one.
@@ -44,7 +61,9 @@ impl Wheel {
             self.places.resize(conn as usize + 1, Place { bucket: NOWHERE, at: 0 });
         }
         let horizon = self.now.0 + BUCKETS as u32 - 1;
-        let bucket = due.0.clamp(self.now.0 + 1, horizon) % BUCKETS as u32;
+        // Beyond the horizon they are spread, or all of them would be looked at in one tick.
+        let at = if due.0 > horizon { horizon - conn % (BUCKETS as u32 / 2) } else { due.0.max(self.now.0 + 1) };
+        let bucket = at % BUCKETS as u32;
         let list = &mut self.buckets[bucket as usize];
         self.places[conn as usize] = Place { bucket, at: list.len() as u32 };
         list.push(conn);
@@ -74,6 +93,10 @@ impl Wheel {
             if let Some(conn) = self.buckets[bucket].pop() {
                 self.places[conn as usize].bucket = NOWHERE;
                 self.len -= 1;
+                #[cfg(test)]
+                {
+                    self.looks += 1;
+                }
                 return Some(conn);
             }
             self.occupied[bucket / 64] &= !(1 << (bucket % 64));

@@ -1,0 +1,143 @@
+//! What happened in a run, as far as the model may know: what clients sent and got, and what befell their sockets.
+//!
+//! The world makes notes of these, the model judges them. A recorded list of notes can be changed and judged again, which
+//! is how the oracles are shown to be able to fail.
+
+use std::fmt;
+
+/// One thing that happened, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    /// Steps since the run began.
+    pub(crate) step: u64,
+    /// The time of the simulated clock, in milliseconds.
+    pub(crate) ms: u64,
+    pub(crate) event: Event,
+}
+
+/// See the module's page. Clients have numbers that are never used twice.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// The client opened a connection, and wants this status in answer to its request.
+    Asked { client: u32, status: u16 },
+    /// It put a command (or frame) into its stream, which is `end` bytes long with it. `seq` numbers its commands.
+    Sent { client: u32, seq: u64, end: u64, what: Sent },
+    /// Its shard heard of it: an accept, bytes, or room in its socket.
+    Heard { client: u32 },
+    /// Its socket took less than was offered.
+    Blocked { client: u32 },
+    /// It reset or half closed its stream, or does not answer: the broker may end it without a word.
+    Lapsed { client: u32 },
+    /// The client read and decoded this.
+    Got { client: u32, frame: Frame },
+    /// Its stream is over: orderly (our side was shut down), and in the middle of a frame or not.
+    Ended { client: u32, clean: bool, torn: bool },
+    /// More than `outbound_bytes_max` bytes waited for it at the end of a turn.
+    Pending { client: u32, bytes: usize },
+    /// Its shard begins to stop, having read `read` bytes of it.
+    Stopping { client: u32, read: u64 },
+    /// Nothing moves any more and everybody reads: what is owed must be there. `audited`: every topic's last
+    /// publication was acknowledged.
+    Rest { audited: bool },
+    /// The run is over.
+    Finish,
+}
+
+/// What a client put into its stream.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Subscribe {
+        filter: String,
+        id: Option<String>,
+    },
+    Unsubscribe {
+        filter: String,
+        id: Option<String>,
+    },
+    Publish {
+        topic: String,
+        id: Option<String>,
+        echo: bool,
+        text: bool,
+        payload: Vec<u8>,
+    },
+    Ping {
+        id: Option<String>,
+    },
+    /// A command that is refused with this code.
+    Wrong {
+        code: u16,
+        id: Option<String>,
+    },
+    /// A ping frame.
+    PingFrame(Vec<u8>),
+    /// A Close frame, or what breaks RFC 6455: either way the broker's Close must have this code.
+    End(Option<u16>),
+}
+
+/// What a client got.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Frame {
+    /// The status of the answer to its request.
+    Http(u16),
+    Text(Vec<u8>),
+    Binary(Vec<u8>),
+    Ping,
+    Pong(Vec<u8>),
+    Close(Option<u16>),
+    /// Bytes behind the Close frame, or that are no frames.
+    Garbage(String),
+}
+
+impl Note {
+    /// Too frequent to be shown to people.
+    pub(crate) fn is_noise(&self) -> bool {
+        matches!(self.event, Event::Heard { .. } | Event::Blocked { .. })
+    }
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subscribe { filter, id } => write!(f, "subscribe {filter} id {id:?}"),
+            Self::Unsubscribe { filter, id } => write!(f, "unsubscribe {filter} id {id:?}"),
+            Self::Publish { topic, id, echo, payload, .. } => {
+                write!(f, "publish {topic} id {id:?} echo {echo} {}", Excerpt(payload))
+            }
+            Self::Ping { id } => write!(f, "ping id {id:?}"),
+            Self::Wrong { code, id } => write!(f, "wrong, for {code}, id {id:?}"),
+            Self::PingFrame(payload) => write!(f, "ping frame {}", Excerpt(payload)),
+            Self::End(code) => write!(f, "end, for {code:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(status) => write!(f, "HTTP {status}"),
+            Self::Text(bytes) => write!(f, "text {}", Excerpt(bytes)),
+            Self::Binary(bytes) => write!(f, "binary {}", Excerpt(bytes)),
+            Self::Ping => f.write_str("ping frame"),
+            Self::Pong(bytes) => write!(f, "pong frame {}", Excerpt(bytes)),
+            Self::Close(code) => write!(f, "close {code:?}"),
+            Self::Garbage(what) => write!(f, "garbage: {what}"),
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {:5} {:7} ms  {:?}", self.step, self.ms, self.event)
+    }
+}
+
+/// The first bytes, for people.
+struct Excerpt<'a>(&'a [u8]);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.0[..self.0.len().min(110)];
+        write!(f, "({} bytes) {}", self.0.len(), String::from_utf8_lossy(shown).escape_debug())
+    }
+}

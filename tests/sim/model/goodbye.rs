@@ -1,0 +1,103 @@
+//! How one client's stream may end, and what may befall it until then: codes, silence, slowness, drops.
+
+use super::publications::Publications;
+use super::view::{Phase, View};
+use super::{Judged, Limits, Oracle};
+use crate::event::{Event, Note};
+
+/// Bytes of the object around a payload, with the frame's header, at most.
+const AROUND_PAYLOAD: usize = 120;
+
+impl View {
+    /// Judges a Close frame by what the client did.
+    pub(super) fn close(&mut self, code: Option<u16>, ms: u64, limits: &Limits) -> Judged {
+        self.phase = Phase::Closed(code);
+        match (self.ending, code) {
+            (Some(ending), _) if ending == code => match self.replies.next_at_once() {
+                Some(due) => self.broken(Oracle::Reply, format!("closed with {code:?} before {due:?}")),
+                None => Ok(()),
+            },
+            (_, Some(1001)) => match self.stopped {
+                None => self.broken(Oracle::Close, "1001 without a stop"),
+                Some(read) => match self.replies.all().find(|due| due.end <= read) {
+                    Some(due) => self.broken(Oracle::Stop, format!("{due:?} was read and not answered before 1001")),
+                    None => Ok(()),
+                },
+            },
+            (_, Some(4008)) if self.blocked => Ok(()),
+            (_, Some(4008)) => self.broken(Oracle::Slow, "4008, and its socket took everything"),
+            (_, Some(4009)) => {
+                let silence_ms = self.silence_ms.max(ms - self.heard_ms);
+                if silence_ms + 100 >= u64::from(limits.timeout_s) * 1000 {
+                    return Ok(());
+                }
+                self.broken(Oracle::Heartbeat, format!("4009 after {silence_ms} ms of silence"))
+            }
+            (ending, code) => self.broken(Oracle::Close, format!("closed with {code:?}, due was {ending:?}")),
+        }
+    }
+
+    /// What befell it, other than frames.
+    pub(super) fn befall(&mut self, note: &Note, publications: &Publications, limits: &Limits) -> Judged {
+        match &note.event {
+            Event::Heard { .. } => {
+                self.silence_ms = self.silence_ms.max(note.ms - self.heard_ms);
+                self.heard_ms = note.ms;
+            }
+            Event::Blocked { .. } => self.blocked = true,
+            Event::Lapsed { .. } => self.lapsed = true,
+            Event::Stopping { read, .. } => self.stopped = Some(*read),
+            Event::Pending { bytes, .. } => return self.pending(*bytes, publications, limits),
+            Event::Ended { clean, torn, .. } => return self.ended(*clean, *torn, note.ms, limits),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Publications within the limit (or the rest of one, when it was cut), and its replies.
+    fn pending(&self, bytes: usize, publications: &Publications, limits: &Limits) -> Judged {
+        let longest = publications.all().map(|it| it.payload.len()).max().unwrap_or(0) + AROUND_PAYLOAD;
+        let bound = limits.outbound_bytes_max.max(longest) + self.replies.bytes_max() + 1000;
+        if bytes > bound {
+            return self.broken(Oracle::Pending, format!("{bytes} bytes wait for it, at most {bound} may"));
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, clean: bool, torn: bool, ms: u64, limits: &Limits) -> Judged {
+        let phase = self.phase;
+        if !matches!(phase, Phase::Closed(_)) {
+            self.phase = Phase::Gone;
+        }
+        if clean && torn {
+            return self.broken(Oracle::Torn, "its stream ended in the middle of a frame");
+        }
+        let excused = self.lapsed || self.blocked || self.ending.is_some() || self.stopped.is_some();
+        match phase {
+            Phase::Closed(_) => Ok(()),
+            Phase::Asking(_) if !clean && ms - self.asked_ms + 100 >= limits.handshake_ms_max => Ok(()),
+            Phase::Open | Phase::Asking(_) if !clean && excused => Ok(()),
+            Phase::Open | Phase::Asking(_) => {
+                self.broken(Oracle::Dropped, format!("its stream ended (clean: {clean})"))
+            }
+            Phase::Gone => self.broken(Oracle::Dropped, "its stream ended twice"),
+        }
+    }
+
+    /// Who got 4008 could have had more than the limit waiting for it.
+    pub(super) fn slow_with_cause(&self, publications: &Publications, limits: &Limits) -> Judged {
+        if self.phase != Phase::Closed(Some(4008)) {
+            return Ok(());
+        }
+        let last = |topic: &str| self.topics.get(topic).map_or(0, |known| known.last);
+        // The last one that came may have been the half-sent one that 4008 completed.
+        let missed = publications.all().filter(|it| it.offset.is_none_or(|offset| offset >= last(&it.topic)));
+        let asked = |topic: &str| self.replies.all().any(|due| due.subscribes_to(topic)); // its ack was cut off
+        let missed = missed.filter(|it| self.coverage.may_come(&it.topic) || asked(&it.topic));
+        let bytes: usize = missed.map(|it| it.payload.len() + AROUND_PAYLOAD).sum();
+        if bytes <= limits.outbound_bytes_max {
+            return self.broken(Oracle::Slow, format!("4008 with at most {bytes} bytes of publications to come"));
+        }
+        Ok(())
+    }
+}

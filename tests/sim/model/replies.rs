@@ -1,0 +1,128 @@
+//! What the broker owes one client, and the JSON in which it pays.
+//!
+//! Errors, pongs and the acks of unsubscribes are made by the shard at once and so come in the order of the commands; the
+//! acks of subscribes and publishes come from homes and are found by their ids.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::publications::Index;
+use super::{Broken, Oracle, broken, meets};
+
+/// One object of the broker, as a client reads it. Absent members are `None`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Reply<'a> {
+    pub(super) op: String,
+    #[serde(borrow)]
+    pub(super) id: Option<&'a RawValue>,
+    pub(super) topic: Option<String>,
+    pub(super) position: Option<String>,
+    #[serde(borrow)]
+    pub(super) data: Option<&'a RawValue>,
+    pub(super) code: Option<u16>,
+    pub(super) reason: Option<String>,
+    pub(super) client: Option<String>,
+    pub(super) heartbeat: Option<u32>,
+    pub(super) limits: Option<Announced>,
+}
+
+/// What `welcome` says of the limits.
+#[derive(Debug, Deserialize)]
+pub(super) struct Announced {
+    pub(super) message_bytes: usize,
+    pub(super) subscriptions: usize,
+}
+
+/// A reply that is due.
+#[derive(Clone, Debug)]
+pub(super) struct Due {
+    pub(super) seq: u64,
+    /// Where the command ends in the client's stream.
+    pub(super) end: u64,
+    pub(super) id: Option<String>,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    PongFrame(Vec<u8>),
+    Pong,
+    Error(u16),
+    Unsubscribed(String),
+    Subscribed(String),
+    Published(Index),
+}
+
+impl Due {
+    /// Whether it is an ack after which the topic is delivered.
+    pub(super) fn subscribes_to(&self, topic: &str) -> bool {
+        matches!(&self.what, What::Subscribed(filter) if meets(filter, topic))
+    }
+
+    /// More bytes than its reply has.
+    fn bytes_max(&self) -> usize {
+        match &self.what {
+            What::PongFrame(payload) => payload.len() + 4,
+            _ => 600,
+        }
+    }
+}
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    at_once: VecDeque<Due>,
+    later: BTreeMap<String, Due>,
+}
+
+impl Replies {
+    pub(super) fn owe(&mut self, due: Due) {
+        match (&due.what, &due.id) {
+            (What::Subscribed(_) | What::Published(_), Some(id)) => {
+                let before = self.later.insert(id.clone(), due);
+                assert!(before.is_none(), "the simulator's ids are unique");
+            }
+            (What::Subscribed(_) | What::Published(_), None) => {}
+            (What::Unsubscribed(_), None) => {}
+            _ => self.at_once.push_back(due),
+        }
+    }
+
+    /// The next reply of those that are made at once, if it is this one.
+    pub(super) fn at_once(&mut self, id: Option<&str>, what: &What) -> Result<Due, Broken> {
+        match self.at_once.front() {
+            Some(due) if due.id.as_deref() == id && due.what == *what => {
+                Ok(self.at_once.pop_front().expect("it has a front"))
+            }
+            due => broken(Oracle::Reply, format!("got {what:?} for id {id:?}, due was {due:?}")),
+        }
+    }
+
+    /// The reply of this id, whichever it is.
+    pub(super) fn ack(&mut self, id: &str) -> Result<Due, Broken> {
+        if let Some(due) = self.later.remove(id) {
+            return Ok(due);
+        }
+        match self.at_once.front() {
+            Some(due) if due.id.as_deref() == Some(id) && matches!(due.what, What::Unsubscribed(_)) => {
+                Ok(self.at_once.pop_front().expect("it has a front"))
+            }
+            due => broken(Oracle::Reply, format!("an ack for id {id}, which waits for none; due was {due:?}")),
+        }
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Due> {
+        self.at_once.iter().chain(self.later.values())
+    }
+
+    /// The first reply due of those that are made at once.
+    pub(super) fn next_at_once(&self) -> Option<&Due> {
+        self.at_once.front()
+    }
+
+    pub(super) fn bytes_max(&self) -> usize {
+        self.all().map(Due::bytes_max).sum()
+    }
+}

@@ -1,0 +1,364 @@
+//! One client's side of the promises: what it asked for, what it is owed, what it got so far.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::value::RawValue;
+
+use super::coverage::Coverage;
+use super::publications::{Index, Publications};
+use super::replies::{Due, Replies, Reply, What};
+use super::{Broken, Judged, Limits, Oracle, broken, is_wild};
+use crate::event::{Frame, Note, Sent};
+
+/// Where the stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Waits for the answer to its request, which is to have this status.
+    Asking(u16),
+    Open,
+    /// Got a Close frame, or an HTTP answer.
+    Closed(Option<u16>),
+    Gone,
+}
+
+/// What it knows of a topic.
+#[derive(Debug, Default)]
+pub(super) struct Topic {
+    /// The last offset it got or was told.
+    pub(super) last: u64,
+    /// While every publication must come: the offset after which the next one comes.
+    base: Option<u64>,
+    /// Offsets of its own `echo: false` publications.
+    muted: BTreeSet<u64>,
+}
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) number: u32,
+    pub(super) phase: Phase,
+    pub(super) asked_ms: u64,
+    welcomed: bool,
+    pub(super) replies: Replies,
+    /// Its filters as the shard will see them after its last command.
+    held: BTreeSet<String>,
+    pub(super) coverage: Coverage,
+    pub(super) topics: BTreeMap<String, Topic>,
+    /// It sent a Close or broke the RFC: the code that this deserves.
+    pub(super) ending: Option<Option<u16>>,
+    pub(super) lapsed: bool,
+    pub(super) blocked: bool,
+    pub(super) heard_ms: u64,
+    pub(super) silence_ms: u64,
+    /// The stop of its shard has begun, with so many bytes of it read.
+    pub(super) stopped: Option<u64>,
+    /// Topic, first offset that came, step since which it was to come: nothing sent later may stand before it.
+    firsts: Vec<(String, u64, u64)>,
+}
+
+impl View {
+    pub(super) fn new(number: u32, status: u16, ms: u64) -> Self {
+        Self {
+            number,
+            phase: Phase::Asking(status),
+            asked_ms: ms,
+            welcomed: false,
+            replies: Replies::default(),
+            held: BTreeSet::new(),
+            coverage: Coverage::default(),
+            topics: BTreeMap::new(),
+            ending: None,
+            lapsed: false,
+            blocked: false,
+            heard_ms: ms,
+            silence_ms: 0,
+            stopped: None,
+            firsts: Vec::new(),
+        }
+    }
+
+    /// Open, and it neither said goodbye nor went away.
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open && self.ending.is_none()
+    }
+
+    /// It was closed by a stop that nothing else came before.
+    pub(super) fn was_stopped(&self) -> bool {
+        self.phase == Phase::Closed(Some(1001)) && self.ending.is_none()
+    }
+
+    pub(super) fn broken<T>(&self, oracle: Oracle, what: impl std::fmt::Display) -> Result<T, Broken> {
+        broken(oracle, format!("client {}: {what}", self.number))
+    }
+
+    /// Notes what its shard will owe it for this.
+    pub(super) fn sent(&mut self, seq: u64, end: u64, what: &Sent, publication: Option<Index>, limits: &Limits) {
+        let (id, what) = match what {
+            Sent::Subscribe { filter, id } => {
+                if !self.held.contains(filter) && self.held.len() >= limits.subscriptions_max {
+                    (id, What::Error(403))
+                } else {
+                    self.held.insert(filter.clone());
+                    if id.is_none() {
+                        self.coverage.subscribe_silently(filter, seq);
+                    }
+                    (id, What::Subscribed(filter.clone()))
+                }
+            }
+            Sent::Unsubscribe { filter, id } => {
+                self.held.remove(filter);
+                if id.is_none() {
+                    self.coverage.unsubscribe_silently(filter, seq);
+                    self.forget_uncovered();
+                }
+                (id, What::Unsubscribed(filter.clone()))
+            }
+            Sent::Publish { id, .. } => (id, What::Published(publication.expect("it is one"))),
+            Sent::Ping { id } => (id, What::Pong),
+            Sent::Wrong { code, id } => (id, What::Error(*code)),
+            Sent::PingFrame(payload) => (&None, What::PongFrame(payload.clone())),
+            Sent::End(code) => {
+                self.ending = Some(*code);
+                return;
+            }
+        };
+        self.replies.owe(Due { seq, end, id: id.clone(), what });
+    }
+
+    /// Judges a frame. The name in it, if it is the welcome.
+    pub(super) fn got(
+        &mut self,
+        frame: &Frame,
+        note: &Note,
+        publications: &mut Publications,
+        limits: &Limits,
+    ) -> Result<Option<String>, Broken> {
+        match (self.phase, frame) {
+            (Phase::Asking(status), Frame::Http(got)) if status == *got => {
+                self.phase = if status == 101 { Phase::Open } else { Phase::Closed(None) };
+                Ok(None)
+            }
+            (Phase::Asking(status), _) => self.broken(Oracle::Welcome, format!("{frame:?} instead of {status}")),
+            (Phase::Open, Frame::Text(json)) if !self.welcomed => self.welcome(json, limits).map(Some),
+            (Phase::Open, Frame::Close(code)) => self.close(*code, note.ms, limits).map(|()| None),
+            (Phase::Open, _) if !self.welcomed => self.broken(Oracle::Welcome, format!("{frame:?} came first")),
+            (Phase::Open, Frame::Text(json)) => self.text(json, note.step, publications).map(|()| None),
+            (Phase::Open, Frame::Binary(bytes)) => self.binary(bytes, publications).map(|()| None),
+            (Phase::Open, Frame::Ping) => Ok(None),
+            (Phase::Open, Frame::Pong(payload)) => {
+                let due = self.own(|view| view.replies.at_once(None, &What::PongFrame(payload.clone())))?;
+                self.seen(due.seq);
+                Ok(None)
+            }
+            (_, Frame::Garbage(what)) => self.broken(Oracle::Torn, what),
+            (phase, _) => self.broken(Oracle::Close, format!("{frame:?} while {phase:?}")),
+        }
+    }
+
+    /// Adds whose it is to an error.
+    fn own<T>(&mut self, judge: impl FnOnce(&mut Self) -> Result<T, Broken>) -> Result<T, Broken> {
+        let number = self.number;
+        judge(self).map_err(|error| Broken { what: format!("client {number}: {}", error.what), ..error })
+    }
+
+    fn parse<'a>(&self, json: &'a [u8]) -> Result<Reply<'a>, Broken> {
+        serde_json::from_slice(json).or_else(|error| self.broken(Oracle::Reply, format!("{error} in {json:?}")))
+    }
+
+    fn welcome(&mut self, json: &[u8], limits: &Limits) -> Result<String, Broken> {
+        let reply = self.parse(json)?;
+        let announced = reply.limits.as_ref().map(|it| (it.message_bytes, it.subscriptions));
+        let expected = Some((limits.message_bytes_max, limits.subscriptions_max));
+        if reply.op != "welcome" || announced != expected || reply.heartbeat != Some(limits.interval_s) {
+            return self.broken(Oracle::Welcome, format!("not the welcome that was due: {reply:?}"));
+        }
+        self.welcomed = true;
+        reply.client.map_or_else(|| self.broken(Oracle::Welcome, "no name in it"), Ok)
+    }
+
+    fn text(&mut self, json: &[u8], step: u64, publications: &mut Publications) -> Judged {
+        let reply = self.parse(json)?;
+        let id = reply.id.map(RawValue::get);
+        match reply.op.as_str() {
+            "message" => {
+                let data = reply.data.map_or("", RawValue::get);
+                self.message(&reply, data.as_bytes(), true, publications)
+            }
+            "ack" => self.ack(&reply, step, publications),
+            "pong" => {
+                let due = self.own(|view| view.replies.at_once(id, &What::Pong))?;
+                self.seen(due.seq);
+                Ok(())
+            }
+            "error" => {
+                let code = reply.code.unwrap_or(0);
+                let due = self.own(|view| view.replies.at_once(id, &What::Error(code)))?;
+                self.seen(due.seq);
+                match reply.reason {
+                    Some(reason) if !reason.is_empty() => Ok(()),
+                    _ => self.broken(Oracle::Reply, "an error without a reason"),
+                }
+            }
+            other => self.broken(Oracle::Reply, format!("the op {other}")),
+        }
+    }
+
+    fn binary(&mut self, bytes: &[u8], publications: &mut Publications) -> Judged {
+        let Some(end) = bytes.iter().position(|&byte| byte == b'\n') else {
+            return self.broken(Oracle::Payload, "a binary message without a header line");
+        };
+        let reply = self.parse(&bytes[..end])?;
+        if reply.op != "message" {
+            return self.broken(Oracle::Reply, format!("a binary {}", reply.op));
+        }
+        self.message(&reply, &bytes[end + 1..], false, publications)
+    }
+
+    fn ack(&mut self, reply: &Reply<'_>, step: u64, publications: &mut Publications) -> Judged {
+        let Some(id) = reply.id.map(RawValue::get) else {
+            return self.broken(Oracle::Reply, "an ack without an id");
+        };
+        let due = self.own(|view| view.replies.ack(id))?;
+        self.seen(due.seq);
+        let topic = reply.topic.as_deref().unwrap_or("");
+        let position = reply.position.as_deref();
+        match (&due.what, position) {
+            (What::Unsubscribed(filter), None) if filter == topic => {
+                self.coverage.unsubscribed(filter, due.seq);
+                self.forget_uncovered();
+                Ok(())
+            }
+            (What::Subscribed(filter), None) if filter == topic && is_wild(filter) => {
+                self.coverage.acked(filter, due.seq, step);
+                Ok(())
+            }
+            (What::Subscribed(filter), Some(position)) if filter == topic && !is_wild(filter) => {
+                let since = self.coverage.sure_since(filter);
+                self.coverage.acked(filter, due.seq, step);
+                let offset = self.own(|_| publications.offset(filter, position))?;
+                self.moved_on(topic, offset, offset, since)
+            }
+            (What::Published(index), Some(position)) if publications.get(*index).topic == topic => {
+                let offset = self.own(|_| publications.place(*index, position))?;
+                if publications.get(*index).muted {
+                    self.topics.entry(topic.to_owned()).or_default().muted.insert(offset);
+                }
+                Ok(())
+            }
+            _ => self.broken(Oracle::Reply, format!("{reply:?} for {due:?}")),
+        }
+    }
+
+    fn message(&mut self, reply: &Reply<'_>, payload: &[u8], text: bool, publications: &mut Publications) -> Judged {
+        let (topic, position) = (reply.topic.as_deref().unwrap_or(""), reply.position.as_deref().unwrap_or(""));
+        if !self.coverage.may_come(topic) {
+            return self.broken(Oracle::Stranger, format!("{topic} {position}, without a subscription"));
+        }
+        let index = publications.find(payload).filter(|&index| {
+            let found = publications.get(index);
+            found.topic == topic && found.text == text
+        });
+        let Some(index) = index else {
+            return self.broken(Oracle::Payload, format!("{topic} {position}: nobody published this there"));
+        };
+        if publications.get(index).by == self.number && publications.get(index).muted {
+            return self.broken(Oracle::Echo, format!("{topic} {position}: its own came back"));
+        }
+        let offset = self.own(|_| publications.place(index, position))?;
+        if self.topics.get(topic).is_some_and(|known| offset <= known.last) {
+            return self.broken(Oracle::Twice, format!("{topic} {position}: at or before what it had"));
+        }
+        let since = self.coverage.sure_since(topic);
+        self.moved_on(topic, offset - 1, offset, since)
+    }
+
+    /// It is at `last` of the topic now, and up to `reached` everything came or was its own. `since` as it was before.
+    fn moved_on(&mut self, topic: &str, reached: u64, last: u64, since: Option<u64>) -> Judged {
+        let sure = self.coverage.sure_since(topic).is_some();
+        let known = self.topics.entry(topic.to_owned()).or_default();
+        let (before, base) = (known.last, known.base);
+        if last < before {
+            return self.broken(Oracle::Twice, format!("{topic}: back to {last} from {before}"));
+        }
+        known.last = last;
+        known.base = sure.then_some(last);
+        match (base, since) {
+            (Some(base), _) => self.no_hole(Oracle::Hole, topic, base, reached),
+            (None, Some(since)) => {
+                self.firsts.push((topic.to_owned(), reached + 1, since));
+                Ok(())
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Everything after `base` up to `reached` is its own and not to come back.
+    fn no_hole(&self, oracle: Oracle, topic: &str, base: u64, reached: u64) -> Judged {
+        let muted = &self.topics[topic].muted;
+        match (base + 1..=reached).find(|offset| !muted.contains(offset)) {
+            Some(missing) => self.broken(oracle, format!("{topic}: {missing} is missing, of {}..={reached}", base + 1)),
+            None => Ok(()),
+        }
+    }
+
+    fn seen(&mut self, seq: u64) {
+        self.coverage.seen(seq);
+        self.forget_uncovered();
+    }
+
+    fn forget_uncovered(&mut self) {
+        for (topic, known) in &mut self.topics {
+            if self.coverage.sure_since(topic).is_none() {
+                known.base = None;
+            }
+        }
+    }
+
+    /// At rest, a whole request has its answer.
+    pub(super) fn asked_in_vain(&self) -> Judged {
+        match self.phase {
+            Phase::Asking(_) if !self.lapsed => self.broken(Oracle::Unanswered, "its request"),
+            _ => Ok(()),
+        }
+    }
+
+    /// At rest, nothing is due.
+    pub(super) fn unanswered(&self) -> Judged {
+        if !self.welcomed {
+            return self.broken(Oracle::Unanswered, "no welcome");
+        }
+        match self.replies.all().next() {
+            Some(due) => self.broken(Oracle::Unanswered, format!("{due:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// It has all of every topic that it surely subscribes to.
+    pub(super) fn tail(&self, publications: &Publications) -> Judged {
+        for (topic, log) in publications.logs() {
+            let Some(since) = self.coverage.sure_since(topic) else { continue };
+            match self.topics.get(topic).and_then(|known| known.base) {
+                Some(base) => self.no_hole(Oracle::Tail, topic, base, log.last)?,
+                None => self.none_since(publications, topic, log.last + 1, since)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What came first was the first that was sent after the ack.
+    pub(super) fn missed_before_first(&self, publications: &Publications) -> Judged {
+        self.firsts.iter().try_for_each(|(topic, offset, since)| self.none_since(publications, topic, *offset, *since))
+    }
+
+    fn none_since(&self, publications: &Publications, topic: &str, before: u64, since: u64) -> Judged {
+        let Some(log) = publications.log(topic) else { return Ok(()) };
+        for (offset, &index) in log.at.range(..before) {
+            let publication = publications.get(index);
+            let own = publication.by == self.number && publication.muted;
+            if publication.step > since && !own {
+                return self.broken(Oracle::Tail, format!("{topic}: {offset} was sent after the ack and did not come"));
+            }
+        }
+        Ok(())
+    }
+}

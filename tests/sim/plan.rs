@@ -1,0 +1,105 @@
+//! What a seed decides before the first step: how many shards, how tight every limit, how rude the clients.
+
+use wirefan::auth::origin::Origins;
+use wirefan::config::Config;
+use wirefan::shard::Settings;
+
+use crate::random::Random;
+
+/// Topics that clients publish to. One begins with a space and one is not ASCII: names are bytes to the broker.
+pub(crate) const TOPICS: [&str; 8] = ["a", "b", "chat/1", "chat/2", "chat/1/x", "room/\u{e9}", "say \"hi\"", "a/b/c/d"];
+
+/// Filters with wildcards that meet some of the topics, several of them at once.
+pub(crate) const WILD: [&str; 9] = ["#", "chat/#", "chat/+", "+", "+/1", "chat/+/x", "a/#", "+/+/#", "none/+"];
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Every shard is asked to stop, in the middle of everything.
+    Stop,
+    /// The clients leave, each in its way.
+    Leave,
+}
+
+/// See the module's page.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) shards: usize,
+    /// Shards that clients connect to: the others have homes only.
+    pub(crate) crowded: usize,
+    /// Parcels of a ring.
+    pub(crate) ring: usize,
+    pub(crate) outbound_bytes_max: usize,
+    pub(crate) subscriptions_max: usize,
+    pub(crate) message_bytes_max: usize,
+    pub(crate) interval_s: u32,
+    pub(crate) timeout_s: u32,
+    pub(crate) handshake_ms_max: u64,
+    /// Clients that are connected at a time, about.
+    pub(crate) clients: usize,
+    /// Random steps per round, and rounds; each round ends in a rest.
+    pub(crate) steps: usize,
+    pub(crate) rounds: usize,
+    /// Bytes of the read buffer.
+    pub(crate) read_bytes: usize,
+    /// Bytes that the kernel takes for a client that does not read.
+    pub(crate) kernel_bytes: usize,
+    /// Longest filling of a payload, in bytes.
+    pub(crate) pad_bytes: usize,
+    /// Of a hundred acts of clients, how many are rude.
+    pub(crate) rude: usize,
+    /// Of a hundred acts of clients, how many stop or go on reading.
+    pub(crate) stalls: usize,
+    /// Of a thousand steps, after how many another shard gets no time for a while.
+    pub(crate) starves: usize,
+    /// Of a thousand steps, how many are a jump of the time.
+    pub(crate) jumps: usize,
+    pub(crate) ending: Ending,
+}
+
+impl Plan {
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let random = &mut random;
+        let message_bytes_max = *random.pick(&[700, 4_000, 65_536]);
+        let shards = random.between(1, 4);
+        let kernel_bytes = *random.pick(&[1, 10, 300, 2_000, 100_000, 100_000]);
+        Self {
+            seed,
+            shards,
+            crowded: random.between(1, shards),
+            ring: random.between(1, 4),
+            outbound_bytes_max: *random.pick(&[1_500, 6_000, 40_000, 1 << 20]),
+            subscriptions_max: *random.pick(&[1, 3, 6, 1000]),
+            message_bytes_max,
+            interval_s: *random.pick(&[1, 2, 5, 25]),
+            timeout_s: *random.pick(&[1, 2, 10]),
+            handshake_ms_max: *random.pick(&[300, 2_000, 10_000]),
+            clients: random.between(2, 12),
+            steps: *random.pick(&[100, 300, 800]),
+            rounds: random.between(1, 3),
+            read_bytes: *random.pick(&[1, 7, 64, 1_000, 65_536]),
+            kernel_bytes,
+            // What drips through a tiny socket has to be small, or a run takes for ever.
+            pad_bytes: (*random.pick(&[0, 40, 300, message_bytes_max / 4])).min(kernel_bytes * 40),
+            rude: *random.pick(&[0, 0, 2, 10]),
+            stalls: *random.pick(&[0, 5, 20]),
+            starves: *random.pick(&[0, 10, 50]),
+            jumps: *random.pick(&[0, 0, 5, 30]),
+            ending: *random.pick(&[Ending::Stop, Ending::Leave]),
+        }
+    }
+
+    /// What every shard of the run is made with.
+    pub(crate) fn settings(&self) -> Settings {
+        let mut config = Config::default();
+        config.limits.outbound_bytes_max = self.outbound_bytes_max;
+        config.limits.subscriptions_max = self.subscriptions_max;
+        config.limits.message_bytes_max = self.message_bytes_max;
+        config.limits.handshake_ms_max = self.handshake_ms_max;
+        config.heartbeat.interval_s = self.interval_s;
+        config.heartbeat.timeout_s = self.timeout_s;
+        Settings { config, origins: Origins::parse(&["same"]).expect("the default is valid"), seed: self.seed }
+    }
+}
