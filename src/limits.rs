@@ -131,3 +131,6 @@ pub const HISTORY_REPLY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Idempotency keys that a home remembers.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 65_536;
+
+/// Bytes written to one connection per turn before the others get theirs.
+pub const FLUSH_BYTES_PER_TURN: usize = 1024 * 1024;

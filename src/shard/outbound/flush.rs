@@ -102,7 +102,12 @@ impl Outbound {
     }
 
     fn flush_spill(&mut self, conn: u32, wire: &mut impl Wire) -> Flushed {
+        let mut budget = limits::FLUSH_BYTES_PER_TURN;
         loop {
+            if budget == 0 {
+                self.enqueue(conn, true); // a long replay must not keep the live ones waiting
+                return Flushed::Done;
+            }
             let (offered, sent) = self.offer(conn, wire);
             match sent {
                 Sent::Bytes(_) if offered == 0 => {
@@ -112,6 +117,7 @@ impl Outbound {
                 }
                 Sent::Bytes(sent) => {
                     self.consume(conn, sent);
+                    budget = budget.saturating_sub(sent);
                     if sent < offered {
                         return self.block(conn);
                     }
@@ -205,7 +211,7 @@ impl Outbound {
         let spill = self.spill(conn);
         let (sent, front) = (std::mem::take(&mut spill.sent), spill.ranges[0].kind);
         let ranges: Vec<Range> = spill.ranges.drain(..).collect();
-        (spill.bytes, spill.replies) = (0, 0); // all is counted anew, as if nothing had been sent
+        (spill.bytes, spill.replies, spill.publications) = (0, 0, 0); // all is counted anew, as if nothing had been sent
         for range in ranges {
             if self.is_sparse(range) {
                 self.copy_in(conn, range);
