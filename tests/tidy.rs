@@ -143,6 +143,8 @@ fn the_outside_world_beyond_net_is_an_offence() {
         assert_eq!(offences("loadtest/src/main.rs", &text), [""; 0], "{line}");
     }
     assert_eq!(offences("src/shard/mod.rs", "//! A sample.\nuse std::net::SocketAddr;\n"), [""; 0]);
+    let race = "//! A sample.\nfn race() { std::thread::scope(|_| {}) }\nfn when() { Instant::now(); }\n";
+    assert_eq!(offences("src/mesh/desk/tests.rs", race), ["3: `Instant::now` belongs to `net` alone"]);
 }
 
 #[test]

@@ -40,10 +40,11 @@ impl Shard {
         self.handle_peer_stop();
     }
 
-    /// Whether every connection is gone after a stop.
+    /// Whether every connection is gone after a stop, and every other shard was told what its connections are to get: a
+    /// shard that ends before its last deliveries found room in a ring leaves another one waiting for them.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.stop.closing && self.connections.is_empty()
+        self.stop.closing && self.connections.is_empty() && !self.desk.deliveries_wait()
     }
 
     pub(super) fn handle_peer_stop(&mut self) {

@@ -115,3 +115,19 @@ fn the_seeds_reach_every_corner() {
     }
     panic!("only {corners:?} of {CORNERS:?}");
 }
+
+/// A shard without connections ended while its last deliveries waited for room in a ring: whom they were for waited until
+/// `STOP_MS_MAX`.
+#[test]
+fn a_shard_that_has_nothing_left_to_stop_for_still_tells_the_others_before_it_ends() {
+    for seed in 700..1000 {
+        let mut plan = Plan::of(seed);
+        (plan.shards, plan.crowded, plan.clients) = (if seed % 2 == 0 { 3 } else { 4 }, 2, 3);
+        (plan.ring, plan.starves, plan.steps, plan.rounds) = (1, 50, 150, 1);
+        (plan.kernel_bytes, plan.read_bytes, plan.pad_bytes) = (100_000, 1000, 40);
+        plan.ending = plan::Ending::Stop;
+        if let Err(failure) = World::new(plan, false).run() {
+            panic!("seed {seed}: {}", failure.broken);
+        }
+    }
+}

@@ -242,6 +242,18 @@ fn a_full_socket_is_left_alone_until_it_says_that_it_is_writable() {
 }
 
 #[test]
+fn a_socket_found_full_is_not_tried_again_because_it_stands_in_the_other_queue_too() {
+    let mut desk = Desk::new(1);
+    desk.net.room[0] = 0;
+    let batch = batch(1, &[100]);
+    desk.deliver(&[0], &batch, 0..102, true);
+    desk.deliver(&[0], &batch, 0..102, false);
+    assert_eq!(desk.flush(), [(0, Flushed::Blocked)]);
+    assert_eq!(desk.net.calls.len(), 1);
+    desk.drain();
+}
+
+#[test]
 fn small_parts_of_a_batch_are_copied_when_the_socket_is_full_and_large_ones_are_shared() {
     let mut desk = Desk::new(2);
     (desk.net.room[0], desk.net.room[1]) = (0, 0);
