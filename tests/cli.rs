@@ -85,7 +85,7 @@ fn help_and_version_are_data() {
 
 #[test]
 fn wrong_arguments_exit_with_2_and_a_sentence() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 20] = [
         (&["server"], "unrecognized subcommand 'server'"),
         (&["serve", "--port", "1"], "unexpected argument '--port'"),
         (&["serve", "--shards", "many"], "invalid value 'many' for '--shards <N>'"),
@@ -97,6 +97,15 @@ fn wrong_arguments_exit_with_2_and_a_sentence() {
         (&["publish", "t", "1", "--url", "http://h/ws"], "is a WebSocket's: write ws://h/ws"),
         (&["subscribe"], "<FILTER>..."),
         (&["subscribe", "t", "--count", "0"], "must be a whole number from 1"),
+        (&["subscribe", "t", "--since", "121"], "a position is 8 lower-case hex digits, `:` and a decimal number"),
+        (&["subscribe", "t", "--since", "f3a9b2c1:1", "--last", "5"], "cannot be used with"),
+        (&["subscribe", "t", "u", "--since", "f3a9b2c1:1"], "is a position of one topic, and there are several"),
+        (&["subscribe", "t", "--last", "0"], "0 is not in 1..=1000"),
+        (&["subscribe", "t", "--last", "1001"], "1001 is not in 1..=1000"),
+        (&["publish", "t", "1", "--key", ""], "has 0 bytes; a key has 1 to 128"),
+        (&["publish", "t", "--key", "k"], "--key names one publication, and each line of standard input is one"),
+        (&["check", "--topic", "a/#"], "byte 2 is a wildcard; `+` and `#` belong in filters only"),
+        (&["check", "--topic", ""], "it is empty; a name has 1 to 255 bytes"),
     ];
     for (arguments, sentence) in cases {
         let (code, out, err) = run(&mut wirefan(arguments));
@@ -146,6 +155,25 @@ fn check_prints_the_configuration_in_force() {
 }
 
 #[test]
+fn check_explains_which_rule_a_topic_gets() {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/config/development.toml");
+    let (code, out, err) = run(&mut wirefan(&["check", "--config", shipped, "--topic", "chat/1"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(
+        out,
+        "# chat/1 gets rule 1 of 2, the first whose filter matches.\nfilter = \"chat/#\"\nsubscribe = \"anyone\"\n\
+         publish = \"anyone\"\nhistory = { count = 1000, age = \"1h\" }\npresence = true\n\
+         overflow = \"drop_oldest\"\nfrom = false\nidempotency = \"5m\"\n"
+    );
+    let (code, out, _) = run(&mut wirefan(&["check", "--topic", "chat/1"]));
+    assert_eq!(code, 0);
+    assert!(
+        out.starts_with("# chat/1 gets the implicit rule: the configuration has no other.\nfilter = \"#\"\n"),
+        "{out}"
+    );
+}
+
+#[test]
 fn publish_sends_the_data_as_it_is_and_prints_the_position() {
     let (url, broker) = broker(|socket| {
         let command = heard(socket);
@@ -157,6 +185,26 @@ fn publish_sends_the_data_as_it_is_and_prints_the_position() {
     assert_eq!((code, out.as_str(), err.as_str()), (0, "chat/1 f3a9b2c1:121\n", ""));
     let sent = broker.join().unwrap();
     assert_eq!(sent, format!(r#"{{"op":"publish","id":0,"topic":"chat/1","data":{}}}"#, data.trim()));
+}
+
+#[test]
+fn publish_with_a_key_sends_it_with_the_data_and_with_bytes() {
+    for (arguments, expected) in [
+        (&["publish", "t", "1", "--key", "a\"b"][..], r#"{"op":"publish","id":0,"topic":"t","key":"a\"b","data":1}"#),
+        (
+            &["publish", "t", "x", "--binary", "--key", "k"],
+            "{\"op\":\"publish\",\"id\":0,\"topic\":\"t\",\"key\":\"k\"}\nx",
+        ),
+    ] {
+        let (url, broker) = broker(|socket| {
+            let command = heard(socket);
+            say(socket, r#"{"op":"ack","id":0,"topic":"t","position":"f3a9b2c1:7"}"#);
+            command
+        });
+        let (code, out, err) = run(wirefan(arguments).args(["--url", &url]));
+        assert_eq!((code, out.as_str(), err.as_str()), (0, "t f3a9b2c1:7\n", ""));
+        assert_eq!(broker.join().unwrap(), expected);
+    }
 }
 
 #[test]
@@ -308,6 +356,51 @@ fn subscribe_prints_a_line_for_each_publication() {
     let commands = broker.join().unwrap();
     assert_eq!(commands[0], r#"{"op":"subscribe","id":0,"topic":"chat/#"}"#);
     assert_eq!(commands[1], r#"{"op":"subscribe","id":1,"topic":"+/x"}"#);
+}
+
+#[test]
+fn subscribe_since_a_position_tells_whether_all_was_recovered() {
+    for (recovered, told) in [
+        (true, "recovered all since 000000c1:5"),
+        (false, "not recovered: not all since 000000c1:5 is kept; what follows begins after 000000c2:9"),
+    ] {
+        let (url, broker) = broker(move |socket| {
+            let command = heard(socket);
+            let ack = format!(r#"{{"op":"ack","id":0,"topic":"t","position":"000000c2:9","recovered":{recovered}}}"#);
+            say(socket, &ack);
+            say(socket, r#"{"op":"message","topic":"t","position":"000000c2:10","data":1}"#);
+            command
+        });
+        let arguments = ["subscribe", "t", "--since", "000000c1:5", "--count", "1", "--url", &url];
+        let (code, out, err) = run(&mut wirefan(&arguments));
+        assert_eq!((code, out.as_str()), (0, "t 000000c2:10 1\n"));
+        assert_eq!(err, format!("subscribed to t\n{told}\n"));
+        assert_eq!(broker.join().unwrap(), r#"{"op":"subscribe","id":0,"topic":"t","since":"000000c1:5"}"#);
+    }
+}
+
+#[test]
+fn subscribe_asks_for_the_last_of_each_topic_and_tells_gaps() {
+    let (url, broker) = broker(|socket| {
+        let commands = [heard(socket), heard(socket)];
+        say(socket, r#"{"op":"ack","id":0,"topic":"a","position":"000000c1:9"}"#);
+        say(socket, r#"{"op":"ack","id":1,"topic":"b","position":"000000c1:0"}"#);
+        say(socket, r#"{"op":"gap","topic":"a\u001b","missed":1,"position":"000000c1:10"}"#);
+        say(socket, r#"{"op":"gap","topic":"a","missed":12,"position":"000000c1:22"}"#);
+        say(socket, r#"{"op":"message","topic":"a","position":"000000c1:23","data":1}"#);
+        commands
+    });
+    let (code, out, err) = run(&mut wirefan(&["subscribe", "a", "b", "--last", "5", "--count", "1", "--url", &url]));
+    assert_eq!((code, out.as_str()), (0, "a 000000c1:23 1\n"));
+    assert_eq!(
+        err,
+        "subscribed to a, b\nmissed 1 publication of a\\u{1b}, the newest at 000000c1:10\n\
+         missed 12 publications of a, the newest at 000000c1:22\n"
+    );
+    assert_eq!(
+        broker.join().unwrap(),
+        [r#"{"op":"subscribe","id":0,"topic":"a","last":5}"#, r#"{"op":"subscribe","id":1,"topic":"b","last":5}"#]
+    );
 }
 
 #[test]

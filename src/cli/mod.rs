@@ -15,10 +15,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 
 use crate::config;
+use crate::limits::{HISTORY_LAST_MAX, KEY_BYTES_MAX};
 use crate::net::client::Url;
+use crate::protocol::Position;
+use crate::topic::{NameError, Topic};
 
 /// Runs the command that the arguments of the process name.
 #[must_use]
@@ -80,6 +83,9 @@ struct Check {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Explain instead which rule this topic gets, and what that says
+    #[arg(long, value_name = "TOPIC", value_parser = topic)]
+    topic: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -96,6 +102,9 @@ struct Publish {
     /// Publish bytes instead of JSON: DATA as it is, or all of standard input as one publication
     #[arg(long)]
     binary: bool,
+    /// Names the publication, so that a repeat of it within the topic's window is not published again
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    key: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +116,12 @@ struct Subscribe {
     /// Where the broker is
     #[arg(long, default_value = DEFAULT_URL)]
     url: Url,
+    /// Begin behind this position of the one topic, with what was missed
+    #[arg(long, value_name = "POS", conflicts_with = "last")]
+    since: Option<Position>,
+    /// Begin with the last N kept publications of each topic
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=i64::from(HISTORY_LAST_MAX)))]
+    last: Option<u32>,
     /// End after N publications
     #[arg(long, value_name = "N", value_parser = count)]
     count: Option<u64>,
@@ -119,6 +134,17 @@ fn count(text: &str) -> Result<u64, &'static str> {
     match text.parse() {
         Ok(count) if count > 0 => Ok(count),
         _ => Err("must be a whole number from 1"),
+    }
+}
+
+fn topic(text: &str) -> Result<String, NameError> {
+    Topic::parse(text).map(|topic| topic.to_string())
+}
+
+fn key(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=KEY_BYTES_MAX => Ok(text.to_owned()),
+        len => Err(format!("has {len} bytes; a key has 1 to {KEY_BYTES_MAX}")),
     }
 }
 

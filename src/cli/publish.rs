@@ -18,7 +18,11 @@ use crate::ws::Kind;
 
 /// Publishes what the arguments or standard input say.
 pub(super) fn publish(arguments: Publish) -> Result<(), Failure> {
-    let Publish { topic, data, url, binary } = arguments;
+    let Publish { topic, data, url, binary, key } = arguments;
+    if key.is_some() && data.is_none() && !binary {
+        let sentence = "--key names one publication, and each line of standard input is one: give DATA, or --binary";
+        return Err(Failure::Wrong(sentence.to_owned()));
+    }
     // What is wrong with the data is known without a broker.
     let single = match data {
         Some(data) if binary => Some(data.into_bytes()),
@@ -31,7 +35,8 @@ pub(super) fn publish(arguments: Publish) -> Result<(), Failure> {
         None => None,
     };
     let connection = Connection::open(&url)?;
-    let mut publishing = Publishing { connection, topic, binary, under_way: Vec::new(), failed: false, out: out() };
+    let mut publishing =
+        Publishing { connection, topic, binary, key, under_way: Vec::new(), failed: false, out: out() };
     match single {
         Some(data) => publishing.send(Source::Argument, &data),
         None => publishing.publish_lines()?,
@@ -44,6 +49,7 @@ struct Publishing {
     connection: Connection,
     topic: String,
     binary: bool,
+    key: Option<String>,
     /// Sent and not answered, by id.
     under_way: Vec<u64>,
     /// One was refused, and the user told.
@@ -98,7 +104,8 @@ impl Publishing {
     fn send(&mut self, source: Source, data: &[u8]) {
         let id = source.id();
         let topic = serde_json::Value::from(self.topic.as_str());
-        let head = format!(r#"{{"op":"publish","id":{id},"topic":{topic}"#);
+        let key = self.key.as_deref().map(|key| format!(r#","key":{}"#, serde_json::Value::from(key)));
+        let head = format!(r#"{{"op":"publish","id":{id},"topic":{topic}{}"#, key.unwrap_or_default());
         let (kind, message) = if self.binary {
             (Kind::Binary, [head.as_bytes(), b"}\n", data].concat())
         } else {
@@ -126,7 +133,7 @@ impl Publishing {
             return Ok(());
         };
         match reply::read_text(&text).map_err(|reason| self.connection.garbled(&reason))? {
-            Reply::Ack { id: Some(id), position } if self.under_way.contains(&id) => {
+            Reply::Ack { id: Some(id), position, .. } if self.under_way.contains(&id) => {
                 let (topic, position) = (&self.topic, position.unwrap_or_default());
                 writeln!(self.out, "{topic} {}", escape(&position)).map_err(|error| Failure::from_stdout(&error))?;
                 self.answered(id, lines);

@@ -20,6 +20,14 @@ pub(super) enum Reply<'a> {
     Ack {
         id: Option<u64>,
         position: Option<Cow<'a, str>>,
+        /// Whether all that was missed follows, if the command asked for that.
+        recovered: Option<bool>,
+    },
+    /// Publications that the broker withheld.
+    Gap {
+        topic: Cow<'a, str>,
+        missed: u64,
+        position: Option<Cow<'a, str>>,
     },
     Error {
         id: Option<u64>,
@@ -59,7 +67,12 @@ pub(super) fn read_text(text: &str) -> Result<Reply<'_>, String> {
             heartbeat: object.heartbeat,
             message_bytes: object.limits.and_then(|limits| limits.message_bytes),
         },
-        "ack" => Reply::Ack { id: object.id, position: object.position },
+        "ack" => Reply::Ack { id: object.id, position: object.position, recovered: object.recovered },
+        "gap" => Reply::Gap {
+            topic: object.topic.ok_or("a gap without a topic")?,
+            missed: object.missed.ok_or("a gap without its count")?,
+            position: object.position,
+        },
         "error" => Reply::Error {
             id: object.id,
             code: object.code.unwrap_or_default(),
@@ -96,6 +109,8 @@ struct Object<'a> {
     position: Option<Cow<'a, str>>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
+    recovered: Option<bool>,
+    missed: Option<u64>,
     code: Option<u16>,
     #[serde(borrow)]
     reason: Option<Cow<'a, str>>,

@@ -8,6 +8,7 @@ use super::outcome::{Failure, tell};
 use super::{Check, Serve};
 use crate::config::{Config, Flags};
 use crate::net;
+use crate::topic::Topic;
 
 /// Runs the broker until it is stopped.
 pub(super) fn serve(arguments: &Serve) -> Result<(), Failure> {
@@ -30,11 +31,15 @@ pub(super) fn serve(arguments: &Serve) -> Result<(), Failure> {
     }
 }
 
-/// Prints the configuration in force.
+/// Prints the configuration in force, or what it makes of one topic.
 pub(super) fn check(arguments: &Check) -> Result<(), Failure> {
     let config = load(arguments.config.as_deref(), &Flags::default())?;
+    let text = match &arguments.topic {
+        Some(topic) => config.explain(Topic::known(topic)),
+        None => config.to_string(),
+    };
     let mut out = std::io::stdout().lock();
-    write!(out, "{config}").and_then(|()| out.flush()).map_err(|error| Failure::from_stdout(&error))
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::from_stdout(&error))
 }
 
 fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, Failure> {

@@ -13,16 +13,27 @@ use super::outcome::{Failure, tell};
 use super::publish::sentence;
 use super::reply::{self, Data, Publication, Reply};
 use crate::net::client::escape;
+use crate::protocol::Position;
 use crate::ws::Kind;
 
 /// Prints publications until enough have come, the user interrupts, or the connection ends.
 pub(super) fn subscribe(arguments: &Subscribe) -> Result<(), Failure> {
+    if let (Some(since), [_, _, ..]) = (arguments.since, &arguments.filters[..]) {
+        let sentence =
+            format!("--since {since} is a position of one topic, and there are several: ask for each by itself");
+        return Err(Failure::Wrong(sentence));
+    }
     let connection = Connection::open(&arguments.url)?;
     let signals = connection.client().catch_signals();
     signals.map_err(|error| Failure::Failed(format!("cannot catch signals: {error}")))?;
+    let begin = match (arguments.since, arguments.last) {
+        (Some(since), _) => format!(r#","since":"{since}""#),
+        (None, Some(last)) => format!(r#","last":{last}"#),
+        (None, None) => String::new(),
+    };
     for (id, filter) in arguments.filters.iter().enumerate() {
         let filter = serde_json::Value::from(filter.as_str());
-        let command = format!(r#"{{"op":"subscribe","id":{id},"topic":{filter}}}"#);
+        let command = format!(r#"{{"op":"subscribe","id":{id},"topic":{filter}{begin}}}"#);
         connection.send(Kind::Text, command.as_bytes()).map_err(Failure::Failed)?;
     }
     let mut out = out();
@@ -41,12 +52,16 @@ pub(super) fn subscribe(arguments: &Subscribe) -> Result<(), Failure> {
                 print(&publication, arguments.json, &mut out).map_err(|error| Failure::from_stdout(&error))?;
                 left -= 1;
             }
-            Reply::Ack { .. } => {
+            Reply::Ack { position, recovered, .. } => {
                 awaited = awaited.saturating_sub(1);
                 if awaited == 0 {
                     tell(format_args!("subscribed to {}", arguments.filters.join(", ")));
                 }
+                if let (Some(since), Some(recovered)) = (arguments.since, recovered) {
+                    tell_recovered(since, recovered, position.as_deref());
+                }
             }
+            Reply::Gap { topic, missed, position } => tell_gap(&topic, missed, position.as_deref()),
             Reply::Error { id, code, reason } => {
                 return Err(refused(&arguments.filters, id, &sentence(code, &reason)));
             }
@@ -56,6 +71,20 @@ pub(super) fn subscribe(arguments: &Subscribe) -> Result<(), Failure> {
     out.flush().map_err(|error| Failure::from_stdout(&error))?;
     connection.close();
     Ok(())
+}
+
+fn tell_recovered(since: Position, recovered: bool, position: Option<&str>) {
+    if recovered {
+        return tell(format_args!("recovered all since {since}"));
+    }
+    let live = position.map(|position| format!("; what follows begins after {}", escape(position)));
+    tell(format_args!("not recovered: not all since {since} is kept{}", live.unwrap_or_default()));
+}
+
+fn tell_gap(topic: &str, missed: u64, position: Option<&str>) {
+    let (topic, plural) = (escape(topic), if missed == 1 { "" } else { "s" });
+    let newest = position.map(|position| format!(", the newest at {}", escape(position)));
+    tell(format_args!("missed {missed} publication{plural} of {topic}{}", newest.unwrap_or_default()));
 }
 
 fn refused(filters: &[String], id: Option<u64>, sentence: &str) -> Failure {

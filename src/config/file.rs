@@ -7,11 +7,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::excerpt;
 use super::key::Value;
-use super::source::TABLES;
+use super::source::{RULE, TABLES};
 use super::{ConfigError, Problem};
 
 /// One thing that the file sets.
@@ -25,11 +26,25 @@ pub(super) struct Entry {
     pub(super) value: Value,
 }
 
+/// One `[[rule]]`.
+pub(super) struct RuleTable {
+    /// Where it begins, from 1.
+    pub(super) line: usize,
+    /// What it sets, from the top, each named `rule.key`.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// What a file consists of.
+pub(super) enum Item {
+    Entry(Entry),
+    Rule(RuleTable),
+}
+
 /// All that the file at `path` sets, from the top; `file` is its name for errors.
 ///
 /// # Errors
 /// The file cannot be read, or every place where it is no TOML.
-pub(super) fn read(path: &Path, file: &str) -> Result<Vec<Entry>, ConfigError> {
+pub(super) fn read(path: &Path, file: &str) -> Result<Vec<Item>, ConfigError> {
     let source = read_to_string(path).map_err(|reason| Problem::new(file, reason))?;
     let (table, errors) = DeTable::parse_recoverable(&source);
     if !errors.is_empty() {
@@ -45,26 +60,51 @@ pub(super) fn read(path: &Path, file: &str) -> Result<Vec<Entry>, ConfigError> {
         let table = name.get_ref();
         match value.get_ref() {
             DeValue::Table(keys) if TABLES.contains(&table.as_ref()) => {
-                let keys =
-                    keys.iter().map(|(leaf, value)| (leaf.span().start, format!("{table}.{}", leaf.get_ref()), value));
-                found.extend(keys);
+                found.extend(entries(&source, table, keys).map(|(offset, entry)| (offset, Item::Entry(entry))));
             }
-            _ => found.push((name.span().start, table.to_string(), value)),
+            DeValue::Array(elements)
+                if table == RULE && elements.iter().all(|element| element.get_ref().is_table()) =>
+            {
+                found.extend(elements.iter().filter_map(|element| rule(&source, element)));
+            }
+            _ => {
+                let offset = name.span().start;
+                found.push((offset, Item::Entry(entry(&source, offset, table.to_string(), value))));
+            }
         }
     }
     // The parser sorts by name; an operator reads from the top.
-    found.sort_by_key(|&(offset, ..)| offset);
-    let entries = found.into_iter().map(|(offset, name, value)| Entry {
-        line: line_of(&source, offset),
-        name,
-        written: match value.get_ref() {
-            // Written as `[server.listen]` a table has no text of its own.
-            DeValue::Table(_) => "{…}".to_owned(),
-            _ => excerpt(source.get(value.span()).unwrap_or_default()),
-        },
-        value: value_of(value.get_ref()),
-    });
-    Ok(entries.collect())
+    found.sort_by_key(|&(offset, _)| offset);
+    Ok(found.into_iter().map(|(_, item)| item).collect())
+}
+
+fn rule(source: &str, element: &Spanned<DeValue<'_>>) -> Option<(usize, Item)> {
+    let DeValue::Table(keys) = element.get_ref() else {
+        return None;
+    };
+    let mut found: Vec<_> = entries(source, RULE, keys).collect();
+    found.sort_by_key(|&(offset, _)| offset);
+    let offset = element.span().start;
+    let entries = found.into_iter().map(|(_, entry)| entry).collect();
+    Some((offset, Item::Rule(RuleTable { line: line_of(source, offset), entries })))
+}
+
+/// What a table sets, each with its offset in the file.
+fn entries<'k>(source: &'k str, table: &'k str, keys: &'k DeTable<'_>) -> impl Iterator<Item = (usize, Entry)> + 'k {
+    keys.iter().map(move |(leaf, value)| {
+        let offset = leaf.span().start;
+        (offset, entry(source, offset, format!("{table}.{}", leaf.get_ref()), value))
+    })
+}
+
+fn entry(source: &str, offset: usize, name: String, value: &Spanned<DeValue<'_>>) -> Entry {
+    let text = source.get(value.span()).unwrap_or_default();
+    let written = match value.get_ref() {
+        // Written as `[server.listen]` or by dotted keys a table has no text of its own.
+        DeValue::Table(_) if !text.starts_with('{') => "{…}".to_owned(),
+        _ => excerpt(text),
+    };
+    Entry { line: line_of(source, offset), name, written, value: value_of(value.get_ref()) }
 }
 
 /// The value without its place.
@@ -76,7 +116,10 @@ pub(super) fn value_of(value: &DeValue<'_>) -> Value {
         }
         DeValue::Boolean(yes) => Value::Boolean(*yes),
         DeValue::Array(values) => Value::List(values.iter().map(|value| value_of(value.get_ref())).collect()),
-        DeValue::Table(_) => Value::Table,
+        DeValue::Table(keys) => {
+            let keys = keys.iter().map(|(name, value)| (name.get_ref().to_string(), value_of(value.get_ref())));
+            Value::Table(keys.collect())
+        }
         DeValue::Float(_) | DeValue::Datetime(_) => Value::Other,
     }
 }

@@ -32,9 +32,9 @@ pub(super) enum Value {
     Boolean(bool),
     Text(String),
     List(Vec<Value>),
-    /// What no key takes.
-    Table,
-    /// Nor any of these: negative numbers, fractions, dates.
+    /// A table within a line.
+    Table(Vec<(String, Value)>),
+    /// What no key takes: negative numbers, fractions, dates.
     Other,
 }
 
@@ -118,6 +118,11 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| Value::Integer(config.limits.handshake_ms_max),
     },
     Key {
+        name: "limits.history_bytes_max",
+        read: |config, value| whole(&mut config.limits.history_bytes_max, value, 1..=HISTORY_BYTES_MAX, " of bytes"),
+        show: |config| Value::Integer(config.limits.history_bytes_max as u64),
+    },
+    Key {
         name: "heartbeat.interval_s",
         read: |config, value| whole(&mut config.heartbeat.interval_s, value, 1..=HEARTBEAT_S_MAX, " of seconds"),
         show: |config| Value::Integer(config.heartbeat.interval_s.into()),
@@ -157,7 +162,15 @@ impl fmt::Display for Value {
                 }
                 f.write_str("]")
             }
-            Self::Table | Self::Other => f.write_str("…"),
+            Self::Table(keys) => {
+                f.write_str("{ ")?;
+                for (index, (key, value)) in keys.iter().enumerate() {
+                    let gap = if index == 0 { "" } else { ", " };
+                    write!(f, "{gap}{key} = {value}")?;
+                }
+                f.write_str(" }")
+            }
+            Self::Other => f.write_str("…"),
         }
     }
 }
@@ -195,7 +208,12 @@ fn addresses(value: &Value) -> Result<Vec<SocketAddr>, Reason> {
     Ok(addresses)
 }
 
-fn whole<N: TryFrom<u64>>(slot: &mut N, value: &Value, range: RangeInclusive<u64>, unit: &str) -> Result<(), Reason> {
+pub(super) fn whole<N: TryFrom<u64>>(
+    slot: &mut N,
+    value: &Value,
+    range: RangeInclusive<u64>,
+    unit: &str,
+) -> Result<(), Reason> {
     if let Value::Integer(number) = value
         && range.contains(number)
         && let Ok(fitting) = N::try_from(*number)
@@ -206,7 +224,7 @@ fn whole<N: TryFrom<u64>>(slot: &mut N, value: &Value, range: RangeInclusive<u64
     Err(format!("must be a whole number{unit} from {} to {}", range.start(), range.end()).into())
 }
 
-fn flag(slot: &mut bool, value: &Value) -> Result<(), Reason> {
+pub(super) fn flag(slot: &mut bool, value: &Value) -> Result<(), Reason> {
     let Value::Boolean(yes) = value else {
         return Err("must be true or false".into());
     };
@@ -238,5 +256,7 @@ const CONNECTIONS_MAX: u64 = 100_000_000;
 const MESSAGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const SUBSCRIPTIONS_MAX: u64 = 1_000_000;
 const OUTBOUND_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// 1 TiB.
+const HISTORY_BYTES_MAX: u64 = 1 << 40;
 const HANDSHAKE_MS_MAX: u64 = 600_000;
 const HEARTBEAT_S_MAX: u64 = 86_400;

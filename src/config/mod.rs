@@ -9,6 +9,7 @@ mod check;
 mod error;
 mod file;
 mod key;
+mod rule;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -153,7 +154,8 @@ impl Config {
         draft.finish()
     }
 
-    /// The names of all keys, such as `limits.message_bytes_max`, in the order of the file.
+    /// The names of all keys outside rules, such as `limits.message_bytes_max`, in the order of the file. Each has an
+    /// environment variable.
     pub fn keys() -> impl Iterator<Item = &'static str> {
         key::KEYS.iter().map(|key| key.name)
     }
@@ -171,6 +173,10 @@ impl fmt::Display for Config {
                 table = of;
             }
             writeln!(f, "{leaf} = {}", (key.show)(self))?;
+        }
+        for rule in &self.rules {
+            writeln!(f, "\n[[rule]]")?;
+            rule::lines(rule).try_for_each(|line| writeln!(f, "{line}"))?;
         }
         Ok(())
     }

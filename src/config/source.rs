@@ -10,9 +10,11 @@ use std::path::Path;
 use toml::de::DeValue;
 
 use super::error::excerpt;
-use super::file::{self, Entry};
+use super::file::{self, Entry, Item, RuleTable};
 use super::key::{KEYS, Key, VARIABLE_PREFIX, Value};
+use super::rule::{self, RULE_KEYS, RuleKey};
 use super::{AllowAnonymous, Config, ConfigError, Flags, Problem, check};
+use crate::limits::RULES_MAX;
 
 /// A configuration in the making.
 #[derive(Default)]
@@ -20,6 +22,8 @@ pub(super) struct Draft {
     config: Config,
     /// For each key that a layer set: the value and its place, as the beginning of a sentence about it.
     written: BTreeMap<&'static str, String>,
+    /// Where each of the configuration's rules begins in the file.
+    rule_lines: Vec<usize>,
     problems: Vec<Problem>,
 }
 
@@ -30,23 +34,55 @@ impl Draft {
     /// The file cannot be read or is no TOML: then nothing in it can be judged.
     pub(super) fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let file = excerpt(&path.to_string_lossy());
-        for entry in file::read(path, &file)? {
-            let Entry { line, name, written, value } = entry;
-            let place = format!("{file}:{line}: {}", excerpt(&name));
-            if TABLES.contains(&name.as_str()) {
-                let reason = format!("must be a table, [{name}]");
-                self.problems.push(Problem::new(place, reason));
-            } else if let Some(key) = KEYS.iter().find(|key| key.name == name) {
-                let place = format!("{place} = {written}");
-                self.set(key, &value, place);
-            } else if value == Value::Table && !name.contains('.') {
-                let place = format!("{file}:{line}: [{}]", excerpt(&name));
-                self.problems.push(Problem::new(place, unknown_table(&name)));
-            } else {
-                self.problems.push(Problem::new(place, unknown_key(&name)));
+        for item in file::read(path, &file)? {
+            match item {
+                Item::Entry(entry) => self.read_entry(&file, entry),
+                Item::Rule(table) => self.read_rule(&file, &table),
             }
         }
         Ok(())
+    }
+
+    fn read_entry(&mut self, file: &str, entry: Entry) {
+        let Entry { line, name, written, value } = entry;
+        let place = format!("{file}:{line}: {}", excerpt(&name));
+        let shown = excerpt(&name);
+        let problem = if TABLES.contains(&name.as_str()) {
+            Problem::new(place, format_args!("must be a table, [{name}]"))
+        } else if name == RULE {
+            Problem::new(place, "must be a list of tables, each of which begins with [[rule]]")
+        } else if let Some(key) = KEYS.iter().find(|key| key.name == name) {
+            return self.set(key, &value, format!("{place} = {written}"));
+        } else if name.contains('.') {
+            Problem::new(place, unknown_key(&name))
+        } else {
+            match &value {
+                Value::Table(_) => Problem::new(format_args!("{file}:{line}: [{shown}]"), unknown_table(&name)),
+                Value::List(elements) if matches!(elements[..], [Value::Table(_), ..]) => {
+                    Problem::new(format_args!("{file}:{line}: [[{shown}]]"), unknown_table(&name))
+                }
+                _ => Problem::new(place, unknown_key(&name)),
+            }
+        };
+        self.problems.push(problem);
+    }
+
+    fn read_rule(&mut self, file: &str, table: &RuleTable) {
+        let (rule, filter_at) = match rule::read(file, table) {
+            Ok(read) => read,
+            Err(problems) => return self.problems.extend(problems),
+        };
+        let rules = &mut self.config.rules;
+        if let Some(first) = rules.iter().position(|other| other.filter == rule.filter) {
+            let line = self.rule_lines[first];
+            let reason = format!("the rule of line {line} has this filter and comes first, so this one never applies");
+            self.problems.push(Problem::new(filter_at, reason));
+        } else if rules.len() == RULES_MAX {
+            self.problems.push(Problem::new(filter_at, format_args!("is one rule more than {RULES_MAX}, the most")));
+        } else {
+            rules.push(rule);
+            self.rule_lines.push(table.line);
+        }
     }
 
     /// Lays the variables that begin with `WIREFAN_` over what is there; all others are none of ours.
@@ -132,21 +168,27 @@ fn value_of_text(shape: &Value, text: &str) -> Value {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             Some(Value::List(items.map(|item| Value::Text(item.to_owned())).collect()))
         }
-        Value::Text(_) | Value::Table | Value::Other => None,
+        Value::Text(_) | Value::Table(_) | Value::Other => None,
     }
     .unwrap_or_else(|| Value::Text(text.to_owned()))
 }
 
-fn unknown_key(name: &str) -> String {
-    match nearest(name) {
-        Some(key) => format!("unknown key; did you mean {}?", key.name),
+pub(super) fn unknown_key(name: &str) -> String {
+    let names = KEYS.iter().map(|key| key.name).chain(RULE_KEYS.iter().map(|key| key.name));
+    match nearest(name, names) {
+        Some(known) => format!("unknown key; did you mean {known}?"),
+        None if name.starts_with("rule.") => {
+            let leaves: Vec<_> = RULE_KEYS.iter().map(RuleKey::leaf).collect();
+            format!("unknown key; a rule has {}", leaves.join(", "))
+        }
         None => format!("unknown key; {ALL_KEYS}"),
     }
 }
 
 fn unknown_table(name: &str) -> String {
-    let known = TABLES.iter().map(|table| (strsim::normalized_damerau_levenshtein(name, table), table));
+    let known = TABLES.iter().chain([&RULE]).map(|table| (strsim::normalized_damerau_levenshtein(name, table), table));
     match known.max_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|&(likeness, _)| likeness >= LIKENESS_MIN) {
+        Some((_, &RULE)) => "unknown table; did you mean [[rule]]?".to_owned(),
         Some((_, table)) => format!("unknown table; did you mean [{table}]?"),
         None => format!("unknown table; {ALL_KEYS}"),
     }
@@ -154,23 +196,31 @@ fn unknown_table(name: &str) -> String {
 
 fn unknown_variable(name: &str) -> String {
     let dotted = name[VARIABLE_PREFIX.len()..].to_lowercase().replacen("__", ".", 1);
-    match nearest(&dotted) {
+    if dotted.split(['.', '_']).next().is_some_and(|table| table == RULE || table == "rules") {
+        return "unknown variable; rules have none, they are written in the file: [[rule]]".to_owned();
+    }
+    let known = nearest(&dotted, KEYS.iter().map(|key| key.name));
+    match known.and_then(|known| KEYS.iter().find(|key| key.name == known)) {
         Some(key) => format!("unknown variable; did you mean {}?", key.variable()),
         None => format!("unknown variable; all that begin with {VARIABLE_PREFIX} are read as keys, and {ALL_KEYS}"),
     }
 }
 
 /// The key that was probably meant: near as a whole, or by its last part where the table is wrong or missing.
-fn nearest(name: &str) -> Option<&'static Key> {
-    let leaf = name.rsplit('.').next().unwrap_or(name);
-    let likeness = |key: &Key| {
-        let whole = strsim::normalized_damerau_levenshtein(name, key.name);
+fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let parts = |name| str::rsplit_once(name, '.').unwrap_or(("", name));
+    let (table, leaf) = parts(name);
+    let likeness = |known: &'static str| {
+        let (table_known, leaf_known) = parts(known);
+        let last = strsim::normalized_damerau_levenshtein(leaf, leaf_known);
+        if table == table_known {
+            return last;
+        }
         // A little less than certain, so that a full match in the right table wins.
-        let last = strsim::normalized_damerau_levenshtein(leaf, key.parts().1) * 0.95;
-        whole.max(last)
+        strsim::normalized_damerau_levenshtein(name, known).max(last * 0.95)
     };
-    let best = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= LIKENESS_MIN).then_some(best)
+    let best = known.map(|known| (likeness(known), known)).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    best.filter(|&(likeness, _)| likeness >= LIKENESS_MIN).map(|(_, known)| known)
 }
 
 /// Kubernetes gives every container addresses of the services beside it, `WIREFAN_SERVICE_HOST` and
@@ -191,6 +241,9 @@ fn is_service_link(name: &str) -> bool {
 
 /// The tables that the keys are in.
 pub(super) const TABLES: [&str; 3] = ["server", "limits", "heartbeat"];
+
+/// The list of tables that the rules are.
+pub(super) const RULE: &str = "rule";
 
 const ALL_KEYS: &str = "`wirefan check` lists every known one";
 

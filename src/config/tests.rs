@@ -6,6 +6,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
+use crate::rules::History;
+
+mod rules;
 
 /// Loads `toml` as a file called `wirefan.toml`, with these variables and flags.
 fn load(toml: &str, variables: &[(&str, &str)], flags: &Flags) -> Result<Config, String> {
@@ -69,6 +72,7 @@ fn every_key_can_be_set_in_the_file_and_by_its_variable() {
         ("limits.subscriptions_max", "0x10", "16"),
         ("limits.outbound_bytes_max", "70000", "70000"),
         ("limits.handshake_ms_max", "100", "100"),
+        ("limits.history_bytes_max", "4096", "4_096"),
         ("heartbeat.interval_s", "1", "1"),
         ("heartbeat.timeout_s", "2", " 2 "),
     ];
@@ -279,11 +283,27 @@ fn wirefan_toml_is_complete_and_equals_the_defaults() {
     assert_eq!(load(&text, &[], &Flags::default()).unwrap(), Config::default());
     // Without its comments it is what `wirefan check` prints: every key, its default, the same order.
     let bare: String = text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
-    assert_eq!(bare.trim_start(), Config::default().to_string());
+    assert_eq!(bare.trim(), Config::default().to_string().trim());
     let lines: Vec<_> = text.lines().collect();
-    for pair in lines.windows(2).filter(|pair| pair[1].contains(" = ") && !pair[1].starts_with('#')) {
+    for pair in lines.windows(2).filter(|pair| pair[1].contains(" = ") && !pair[1].starts_with("# ")) {
         assert!(pair[0].starts_with("# ") && pair[0].ends_with('.'), "a sentence above {:?}", pair[1]);
     }
+}
+
+#[test]
+fn the_rule_of_wirefan_toml_has_every_key_and_is_the_implicit_one_with_a_history() {
+    let text = shipped("config/wirefan.toml");
+    let example: String = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let history = Some(History { count: 1000, age_s: 600 });
+    let expected = Config { rules: vec![Rule { history, ..Rule::default() }], ..Config::default() };
+    assert_eq!(load(&example, &[], &Flags::default()).unwrap(), expected);
+    let printed = expected.to_string();
+    assert_eq!(&printed[printed.find("[[rule]]").unwrap()..], example);
+    assert_eq!(example.lines().count(), 1 + rule::RULE_KEYS.len());
 }
 
 #[test]
@@ -300,6 +320,14 @@ fn the_reference_documents_every_key_with_its_default_and_variable() {
     for key in key::KEYS {
         let default = (key.show)(&Config::default());
         let row = format!("| `{}` | `{default}` |", key.name);
+        assert!(reference.contains(&row), "docs/configuration.md has the row {row}");
+    }
+    for key in rule::RULE_KEYS {
+        let row = match (key.show)(&Rule::default()) {
+            _ if key.name == "rule.filter" => "| `filter` | required |".to_owned(),
+            Some(default) => format!("| `{}` | `{default}` |", key.leaf()),
+            None => format!("| `{}` | none |", key.leaf()),
+        };
         assert!(reference.contains(&row), "docs/configuration.md has the row {row}");
     }
 }

@@ -1,5 +1,6 @@
 //! Messages in, commands or faults out: what each op is read from, what stays byte for byte, what is bounded.
 
+mod kept;
 mod properties;
 mod refusals;
 
@@ -16,20 +17,39 @@ fn show(outcome: Result<Command<'_>, Fault>) -> String {
     };
     match outcome {
         Ok(Command { id: of, op }) => match op {
-            Op::Subscribe { filter } => format!("{} subscribe {filter}", id(&of)),
+            Op::Subscribe { filter, since, last, presence } => {
+                let options = [option("since", since), option("last", last), set("presence", presence)].concat();
+                format!("{} subscribe {filter}{options}", id(&of))
+            }
             Op::Unsubscribe { filter } => format!("{} unsubscribe {filter}", id(&of)),
-            Op::Publish { topic, payload, echo } => {
+            Op::Publish { topic, payload, echo, key, conflate } => {
                 let (kind, bytes) = match payload {
                     Payload::Json(bytes) => ("json", bytes),
                     Payload::Binary(bytes) => ("binary", bytes),
                 };
-                let echo = if echo { "" } else { " unechoed" };
-                format!("{} publish {topic} {kind} {}{echo}", id(&of), bytes.escape_ascii())
+                let options = [set("unechoed", !echo), option("key", key), option("conflate", conflate)].concat();
+                format!("{} publish {topic} {kind} {}{options}", id(&of), bytes.escape_ascii())
+            }
+            Op::History { topic, since, limit, reverse } => {
+                let options = [option("since", since), option("limit", limit), set("reverse", reverse)].concat();
+                format!("{} history {topic}{options}", id(&of))
+            }
+            Op::Presence { topic, limit, after } => {
+                let options = [option("limit", limit), option("after", after)].concat();
+                format!("{} presence {topic}{options}", id(&of))
             }
             Op::Ping => format!("{} ping", id(&of)),
         },
         Err(Fault { id: of, code, reason }) => format!("{} {code} {reason}", id(&of)),
     }
+}
+
+fn option(name: &str, value: Option<impl std::fmt::Display>) -> String {
+    value.map(|value| format!(" {name} {value}")).unwrap_or_default()
+}
+
+fn set(name: &str, given: bool) -> String {
+    option("", given.then_some(name)).replace("  ", " ")
 }
 
 fn text_all(message: impl AsRef<[u8]>) -> Vec<String> {
@@ -83,12 +103,13 @@ fn a_conversation_in_text() {
 fn a_command_borrows_what_it_can_be_built_from() {
     let mut seen = 0;
     Parser::new().text(br#"{"op":"publish","topic":"a","data":[1]}"#, &mut |outcome| {
-        let op = Op::Publish { topic: Topic::known("a"), payload: Payload::Json(b"[1]"), echo: true };
+        let (topic, payload) = (Topic::known("a"), Payload::Json(b"[1]"));
+        let op = Op::Publish { topic, payload, echo: true, key: None, conflate: None };
         assert_eq!(outcome, Ok(Command { id: Id::None, op }));
         seen += 1;
     });
     Parser::new().text(br#"{"op":"subscribe","topic":"+"}"#, &mut |outcome| {
-        let op = Op::Subscribe { filter: Filter::known("+") };
+        let op = Op::Subscribe { filter: Filter::known("+"), since: None, last: None, presence: false };
         assert_eq!(outcome, Ok(Command { id: Id::None, op }));
         seen += 1;
     });
@@ -226,7 +247,10 @@ fn a_binary_message_is_a_header_line_and_the_payload() {
             "null 400 the member `data` does not belong in a binary publish; its payload follows the header",
         ),
         (b"{\"op\":\"ping\",\"id\":3}\n\n", "3 400 1 bytes follow the header line; only a publish has a payload"),
-        (b"{\"op\":\"nop\"}\nx", "null 404 unknown op \"nop\"; known are subscribe, unsubscribe, publish and ping"),
+        (
+            b"{\"op\":\"nop\"}\nx",
+            "null 404 unknown op \"nop\"; known are subscribe, unsubscribe, publish, history, presence and ping",
+        ),
         (b"\n{\"op\":\"ping\"}", "null 400 the JSON is incomplete, it ends at byte 0"),
         (b"{\n\"op\":\"ping\"}", "null 400 the JSON is incomplete, it ends at byte 1"),
         (b"", "null 400 the JSON is incomplete, it ends at byte 0"),
@@ -276,5 +300,5 @@ fn a_huge_message_leaves_no_huge_buffers() {
 #[test]
 fn a_fault_takes_no_memory_for_what_it_quotes() {
     assert!(size_of::<Fault>() <= 96, "{}", size_of::<Fault>());
-    assert!(size_of::<Command<'_>>() <= 80, "{}", size_of::<Command<'_>>());
+    assert!(size_of::<Command<'_>>() <= 112, "{}", size_of::<Command<'_>>());
 }

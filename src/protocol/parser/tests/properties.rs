@@ -74,10 +74,18 @@ fn value() -> impl Strategy<Value = String> {
     })
 }
 
+/// A member that some op takes besides `topic`.
+fn optional() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["since", "last", "presence", "limit", "reverse", "after", "key", "conflate", "k\\u0065y"])
+}
+
+const OPTIONAL_VALUES: [&str; 9] =
+    ["1", "0", "1000", "1001", "true", "false", "\"00000001:2\"", "\"0000000\\u0031:2\"", "\"\""];
+
 /// An object that is often a command and often nearly one.
 fn object() -> impl Strategy<Value = String> {
     let known = prop_oneof![
-        3 => prop::sample::select(vec!["publish", "subscribe", "ping", "nop"]).prop_map(|op| format!("\"op\":\"{op}\"")),
+        3 => prop::sample::select(vec!["publish", "subscribe", "history", "presence", "ping", "nop"]).prop_map(|op| format!("\"op\":\"{op}\"")),
         3 => prop::sample::select(vec!["a/b", "a/#", "+", "$s", "\\u0061", "a//b"])
             .prop_map(|topic| format!("\"topic\":\"{topic}\"")),
         3 => (space(), value(), space()).prop_map(|(a, value, b)| format!("\"data\":{a}{value}{b}")),
@@ -85,6 +93,8 @@ fn object() -> impl Strategy<Value = String> {
         1 => (0u32..99).prop_map(|id| format!("\"i\\u0064\":{id}")),
         1 => prop::sample::select(vec!["true", "false", "1"]).prop_map(|echo| format!("\"echo\": {echo} ")),
         1 => value().prop_map(|value| format!("\"topic\":{value}")),
+        2 => (optional(), prop_oneof![3 => prop::sample::select(OPTIONAL_VALUES.to_vec()).prop_map(String::from), 1 => value()])
+            .prop_map(|(name, value)| format!("\"{name}\":{value}")),
         2 => (string(), value()).prop_map(|(key, value)| format!("{key}:{value}")),
     ];
     (prop::collection::vec(known, 0..7), space())
