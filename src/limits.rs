@@ -134,3 +134,7 @@ pub const IDEMPOTENCY_KEYS_MAX: usize = 65_536;
 
 /// Bytes written to one connection per turn before the others get theirs.
 pub const FLUSH_BYTES_PER_TURN: usize = 1024 * 1024;
+
+/// Ranges that a shard owes to connections whose sockets would take them. Beyond it the shard reads nothing and takes no
+/// mail until it has caught up: publishers are slowed down rather than memory spent.
+pub const RANGES_OWED_MAX: usize = 1024 * 1024;

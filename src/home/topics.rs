@@ -75,12 +75,7 @@ pub(super) struct Topics {
 
 impl Topics {
     pub(super) fn new(seed: u64) -> Self {
-        Self {
-            states: Slab::new(),
-            index: NameIndex::new(seed),
-            idle: VecDeque::new(),
-            epochs: seed,
-        }
+        Self { states: Slab::new(), index: NameIndex::new(seed), idle: VecDeque::new(), epochs: seed }
     }
 
     pub(super) fn len(&self) -> usize {

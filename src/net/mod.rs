@@ -65,6 +65,17 @@ struct Shared {
     connections_max: usize,
 }
 
+impl Shared {
+    fn stop(&self, bells: &Bells) {
+        self.stop.store(true, Ordering::SeqCst);
+        for bell in bells {
+            bell.wake();
+        }
+    }
+}
+
+type Bells = Vec<Arc<dyn Wake>>;
+
 struct Bell(Waker);
 
 impl Wake for Bell {
@@ -122,13 +133,18 @@ impl Broker {
         for (number, ((poll, desk), listeners)) in polls.into_iter().zip(desks).zip(listeners).enumerate() {
             let (settings, shared, ended) = (settings.clone(), Arc::clone(&shared), Arc::clone(&ended));
             let core = if pin && !cores.is_empty() { Some(cores[number % cores.len()]) } else { None };
+            let bells = bells.clone();
             let run = move || {
                 pin_to(core);
                 let clock = event_loop::Clock::new();
                 let shard = Shard::new(settings, desk, clock.now_ms());
-                let counters = EventLoop::new(poll, shard, listeners, clock, shared)?.run();
+                let all = Arc::clone(&shared);
+                let ran = EventLoop::new(poll, shard, listeners, clock, shared).and_then(EventLoop::run);
+                if ran.is_err() {
+                    all.stop(&bells); // its topics are gone: half a broker would be worse than none
+                }
                 ended.one();
-                counters
+                ran
             };
             let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(run);
             threads.push(thread.map_err(|error| ServeError::Machine("start a thread", error))?);
@@ -144,10 +160,7 @@ impl Broker {
 
     /// Asks it to stop: accepts nothing more, delivers what it has, closes every connection with 1001.
     pub fn stop(&self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
-        for bell in &self.bells {
-            bell.wake();
-        }
+        self.shared.stop(&self.bells);
     }
 
     /// Waits until all shards have ended.
@@ -176,8 +189,6 @@ impl<F: Fn()> AtEnd<F> {
         }
     }
 }
-
-type Bells = Vec<Arc<dyn Wake>>;
 
 fn polls(shards: usize) -> Result<(Vec<Poll>, Bells), ServeError> {
     let failed = |error| ServeError::Machine("make an event queue", error);

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::outbound::is_bulk;
 use super::registry::{Slot, Waiter};
 use super::{Shard, connection::Phase};
-use crate::home::{Batch, History, Publish, Run, Subscribe, Subscribed};
+use crate::home::{Batch, History, Publish, Run, Span, Subscribe, Subscribed};
 use crate::ids::{ConnId, ShardId};
 use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
@@ -20,6 +20,9 @@ impl Shard {
     /// must not keep this shard from its sockets. Commands only while their answers have room, and each turn begins with
     /// another shard's, so that the budget is everybody's.
     pub(super) fn take_mail(&mut self) {
+        if self.outbound.is_late() {
+            return; // the rings fill, and whoever fills them is slowed down
+        }
         let peers = self.desk.peers_len();
         for turn in 0..peers {
             for _ in 0..limits::RING_PARCELS {
@@ -186,37 +189,34 @@ impl Shard {
 
     /// The same where a connection may subscribe by several filters, or is not to get its own publications: each is marked
     /// when it was met, so that it gets the run once.
-    fn deliver_with_care(
-        &mut self,
-        segment: u32,
-        run: Run,
-        slots: &[Slot],
-        exceptions: &[(ConnId, crate::home::Span)],
-        bulk: bool,
-    ) {
-        let mut excepted: SmallVec<[u32; 4]> = exceptions.iter().filter_map(|(conn, _)| self.index_of(*conn)).collect();
-        excepted.retain(|conn| self.outbound.mark(*conn)); // each once
-        excepted.sort_unstable();
+    fn deliver_with_care(&mut self, segment: u32, run: Run, slots: &[Slot], exceptions: &[(ConnId, Span)], bulk: bool) {
+        let here = exceptions.iter().filter_map(|&(conn, frame)| Some((self.index_of(conn)?, frame)));
+        let mut excepted: SmallVec<[(u32, Span); 4]> = here.collect();
+        excepted.sort_by_key(|&(conn, _)| conn); // stable: each one's frames stay in order
+        for &(conn, _) in &excepted {
+            self.outbound.mark(conn);
+        }
         let mut met: SmallVec<[u32; 4]> = SmallVec::new();
         for &slot in slots {
             for subscriber in self.registry.subscribers(slot) {
                 let conn = subscriber.conn;
                 if self.outbound.mark(conn) {
                     self.outbound.push_shared(conn, segment, run.frames.start, run.frames.end, bulk);
-                } else if excepted.binary_search(&conn).is_ok() && !met.contains(&conn) {
+                } else if excepted.binary_search_by_key(&conn, |&(conn, _)| conn).is_ok() {
                     met.push(conn);
                 }
             }
         }
+        met.sort_unstable();
+        met.dedup();
         for &conn in &met {
             let mut start = run.frames.start;
-            for (except, frame) in exceptions {
-                if except.index == conn && self.generations[conn as usize] == except.generation {
-                    if start < frame.start {
-                        self.outbound.push_shared(conn, segment, start, frame.start, bulk);
-                    }
-                    start = frame.end;
+            let first = excepted.partition_point(|&(other, _)| other < conn);
+            for (_, frame) in excepted[first..].iter().take_while(|&&(other, _)| other == conn) {
+                if start < frame.start {
+                    self.outbound.push_shared(conn, segment, start, frame.start, bulk);
                 }
+                start = frame.end;
             }
             if start < run.frames.end {
                 self.outbound.push_shared(conn, segment, start, run.frames.end, bulk);
@@ -227,7 +227,7 @@ impl Shard {
                 self.outbound.unmark(subscriber.conn);
             }
         }
-        for &conn in &excepted {
+        for &(conn, _) in &excepted {
             self.outbound.unmark(conn);
         }
     }

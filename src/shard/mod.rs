@@ -16,9 +16,9 @@ mod registry;
 mod stop;
 mod wheel;
 
+pub use crate::ids::TICK_MS;
 pub use connection::CloseReason;
 pub use outbound::{Sent, Wire};
-pub use crate::ids::TICK_MS;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -172,10 +172,11 @@ impl Shard {
         self.actions.pop_front()
     }
 
-    /// Whether connections may be read at all; not while a ring to another shard is full, nor while stopping.
+    /// Whether connections may be read at all; not while a ring to another shard is full, while writes are late, nor while
+    /// stopping.
     #[must_use]
     pub fn reads_any(&self) -> bool {
-        !self.desk.commands_wait() && !self.desk.deliveries_wait() && self.stop.reads()
+        !self.desk.commands_wait() && !self.desk.deliveries_wait() && !self.outbound.is_late() && self.stop.reads()
     }
 
     /// Whether this connection may be read; if not, [`Action::Resume`] tells when.
@@ -228,7 +229,7 @@ impl Shard {
 
     /// What is alive, by name: after all connections closed and all mail was taken, all of it is 0.
     #[must_use]
-    pub fn held(&self) -> [(&'static str, usize); 9] {
+    pub fn held(&self) -> [(&'static str, usize); 10] {
         let (segments, spills) = self.outbound.held();
         let (filters, subscriptions) = self.registry.held();
         let (held, watched) = self.home.interest_len();
@@ -241,6 +242,7 @@ impl Shard {
             ("spills", spills),
             ("topics held at the home", held),
             ("filters watched at the home", watched),
+            ("ranges owed", self.outbound.owed()),
             ("pending bytes", self.connections.iter().map(|(index, _)| self.outbound.pending(slot(index))).sum()),
         ]
     }

@@ -159,6 +159,7 @@ impl Outbound {
 
     /// Takes sent bytes off the front of a spill.
     fn consume(&mut self, conn: u32, mut sent: usize) {
+        let owes = usize::from(!self.is_blocked(conn));
         let spill = &mut self.spills[self.hot[conn as usize].spill as usize];
         while let Some(&front) = spill.ranges.front() {
             let rest = front.len() - spill.sent as usize;
@@ -172,12 +173,14 @@ impl Outbound {
             spill.sent = 0;
             self.segments.release(front.segment);
             spill.ranges.pop_front();
+            self.owed -= owes;
         }
     }
 
     /// The socket is full: what stays behind is made cheap to keep.
     fn block(&mut self, conn: u32) -> Flushed {
         self.hot[conn as usize].flags |= BLOCKED;
+        self.owed -= self.spills[self.hot[conn as usize].spill as usize].ranges.len();
         self.trim(conn);
         let sparse = |range: &Range| self.is_sparse(*range);
         if self.spills[self.hot[conn as usize].spill as usize].ranges.iter().any(sparse) {

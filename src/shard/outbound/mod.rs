@@ -125,6 +125,8 @@ pub(super) struct Outbound {
     prompt: VecDeque<u32>,
     bulk: VecDeque<u32>,
     bytes_max: usize,
+    /// Ranges in the spills of connections that are not blocked: what this shard, not a peer, is late with.
+    owed: usize,
     /// Connections whose pending publications passed `bytes_max`, until taken.
     slow: Vec<u32>,
     scratch: Vec<u8>,
@@ -140,6 +142,7 @@ impl Outbound {
             prompt: VecDeque::new(),
             bulk: VecDeque::new(),
             bytes_max,
+            owed: 0,
             slow: Vec::new(),
             scratch: Vec::new(),
         }
@@ -249,6 +252,7 @@ impl Outbound {
             self.copy_in(conn, range);
         } else {
             spill.push(range);
+            self.owed += usize::from(!blocked);
             self.segments.retain(range.segment);
         }
         if blocked {
@@ -262,6 +266,7 @@ impl Outbound {
     pub(super) fn push_replay(&mut self, conn: u32, segment: SegmentKey, start: u32, end: u32) {
         self.segments.retain(segment);
         self.spill(conn).push(Range { segment, start, end, kind: Kind::Replay });
+        self.owed += usize::from(!self.is_blocked(conn));
         if !self.is_blocked(conn) {
             self.enqueue(conn, true);
         }
@@ -293,7 +298,10 @@ impl Outbound {
                 last.end = end;
                 spill.count(kind, (end - start) as usize);
             }
-            _ => spill.push(Range { segment, start, end, kind }),
+            _ => {
+                spill.push(Range { segment, start, end, kind });
+                self.owed += usize::from(!self.is_blocked(conn));
+            }
         }
         if !self.is_blocked(conn) {
             self.enqueue(conn, false);
@@ -323,6 +331,7 @@ impl Outbound {
             if hot.segment != NONE {
                 let Hot { segment, start, end, .. } = *hot;
                 spill.push(Range { segment, start, end, kind: Kind::Publications });
+                self.owed += usize::from(hot.flags & BLOCKED == 0);
                 (hot.segment, hot.start, hot.end) = (NONE, 0, 0);
             }
             hot.spill = u32::try_from(self.spills.insert(spill)).expect("fewer spills than connections");
@@ -343,11 +352,22 @@ impl Outbound {
 
     /// The socket takes bytes again.
     pub(super) fn unblock(&mut self, conn: u32) {
-        let flags = &mut self.hot[conn as usize].flags;
-        if *flags & BLOCKED != 0 {
-            *flags &= !BLOCKED;
+        let hot = &mut self.hot[conn as usize];
+        if hot.flags & BLOCKED != 0 {
+            hot.flags &= !BLOCKED;
+            self.owed += self.spills.get(hot.spill as usize).map_or(0, |spill| spill.ranges.len());
             self.enqueue(conn, false);
         }
+    }
+
+    /// Ranges that wait for connections whose sockets would take them.
+    pub(super) fn owed(&self) -> usize {
+        self.owed
+    }
+
+    /// Whether this shard is so late with its writes that it should take nothing in before it has caught up.
+    pub(super) fn is_late(&self) -> bool {
+        self.owed > limits::RANGES_OWED_MAX
     }
 
     /// The next connection whose pending bytes passed the limit.
@@ -373,6 +393,7 @@ impl Outbound {
         spill.ranges[0] = kept;
         (spill.bytes, spill.replies, spill.publications) = (rest, rest, 0);
         let dropped: Vec<Range> = spill.ranges.drain(1..).collect();
+        self.owed -= if self.is_blocked(conn) { 0 } else { dropped.len() };
         for range in dropped {
             self.segments.release(range.segment);
         }
@@ -402,6 +423,7 @@ impl Outbound {
         if hot.spill != NONE {
             let mut ranges = self.spills.remove(hot.spill as usize).ranges;
             hot.spill = NONE;
+            self.owed -= if hot.flags & BLOCKED == 0 { ranges.len() } else { 0 };
             for range in ranges.drain(..) {
                 self.segments.release(range.segment);
             }
