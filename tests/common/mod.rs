@@ -15,10 +15,23 @@ use std::time::Duration;
 /// How long a test waits for one thing before it gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running `wirefan serve` with two shards on a free port. Killed when dropped.
-pub(crate) struct Broker {
+/// A process of ours and the lines of its standard error. Killed when dropped, so that no failed test leaves it behind.
+struct Process {
     child: Child,
     stderr: Receiver<String>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when the process has ended, which is what they are for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running `wirefan serve` with two shards on a free port.
+pub(crate) struct Broker {
+    process: Process,
     /// Where it listens.
     pub(crate) address: SocketAddr,
 }
@@ -33,10 +46,9 @@ impl Broker {
 
     /// Runs a command that ends up as the broker, and waits until it listens.
     pub(crate) fn run(command: Command) -> Self {
-        let (child, stderr) = spawn(command);
-        let mut broker = Self { child, stderr, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let mut broker = Self { process: Process::spawn(command), address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         loop {
-            let line = broker.stderr.recv_timeout(PATIENCE).expect("the broker says where it listens");
+            let line = broker.process.stderr.recv_timeout(PATIENCE).expect("the broker says where it listens");
             if let Some((_, address)) = line.split_once("listening on ") {
                 let address = address.split_whitespace().next().expect("an address");
                 broker.address = address.parse().expect("IP:PORT");
@@ -47,7 +59,7 @@ impl Broker {
 
     /// The operating system's number of the process.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.child.id()
     }
 
     /// Sends a signal by its name, `TERM`.
@@ -58,16 +70,7 @@ impl Broker {
 
     /// Waits until the process has ended, at most as long as given.
     pub(crate) fn exit(mut self, within: Duration) -> ExitStatus {
-        rest_of(&self.stderr, within);
-        self.child.wait().expect("our child")
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        // Both fail only when the process has ended, which is what they are for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.end(within).0
     }
 }
 
@@ -91,35 +94,33 @@ pub(crate) fn configure(command: &mut Command, settings: &[(&str, &str)]) {
 
 /// Runs a command to its end: how it ended, and what it wrote to standard error.
 pub(crate) fn run_to_end(command: Command) -> (ExitStatus, Vec<String>) {
-    let (mut child, stderr) = spawn(command);
-    let lines = rest_of(&stderr, PATIENCE);
-    (child.wait().expect("our child"), lines)
+    Process::spawn(command).end(PATIENCE)
 }
 
-fn spawn(mut command: Command) -> (Child, Receiver<String>) {
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
-    let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        for line in stderr.lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
+impl Process {
+    fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        let lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let (sender, stderr) = channel();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
             }
-        }
-    });
-    (child, receiver)
-}
+        });
+        Self { child, stderr }
+    }
 
-/// The lines until the process closes its standard error, which it does when it ends.
-fn rest_of(stderr: &Receiver<String>, within: Duration) -> Vec<String> {
-    let mut lines = Vec::new();
-    loop {
-        match stderr.recv_timeout(within) {
-            Ok(line) => lines.push(line),
-            Err(RecvTimeoutError::Disconnected) => return lines,
-            Err(RecvTimeoutError::Timeout) => {
-                panic!("the process has not ended within {within:?}: {lines:?}")
+    /// Waits for the end, which closes standard error: how it ended, and what it had left to say.
+    fn end(&mut self, within: Duration) -> (ExitStatus, Vec<String>) {
+        let mut lines = Vec::new();
+        loop {
+            match self.stderr.recv_timeout(within) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => return (self.child.wait().expect("our child"), lines),
+                Err(RecvTimeoutError::Timeout) => panic!("no end within {within:?}: {lines:?}"),
             }
         }
     }
