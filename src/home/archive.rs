@@ -1,8 +1,8 @@
 //! The accounts of all histories of one home: which is to be trimmed by age, which goes first when memory runs out.
 //!
 //! Both questions are answered by a heap with one entry per topic that keeps anything. Entries are lazy: the tick in one is
-//! a lower bound, and who comes up too early is put back, so a publish costs no heap operation. Invariant: a topic whose
-//! history is not empty has an entry in both heaps.
+//! a lower bound, and who comes up too early is put back, so a publish costs no heap operation. Invariants: a topic whose
+//! history is not empty has one entry in both heaps; `bytes` is the sum over them; most entries are of such topics.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -21,12 +21,14 @@ pub(super) struct Archive {
     bytes_max: usize,
     due: BinaryHeap<Reverse<(Tick, Life)>>,
     oldest: BinaryHeap<Reverse<(Tick, Life)>>,
+    /// Topics that keep anything.
+    topics: usize,
     evicted: u64,
 }
 
 impl Archive {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes: 0, bytes_max, due: BinaryHeap::new(), oldest: BinaryHeap::new(), evicted: 0 }
+        Self { bytes: 0, bytes_max, due: BinaryHeap::new(), oldest: BinaryHeap::new(), topics: 0, evicted: 0 }
     }
 
     /// Publications that were forgotten before their time, because memory ran out.
@@ -47,6 +49,7 @@ impl Archive {
     /// Keeps the topic's newest publication, and no more of it than its rule says.
     pub(super) fn keep(&mut self, key: TopicKey, topic: &mut TopicState, rule: &Kept, frame: &[u8], now: Tick) {
         let (offset, life) = (topic.offset, (key, topic.epoch));
+        self.topics += usize::from(topic.history.is_none());
         let history = topic.history.get_or_insert_default();
         let before = history.bytes();
         history.push(offset, frame, now);
@@ -87,9 +90,10 @@ impl Archive {
                     topic.in_due = true;
                     self.due.push(Reverse((expiry(at, rule), life)));
                 }
-                None => Self::forget(topics, life.0),
+                None => self.forget(topics, life.0),
             }
         }
+        self.tidy(topics);
     }
 
     /// Forgets the oldest chunks of all topics until the limit holds.
@@ -110,15 +114,39 @@ impl Archive {
                     topic.in_oldest = true;
                     self.oldest.push(Reverse((oldest, life)));
                 }
-                None => Self::forget(topics, life.0),
+                None => self.forget(topics, life.0),
             }
         }
+        self.tidy(topics);
     }
 
     /// The topic keeps nothing any more: it may be idle now.
-    fn forget(topics: &mut Topics, key: TopicKey) {
+    fn forget(&mut self, topics: &mut Topics, key: TopicKey) {
+        self.topics -= 1;
         topics.at(key).history = None;
         topics.touch(key);
+    }
+
+    /// Drops the entries of topics that keep nothing once they are the larger part, so that names used once leave nothing
+    /// behind: what one heap forgot the other would remember, for a year or for ever.
+    fn tidy(&mut self, topics: &mut Topics) {
+        let entries_max = 2 * self.topics + ENTRIES_SPARE;
+        if self.due.len() > entries_max {
+            self.due.retain(|&Reverse((_, life))| {
+                topics.in_life(life).is_some_and(|topic| {
+                    topic.in_due = topic.history.is_some();
+                    topic.in_due
+                })
+            });
+        }
+        if self.oldest.len() > entries_max {
+            self.oldest.retain(|&Reverse((_, life))| {
+                topics.in_life(life).is_some_and(|topic| {
+                    topic.in_oldest = topic.history.is_some();
+                    topic.in_oldest
+                })
+            });
+        }
     }
 }
 
@@ -126,3 +154,9 @@ impl Archive {
 fn expiry(at: Tick, rule: &Kept) -> Tick {
     at.after_ms(u64::from(rule.age_s) * 1000)
 }
+
+/// Entries that a heap may have beyond twice what it needs.
+const ENTRIES_SPARE: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -105,7 +105,7 @@ pub enum Delivery {
         /// The shard's number of the subscribe.
         serial: u32,
     },
-    /// Answers a command that the topic's rule does not allow.
+    /// Answers a command that the home does not carry out.
     Refused {
         /// The one who asked.
         conn: ConnId,
@@ -166,7 +166,7 @@ pub struct Subscribed {
     pub replay: Vec<Piece>,
 }
 
-/// Why a topic's rule does not allow a command.
+/// Why a home does not do what a command asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The rule's `publish`.
@@ -175,6 +175,8 @@ pub enum Refusal {
     Subscribe,
     /// The rule keeps no history.
     NoHistory,
+    /// The `since` of a `history` is of another life of the topic's counter, or of no publication yet.
+    NoSuchPosition,
 }
 
 impl Refusal {
@@ -184,6 +186,7 @@ impl Refusal {
         match self {
             Self::Publish | Self::Subscribe => 403,
             Self::NoHistory => 404,
+            Self::NoSuchPosition => 400,
         }
     }
 }
@@ -194,6 +197,7 @@ impl std::fmt::Display for Refusal {
             Self::Publish => "topic: its rule does not let you publish to it",
             Self::Subscribe => "topic: its rule does not let you read it",
             Self::NoHistory => "topic: its rule keeps no history",
+            Self::NoSuchPosition => "since: the topic has no such position; ask without it",
         })
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! Its home appends each publication and trims by count and age; a replay hands out ranges of chunks, which shards write
 //! without copying. Invariant: offsets `first..first + len` are kept, without holes. A chunk is shared once somebody
-//! replays it and is never changed again; the newest one is open and becomes shared when it is full or asked for. Refuses
-//! to know rules, topics and the bytes that all histories together may take: its home does.
+//! replays it and is never changed again; the newest one is open, and a replay gets a copy of it. Refuses to know rules,
+//! topics and the bytes that all histories together may take: its home does.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Weak};
 
 use super::batch::Batch;
 use super::delivery::Span;
+use super::topics::TopicState;
 use crate::ids::Tick;
 use crate::limits;
 
@@ -33,14 +35,21 @@ struct Kept {
 #[derive(Debug)]
 struct Chunk {
     batch: Arc<Batch>,
+    /// Offset of the publication at its front, forgotten or not.
+    first: u64,
     kept: Vec<Kept>,
     /// Publications at its front that are forgotten already.
     skipped: usize,
 }
 
 impl Chunk {
+    /// Where the publication at that place begins.
+    fn start_of(&self, at: usize) -> u32 {
+        if at == 0 { 0 } else { self.kept[at - 1].end }
+    }
+
     fn bytes(&self) -> usize {
-        self.batch.bytes.len() + size_of_val(&self.kept[..]) + size_of::<Self>() + size_of::<Batch>()
+        self.batch.bytes.capacity() + self.kept.capacity() * size_of::<Kept>() + size_of::<Self>() + size_of::<Batch>()
     }
 }
 
@@ -52,6 +61,8 @@ pub(super) struct History {
     open_kept: VecDeque<Kept>,
     /// Bytes of `open` whose publications are forgotten already.
     open_skipped: u32,
+    /// The copy of `open` that the last replay got, as long as somebody writes it and nothing has changed.
+    snapshot: Weak<Batch>,
     /// Offset of the oldest kept publication; meaningless while `len` is 0.
     first: u64,
     len: usize,
@@ -89,6 +100,7 @@ impl History {
         if wanted > self.open.capacity() {
             self.open.reserve_exact(frame.len().max(self.open.len() / 8)); // little slack: it stays for long
         }
+        self.snapshot = Weak::new();
         self.open.extend_from_slice(frame);
         self.open_kept.push_back(Kept { end: end_of(&self.open), at });
         self.len += 1;
@@ -104,6 +116,7 @@ impl History {
             }
         } else if let Some(kept) = self.open_kept.pop_front() {
             self.open_skipped = kept.end;
+            self.snapshot = Weak::new();
             self.compact();
         } else {
             return;
@@ -111,67 +124,93 @@ impl History {
         (self.first, self.len) = (self.first + 1, self.len - 1);
     }
 
-    /// Forgets the oldest chunk whole; how many publications that were.
+    /// Forgets as few of the oldest as give memory back: the oldest chunk, or of the open one the older half. How many
+    /// publications that were.
     pub(super) fn forget_chunk(&mut self) -> usize {
-        let gone = match self.chunks.pop_front() {
+        let before = self.len;
+        match self.chunks.pop_front() {
             Some(chunk) => {
                 self.closed_bytes -= chunk.bytes();
-                chunk.kept.len() - chunk.skipped
+                let gone = chunk.kept.len() - chunk.skipped;
+                (self.first, self.len) = (self.first + gone as u64, self.len - gone);
             }
             None => {
-                (self.open, self.open_skipped) = (Vec::new(), 0);
-                std::mem::take(&mut self.open_kept).len()
+                self.forget_oldest();
+                while self.open_skipped > 0 {
+                    self.forget_oldest();
+                }
             }
-        };
-        (self.first, self.len) = (self.first + gone as u64, self.len - gone);
-        gone
+        }
+        before - self.len
     }
 
-    /// The bytes of memory that it takes: frames, kept or not yet given back, and what says where they end.
+    /// The bytes of memory that it takes: frames, kept or not yet given back, what says where they end, and its topic,
+    /// which lives on because of it. 0 if it keeps nothing.
     pub(super) fn bytes(&self) -> usize {
-        self.closed_bytes + self.open.capacity() + self.open_kept.len() * size_of::<Kept>()
+        let open = self.open.capacity() + self.open_kept.capacity() * size_of::<Kept>();
+        if self.len == 0 { 0 } else { TOPIC_BYTES + self.closed_bytes + open }
     }
 
-    /// The publications from `offset` on, in order; the caller knows that they are kept.
+    /// The publications from `offset` on, in order: of those, all that are kept.
     pub(super) fn replay(&mut self, offset: u64) -> Vec<Piece> {
-        self.close();
-        let mut skip = usize::try_from(offset.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let offset = offset.max(self.first);
         let mut pieces = Vec::new();
-        for chunk in &self.chunks {
-            let len = chunk.kept.len() - chunk.skipped;
-            if skip < len {
-                let at = chunk.skipped + skip;
-                let start = if at == 0 { 0 } else { chunk.kept[at - 1].end };
-                let frames = Span { start, end: end_of(&chunk.batch.bytes) };
-                pieces.push(Piece { chunk: Arc::clone(&chunk.batch), frames });
-            }
-            skip = skip.saturating_sub(len);
+        for chunk in self.chunks.range(self.chunk_at(offset)..) {
+            let start = chunk.start_of(index(offset.saturating_sub(chunk.first)));
+            let frames = Span { start, end: end_of(&chunk.batch.bytes) };
+            pieces.push(Piece { chunk: Arc::clone(&chunk.batch), frames });
+        }
+        let skip = index(offset.saturating_sub(self.open_first()));
+        if skip < self.open_kept.len() {
+            // Not closed for it: a reader after each publication would leave a chunk for each.
+            let chunk = self.open_copy();
+            let start = if skip == 0 { 0 } else { self.open_kept[skip - 1].end - self.open_skipped };
+            let frames = Span { start, end: end_of(&chunk.bytes) };
+            pieces.push(Piece { chunk, frames });
         }
         pieces
     }
 
-    /// The kept frames, each with its offset, from the oldest on.
-    pub(super) fn frames(&self) -> impl DoubleEndedIterator<Item = (u64, &[u8])> {
-        let of_chunks = self.chunks.iter().flat_map(|chunk| {
-            (chunk.skipped..chunk.kept.len()).map(move |at| {
-                let start = if at == 0 { 0 } else { chunk.kept[at - 1].end };
-                &chunk.batch.bytes[start as usize..chunk.kept[at].end as usize]
-            })
-        });
-        let of_open = (0..self.open_kept.len()).map(|at| {
-            let start = if at == 0 { self.open_skipped } else { self.open_kept[at - 1].end };
-            &self.open[start as usize..self.open_kept[at].end as usize]
-        });
-        let first = self.first;
-        let all: Vec<&[u8]> = of_chunks.chain(of_open).collect();
-        all.into_iter().enumerate().map(move |(at, frame)| (first + at as u64, frame))
+    /// What is kept in the open chunk, copied once for all who ask before it changes.
+    fn open_copy(&mut self) -> Arc<Batch> {
+        self.snapshot.upgrade().unwrap_or_else(|| {
+            let bytes = self.open[self.open_skipped as usize..].to_vec();
+            let copy = Arc::new(Batch { bytes, ..Batch::default() });
+            self.snapshot = Arc::downgrade(&copy);
+            copy
+        })
     }
 
-    /// The open chunk becomes a shared one.
-    fn close(&mut self) {
-        if self.open_kept.is_empty() {
-            return;
+    /// The kept frames of some offsets, each with its offset, from the oldest on.
+    pub(super) fn frames(&self, wanted: RangeInclusive<u64>) -> impl DoubleEndedIterator<Item = (u64, &[u8])> {
+        let end = wanted.end().saturating_add(1).min(self.first + self.len as u64);
+        (self.first.max(*wanted.start())..end).map(|offset| (offset, self.frame(offset)))
+    }
+
+    /// The frame of a kept publication.
+    fn frame(&self, offset: u64) -> &[u8] {
+        if let Some(chunk) = self.chunks.get(self.chunk_at(offset)) {
+            let at = index(offset - chunk.first);
+            return &chunk.batch.bytes[chunk.start_of(at) as usize..chunk.kept[at].end as usize];
         }
+        let at = index(offset - self.open_first());
+        let start = if at == 0 { self.open_skipped } else { self.open_kept[at - 1].end };
+        &self.open[start as usize..self.open_kept[at].end as usize]
+    }
+
+    /// Index of the chunk with a kept publication; one past the last if it is in the open one, or not there yet.
+    fn chunk_at(&self, offset: u64) -> usize {
+        self.chunks.partition_point(|chunk| chunk.first + chunk.kept.len() as u64 <= offset)
+    }
+
+    /// Offset of the oldest kept one in the open chunk.
+    fn open_first(&self) -> u64 {
+        self.first + (self.len - self.open_kept.len()) as u64
+    }
+
+    /// The open chunk is full and becomes a shared one.
+    fn close(&mut self) {
+        let first = self.open_first();
         let skipped = std::mem::take(&mut self.open_skipped);
         let mut bytes = std::mem::take(&mut self.open);
         bytes.drain(..skipped as usize);
@@ -179,7 +218,7 @@ impl History {
         let kept: Vec<Kept> =
             self.open_kept.drain(..).map(|kept| Kept { end: kept.end - skipped, at: kept.at }).collect();
         let batch = Arc::new(Batch { bytes, ..Batch::default() });
-        let chunk = Chunk { batch, kept, skipped: 0 };
+        let chunk = Chunk { batch, first, kept, skipped: 0 };
         self.closed_bytes += chunk.bytes();
         self.chunks.push_back(chunk);
     }
@@ -199,6 +238,16 @@ impl History {
     }
 }
 
+/// About what a topic takes besides its publications: its record, its name, the places where it is entered.
+const TOPIC_BYTES: usize = size_of::<History>() + size_of::<TopicState>() + 128;
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
 fn end_of(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).expect("a chunk is bounded, and so is a message")
 }
+
+#[cfg(test)]
+mod tests;

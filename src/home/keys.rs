@@ -88,8 +88,11 @@ impl Keys {
         self.queues.iter().filter_map(|(_, queue)| queue.front().map(|entry| entry.until)).min()
     }
 
-    /// How many are remembered, and how many were forgotten before their time.
+    /// How many are remembered, and how many were forgotten before their time because there were too many.
     pub(super) fn counts(&self) -> (usize, u64) {
         (self.len, self.evicted)
     }
 }
+
+#[cfg(test)]
+mod tests;

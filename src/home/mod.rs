@@ -95,12 +95,25 @@ pub struct History<'a> {
     pub conn: ConnId,
     /// What it called the command.
     pub id: Id,
-    /// Only what is after this position.
+    /// Only what is after this position; before it, if `reverse`.
     pub since: Option<Position>,
     /// At most so many.
     pub limit: usize,
     /// The newest first.
     pub reverse: bool,
+}
+
+/// What a home remembers of publications beyond their positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Bytes of all histories.
+    pub bytes: usize,
+    /// Publications that were forgotten before their time since the home began, because memory ran out.
+    pub evicted: u64,
+    /// Idempotency keys.
+    pub keys: usize,
+    /// Idempotency keys that were forgotten before their time since the home began, because there were too many.
+    pub keys_evicted: u64,
 }
 
 /// All topics of one shard; see the module's page.
@@ -149,12 +162,11 @@ impl Home {
     /// Gives the publication its position and, where somebody is interested or the rule keeps it, encodes it once.
     pub fn handle_publish(&mut self, publish: Publish<'_>) {
         let key = self.topics.open(publish.topic, &self.rules);
-        let Some(rule) = self.topics.at(key).rule.map(|rule| self.rules.at(rule)) else {
+        let rule = self.topics.at(key).rule.map(|rule| self.rules.at(rule));
+        let Some(rule) = rule.filter(|rule| rule.publish == Access::Anyone) else {
+            self.topics.touch(key); // refused or not, its name must not be remembered for ever
             return self.refuse(publish.shard, publish.conn, publish.id, Refusal::Publish);
         };
-        if rule.publish != Access::Anyone {
-            return self.refuse(publish.shard, publish.conn, publish.id, Refusal::Publish);
-        }
         let window_s = rule.idempotency_s;
         if let Some(idempotency) = publish.key.filter(|_| window_s > 0) {
             if let Some(offset) = Keys::find(&mut self.topics, key, idempotency) {
@@ -168,7 +180,8 @@ impl Home {
         self.encode(key, &publish);
         let offset = self.topics.at(key).offset;
         self.acknowledge(key, &publish, offset);
-        self.topics.touch(key);
+        self.topics.touch(key); // from here on the topic may be gone
+        self.archive.make_room(&mut self.topics);
         if self.turn.len() >= limits::BATCH_BYTES_MAX {
             self.seal();
         }
@@ -194,7 +207,6 @@ impl Home {
                 &alone
             };
             self.archive.keep(key, topic, kept, frame, self.now);
-            self.archive.make_room(&mut self.topics);
         }
     }
 
@@ -236,9 +248,13 @@ impl Home {
 
     /// Answers with kept publications.
     pub fn handle_history(&mut self, ask: History<'_>) {
-        let History { topic: name, shard, conn, id, since, limit, reverse } = ask;
-        let key = self.topics.open(name, &self.rules);
+        let key = self.topics.open(ask.topic, &self.rules);
+        self.answer_history(key, ask);
         self.topics.touch(key);
+    }
+
+    fn answer_history(&mut self, key: TopicKey, ask: History<'_>) {
+        let History { topic: name, shard, conn, id, since, limit, reverse } = ask;
         let state = self.topics.at(key);
         let rule = state.rule.map(|rule| self.rules.at(rule));
         if !rule.is_some_and(|rule| rule.subscribe == Access::Anyone) {
@@ -248,12 +264,18 @@ impl Home {
             return self.refuse(shard, conn, id, Refusal::NoHistory);
         }
         let position = Position { epoch: state.epoch, offset: state.offset };
+        if since.is_some_and(|since| since.epoch != position.epoch || since.offset > position.offset) {
+            return self.refuse(shard, conn, id, Refusal::NoSuchPosition);
+        }
         let parcel = &mut self.out[shard.index()];
         let topic = parcel.keep(name.as_str().as_bytes());
         let start = parcel.bytes.len();
-        // A position of another life is before everything, as the one who asks must see what there is.
-        let after = since.filter(|since| since.epoch == state.epoch).map_or(0, |since| since.offset);
-        state.list(after, limit, reverse, &mut parcel.bytes);
+        let wanted = match since {
+            Some(since) if reverse => 0..=since.offset.saturating_sub(1),
+            Some(since) => since.offset.saturating_add(1)..=u64::MAX,
+            None => 0..=u64::MAX,
+        };
+        state.list(wanted, limit, reverse, &mut parcel.bytes);
         let len = parcel.bytes.len() - start;
         let messages = Span::at_end(&parcel.bytes[..start], len);
         parcel.items.push(Delivery::History { conn, id, topic, position, messages });
@@ -308,6 +330,13 @@ impl Home {
     /// What waits for this shard; the caller takes it whole at the end of a turn, or leaves it while a ring is full.
     pub fn parcel(&mut self, shard: ShardId) -> &mut Parcel<Delivery> {
         &mut self.out[shard.index()]
+    }
+
+    /// What is remembered of publications beyond their positions.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        let (keys, keys_evicted) = self.keys.counts();
+        Kept { bytes: self.archive.bytes(), evicted: self.archive.evicted(), keys, keys_evicted }
     }
 
     /// How many topics live here: held by a subscriber or remembered for their position.

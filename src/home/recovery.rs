@@ -2,6 +2,8 @@
 //!
 //! A replay is whole or it is none: it begins right after the position asked for and ends with the topic's last publication.
 
+use std::ops::RangeInclusive;
+
 use super::From;
 use super::history::Piece;
 use super::topics::TopicState;
@@ -30,9 +32,9 @@ impl TopicState {
         }
     }
 
-    /// Appends the kept publications after an offset as list elements: at most `limit`, and at most
-    /// `HISTORY_REPLY_BYTES_MAX` of them but at least one.
-    pub(super) fn list(&mut self, after: u64, limit: usize, reverse: bool, out: &mut Vec<u8>) {
+    /// Appends the kept publications of some offsets as list elements: at most `limit`, and at most
+    /// `HISTORY_REPLY_BYTES_MAX` bytes of them but at least one.
+    pub(super) fn list(&mut self, wanted: RangeInclusive<u64>, limit: usize, reverse: bool, out: &mut Vec<u8>) {
         let Some(history) = self.history.take() else { return };
         let prefix = self.prefix();
         let start = out.len();
@@ -46,11 +48,11 @@ impl TopicState {
             }
             !full
         };
-        let wanted = history.frames().filter(|(offset, _)| *offset > after);
+        let frames = history.frames(wanted);
         if reverse {
-            wanted.rev().take(limit).all(&mut write);
+            frames.rev().take(limit).all(&mut write);
         } else {
-            wanted.take(limit).all(&mut write);
+            frames.take(limit).all(&mut write);
         }
         out.remove(start);
         self.history = Some(history);

@@ -307,7 +307,15 @@ fn a_batch_is_sealed_when_it_is_full_and_loses_nothing() {
     let payload = format!("\"{}\"", "x".repeat(9_998));
     for _ in 0..60 {
         let (payload, id) = (Payload::Json(payload.as_bytes()), Id::None);
-        home.handle_publish(Publish { topic: topic("a"), payload, shard: ShardId(0), conn: NO_ONE, id, echo: true, key: None });
+        home.handle_publish(Publish {
+            topic: topic("a"),
+            payload,
+            shard: ShardId(0),
+            conn: NO_ONE,
+            id,
+            echo: true,
+            key: None,
+        });
     }
     home.seal();
     let parcel = std::mem::take(home.parcel(ShardId(0)));

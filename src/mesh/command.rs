@@ -47,7 +47,7 @@ pub enum Command {
         conn: ConnId,
         /// What it called the command.
         id: Id,
-        /// Only what is after this position.
+        /// Only what is after this position; before it, if `reverse`.
         since: Option<Position>,
         /// At most so many.
         limit: usize,

@@ -28,7 +28,11 @@ impl Office {
     fn new(shards: u16, capacity: usize) -> Self {
         let wakes: Vec<Arc<Count>> = (0..shards).map(|_| Arc::default()).collect();
         let desks = join(wakes.iter().map(|wake| Arc::clone(wake) as Arc<dyn Wake>).collect(), capacity);
-        Self { desks, homes: (0..shards).map(|seed| Home::new(shards, Rc::default(), 0, u64::from(seed))).collect(), wakes }
+        Self {
+            desks,
+            homes: (0..shards).map(|seed| Home::new(shards, Rc::default(), 0, u64::from(seed))).collect(),
+            wakes,
+        }
     }
 
     /// Adds a numbered command to the turn.

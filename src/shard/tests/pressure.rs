@@ -249,7 +249,15 @@ fn fill((desk, home): &mut (Desk, Home)) {
         let (payload, conn) = (crate::protocol::Payload::Json(b"1"), ConnId { index: 0, generation: 0 });
         let topic = Topic::parse("a").expect("valid");
         let id = crate::protocol::Id::Int(1);
-        home.handle_publish(crate::home::Publish { topic, payload, shard: ShardId(1), conn, id, echo: true, key: None });
+        home.handle_publish(crate::home::Publish {
+            topic,
+            payload,
+            shard: ShardId(1),
+            conn,
+            id,
+            echo: true,
+            key: None,
+        });
         desk.post(home);
     }
     assert!(desk.lie_down(false));
