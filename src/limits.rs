@@ -129,6 +129,10 @@ pub const HISTORY_CHUNK_BYTES: usize = 16 * 1024;
 /// Bytes of the messages in one answer to a `history` command; one message is always given.
 pub const HISTORY_REPLY_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of a turn's answers to one shard beyond which a home answers no further `history`: commands of a few bytes must
+/// not become gigabytes.
+pub const HISTORY_PARCEL_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Idempotency keys that a home remembers.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 65_536;
 

@@ -177,6 +177,8 @@ pub enum Refusal {
     NoHistory,
     /// The `since` of a `history` is of another life of the topic's counter, or of no publication yet.
     NoSuchPosition,
+    /// The answers of this turn to questions for history are long enough.
+    TooMuch,
 }
 
 impl Refusal {
@@ -187,6 +189,7 @@ impl Refusal {
             Self::Publish | Self::Subscribe => 403,
             Self::NoHistory => 404,
             Self::NoSuchPosition => 400,
+            Self::TooMuch => 429,
         }
     }
 }
@@ -198,6 +201,7 @@ impl std::fmt::Display for Refusal {
             Self::Subscribe => "topic: its rule does not let you read it",
             Self::NoHistory => "topic: its rule keeps no history",
             Self::NoSuchPosition => "since: the topic has no such position; ask without it",
+            Self::TooMuch => "op: too much history is asked for at once; ask again",
         })
     }
 }

@@ -267,6 +267,9 @@ impl Home {
         if since.is_some_and(|since| since.epoch != position.epoch || since.offset > position.offset) {
             return self.refuse(shard, conn, id, Refusal::NoSuchPosition);
         }
+        if self.out[shard.index()].bytes.len() >= limits::HISTORY_PARCEL_BYTES_MAX {
+            return self.refuse(shard, conn, id, Refusal::TooMuch);
+        }
         let parcel = &mut self.out[shard.index()];
         let topic = parcel.keep(name.as_str().as_bytes());
         let start = parcel.bytes.len();

@@ -19,6 +19,11 @@ impl Shard {
             Ok(Command { id, op: Op::Publish { topic, payload, echo, key, .. } }) => {
                 self.publish(Publish { topic, payload, shard: self.me, conn, id, echo, key });
             }
+            Ok(Command { id, op: Op::Subscribe { presence: true, .. } | Op::Presence { .. } }) => {
+                self.counters.faults += 1;
+                let reason = "presence: the topic's rule has none";
+                self.reply(conn.index, |out| reply::error(out, &id, 404, &reason));
+            }
             Ok(Command { id, op: Op::Subscribe { filter, since, last, .. } }) => {
                 let from = match (since, last) {
                     (Some(since), _) => From::Since(since),
@@ -31,11 +36,6 @@ impl Shard {
             Ok(Command { id, op: Op::History { topic, since, limit, reverse } }) => {
                 let limit = limit.unwrap_or(limits::HISTORY_LIMIT_MAX) as usize;
                 self.history(History { topic, shard: self.me, conn, id, since, limit, reverse });
-            }
-            Ok(Command { id, op: Op::Presence { .. } }) => {
-                self.counters.faults += 1;
-                let reason = "topic: its rule has no presence";
-                self.reply(conn.index, |out| reply::error(out, &id, 404, &reason));
             }
             Ok(Command { id, op: Op::Ping }) => self.reply(conn.index, |out| reply::pong(out, &id)),
             Err(fault) => {

@@ -29,14 +29,14 @@ use slab::Slab;
 
 use crate::auth::origin::Origins;
 use crate::config::Config;
-use crate::home::Home;
+use crate::home::{Home, Kept};
 use crate::ids::{ConnId, ShardId, Tick};
 use crate::mesh::Desk;
 use crate::protocol::Parser;
 use crate::rules::Rules;
 use crate::topic::Topic;
 use connection::Connection;
-use outbound::{FlushBudget, Flushed, Outbound};
+use outbound::{Flushed, Outbound};
 use registry::Registry;
 use stop::Stop;
 use wheel::Wheel;
@@ -156,7 +156,7 @@ impl Shard {
     }
 
     fn flush(&mut self, wire: &mut impl Wire) {
-        let mut budget = FlushBudget::default();
+        let mut budget = self.outbound.flush_budget();
         while let Some(index) = self.outbound.next_to_flush(&mut budget) {
             match self.outbound.flush(index, wire) {
                 Flushed::Drained => self.after_flush(index),
@@ -213,6 +213,12 @@ impl Shard {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What this shard's home remembers of publications beyond their positions.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        self.home.kept()
     }
 
     /// How many connections there are.

@@ -46,6 +46,11 @@ impl Outbound {
         !self.prompt.is_empty() || !self.bulk.is_empty()
     }
 
+    /// What the turn that begins now may flush. Whoever is not done with his share comes up again in the next one.
+    pub(crate) fn flush_budget(&self) -> FlushBudget {
+        FlushBudget { prompt: limits::FLUSHES_PER_TURN, bulk: self.bulk.len().min(limits::FANOUT_SLICE) }
+    }
+
     /// The connection to flush next: all of the prompt ones, then a slice of the bulk ones. `budget` counts both down.
     pub(crate) fn next_to_flush(&mut self, budget: &mut FlushBudget) -> Option<u32> {
         while budget.prompt > 0
@@ -234,10 +239,4 @@ impl Outbound {
 pub(crate) struct FlushBudget {
     pub(crate) prompt: usize,
     pub(crate) bulk: usize,
-}
-
-impl Default for FlushBudget {
-    fn default() -> Self {
-        Self { prompt: limits::FLUSHES_PER_TURN, bulk: limits::FANOUT_SLICE }
-    }
 }

@@ -14,7 +14,7 @@ use slab::Slab;
 
 use crate::limits;
 use crate::ws::encode;
-pub(super) use flush::{FlushBudget, Flushed};
+pub(super) use flush::Flushed;
 pub use flush::{Sent, Wire};
 pub(super) use segments::SegmentKey;
 use segments::Segments;
@@ -61,7 +61,8 @@ struct Range {
 enum Kind {
     /// Publications, shared or copied: these count against `outbound_bytes_max`.
     Publications,
-    /// Kept publications that a recovering subscriber missed: shared with the history, and written as fast as they are read.
+    /// Kept publications that the connection asked for: shared with the history, written as fast as they are read. Until
+    /// then its reading pauses, or it could ask for more without end.
     Replay,
     /// Answers to the connection's own commands, and control frames: its reading pauses instead.
     Replies,
@@ -77,7 +78,7 @@ impl Range {
 
 impl Kind {
     fn is_reply(self) -> bool {
-        matches!(self, Self::Replies | Self::Solid)
+        self != Self::Publications
     }
 }
 
@@ -89,7 +90,7 @@ struct Spill {
     sent: u32,
     /// Sum of the ranges' lengths, less `sent`.
     bytes: usize,
-    /// How many of `bytes` are replies, or no frames at all.
+    /// How many of `bytes` the connection asked for by its own commands, or are no frames at all.
     replies: usize,
     /// How many of `bytes` are publications that count against `outbound_bytes_max`.
     publications: usize,
@@ -188,7 +189,7 @@ impl Outbound {
         }
     }
 
-    /// Bytes of answers to its own commands that wait for this connection.
+    /// Bytes of answers to its own commands, replays among them, that wait for this connection.
     pub(super) fn pending_replies(&self, conn: u32) -> usize {
         match self.hot[conn as usize].spill {
             NONE => 0,
