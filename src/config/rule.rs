@@ -201,7 +201,7 @@ fn access(slot: &mut Access, value: &Value) -> Result<(), Reason> {
     }
 }
 
-fn shown<W: PartialEq>(word: W, words: &[(&'static str, W)]) -> Value {
+fn shown<W: Copy + PartialEq>(word: W, words: &[(&'static str, W)]) -> Value {
     let (name, _) = words.iter().find(|(_, known)| *known == word).expect("every word has a name");
     Value::Text((*name).to_owned())
 }

@@ -29,6 +29,7 @@ pub(super) fn read(json: &[u8], batches: bool, item: Item<'_>) {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Document<'a> {
     Command(Members<'a>),
     Batch(Vec<&'a RawValue>),

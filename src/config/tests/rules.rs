@@ -61,7 +61,7 @@ fn a_rule_may_be_written_in_any_way_that_toml_has() {
         "[[rule]]\nfilter = \"a\"\n[rule.history]\nage = \"1s\"\ncount = 1",
         "rule = [{ filter = \"a\", history = { count = 1, age = \"1s\" } }]",
     ] {
-        assert_eq!(rules(toml), [kept.clone()], "{toml}");
+        assert_eq!(rules(toml), std::slice::from_ref(&kept), "{toml}");
     }
 }
 

@@ -92,7 +92,7 @@ fn no_more_is_kept_than_the_rule_s_count() {
 
 #[test]
 fn when_memory_runs_out_the_oldest_of_all_topics_goes_first_and_is_counted() {
-    let mut desk = Desk::new(19_000, 100);
+    let mut desk = Desk::new(18_300, 100);
     for name in ["b", "a", "c"] {
         desk.publish(name, 6_000);
         desk.pass(1);

@@ -113,7 +113,7 @@ impl Outbound {
                 self.enqueue(conn, true); // a long replay must not keep the live ones waiting
                 return Flushed::Done;
             }
-            let (offered, sent) = self.offer(conn, wire);
+            let (offered, sent) = self.offer(conn, budget, wire);
             match sent {
                 Sent::Bytes(_) if offered == 0 => {
                     self.drop_ranges(conn);
@@ -132,8 +132,10 @@ impl Outbound {
         }
     }
 
-    /// Offers the front of a spill to the socket, in one system call: how many bytes, and what it said.
-    fn offer(&mut self, conn: u32, wire: &mut impl Wire) -> (usize, Sent) {
+    /// Offers the front of a spill to the socket, in one system call: how many bytes, and what it said. No range begins
+    /// beyond `budget` bytes.
+    fn offer(&mut self, conn: u32, budget: usize, wire: &mut impl Wire) -> (usize, Sent) {
+        let mut offered = 0;
         let spill = &self.spills[self.hot[conn as usize].spill as usize];
         let pieces: SmallVec<[&[u8]; 16]> = spill
             .ranges
@@ -144,8 +146,12 @@ impl Outbound {
                 let skip = if index == 0 { spill.sent } else { 0 };
                 &self.segments.bytes(range.segment)[(range.start + skip) as usize..range.end as usize]
             })
+            .take_while(|piece| {
+                let before = offered;
+                offered += if before < budget { piece.len() } else { 0 };
+                before < budget
+            })
             .collect();
-        let offered = pieces.iter().map(|piece| piece.len()).sum();
         let sent = match pieces[..] {
             [] => Sent::Bytes(0),
             [only] => wire.send(conn, only),
