@@ -1,4 +1,4 @@
-//! Names for things that must not be mixed up: a shard, a connection of a shard.
+//! Names for things that must not be mixed up: a shard, a connection of a shard, a tick of coarse time.
 //!
 //! A [`ConnId`] is what travels (in event tokens, envelopes, timers): its generation makes a stale one miss. Inside
 //! one turn of the shard a bare slab index is enough, because nothing closes in between.
@@ -44,5 +44,28 @@ impl ConnId {
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{:x}", self.index, self.generation)
+    }
+}
+
+/// Unit of coarse time: `TICK_MS` milliseconds since the broker began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Tick(pub u32);
+
+/// Length of a tick in milliseconds.
+pub const TICK_MS: u64 = 100;
+
+impl Tick {
+    /// The tick that a time in milliseconds falls into.
+    #[must_use]
+    pub fn of_ms(ms: u64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "2^32 ticks are 13 years")]
+        Self((ms / TICK_MS) as u32)
+    }
+
+    /// The tick `ms` milliseconds later, at least one.
+    #[must_use]
+    pub fn after_ms(self, ms: u64) -> Self {
+        let ticks = u32::try_from(ms.div_ceil(TICK_MS).max(1)).unwrap_or(u32::MAX);
+        Self(self.0.saturating_add(ticks))
     }
 }

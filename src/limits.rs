@@ -123,6 +123,22 @@ pub const CLIENT_INBOX_MAX: usize = 1024;
 /// could be stuck behind further lines.
 pub const CLIENT_LINES_MAX: usize = 64;
 
+/// Bytes of one chunk of a topic's history: as much as one eviction forgets, and the unit that a replay shares.
+pub const HISTORY_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Bytes of the messages in one answer to a `history` command; one message is always given.
+pub const HISTORY_REPLY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a turn's answers to one shard beyond which a home answers no further `history`: commands of a few bytes must
+/// not become gigabytes.
+pub const HISTORY_PARCEL_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Idempotency keys that a home remembers.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 65_536;
+
+/// Bytes written to one connection per turn before the others get theirs.
+pub const FLUSH_BYTES_PER_TURN: usize = 1024 * 1024;
+
 /// Ranges that a shard owes to connections whose sockets would take them. Beyond it the shard reads nothing and takes no
 /// mail until it has caught up: publishers are slowed down rather than memory spent.
 pub const RANGES_OWED_MAX: usize = 1024 * 1024;

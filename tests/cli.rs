@@ -162,8 +162,8 @@ fn check_explains_which_rule_a_topic_gets() {
     assert_eq!(
         out,
         "# chat/1 gets rule 1 of 2, the first whose filter matches.\nfilter = \"chat/#\"\nsubscribe = \"anyone\"\n\
-         publish = \"anyone\"\nhistory = { count = 1000, age = \"1h\" }\npresence = true\n\
-         overflow = \"drop_oldest\"\nfrom = false\nidempotency = \"5m\"\n"
+         publish = \"anyone\"\nhistory = { count = 1000, age = \"1h\" }\npresence = false\n\
+         overflow = \"disconnect\"\nfrom = false\nidempotency = \"5m\"\n"
     );
     let (code, out, _) = run(&mut wirefan(&["check", "--topic", "chat/1"]));
     assert_eq!(code, 0);

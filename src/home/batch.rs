@@ -109,6 +109,11 @@ impl Turn {
         self.entries.push(Entry { run, frame: Span::at_end(&self.bytes[..start], len), except });
     }
 
+    /// The frame that was pushed last.
+    pub(super) fn last_frame(&self) -> &[u8] {
+        self.entries.last().map_or(&[], |entry| entry.frame.of(&self.bytes))
+    }
+
     /// Makes the batch and is empty again.
     pub(super) fn freeze(&mut self, topics: &mut Topics) -> Batch {
         self.usual_len = self.bytes.len();

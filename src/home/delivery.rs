@@ -8,6 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Batch;
+use super::history::Piece;
 use crate::ids::ConnId;
 use crate::protocol::{Id, Position};
 
@@ -94,24 +95,44 @@ pub enum Delivery {
         runs: SmallVec<[u32; 4]>,
     },
     /// Answers a subscribe: deliveries of the topic begin right after this.
-    Subscribed {
-        /// The subscriber.
+    Subscribed(Box<Subscribed>),
+    /// Answers a subscribe that is refused: nothing will be delivered; the reason follows.
+    Unsubscribed {
+        /// The one who asked.
         conn: ConnId,
         /// The shard's slot of the filter.
         slot: u32,
         /// The shard's number of the subscribe.
         serial: u32,
-        /// What the subscriber called it.
+    },
+    /// Answers a command that the home does not carry out.
+    Refused {
+        /// The one who asked.
+        conn: ConnId,
+        /// What it called the command.
         id: Id,
-        /// The topic's last position before live begins.
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// Answers a question for kept publications.
+    History {
+        /// The one who asked.
+        conn: ConnId,
+        /// What it called the command.
+        id: Id,
+        /// The topic's name.
+        topic: Span,
+        /// The topic's last position.
         position: Position,
+        /// The elements of the list, as JSON.
+        messages: Span,
     },
     /// Answers a watch: this home will deliver all that matches from here on.
     Watching {
         /// The shard's slot of the filter.
         slot: u32,
     },
-    /// Answers a publish that carried an `id`.
+    /// Answers a publish that carried an `id`, with the position of the first publication of its key.
     Published {
         /// The publisher.
         conn: ConnId,
@@ -124,4 +145,63 @@ pub enum Delivery {
     },
     /// Nothing comes from this home any more: the broker stops.
     Final,
+}
+
+/// A subscription as its home sees it begin.
+#[derive(Debug)]
+pub struct Subscribed {
+    /// The subscriber.
+    pub conn: ConnId,
+    /// The shard's slot of the filter.
+    pub slot: u32,
+    /// The shard's number of the subscribe.
+    pub serial: u32,
+    /// What the subscriber called it.
+    pub id: Id,
+    /// The topic's last position before live begins.
+    pub position: Position,
+    /// Whether the replay is everything since the position asked for, if one was.
+    pub recovered: Option<bool>,
+    /// What is sent before live begins.
+    pub replay: Vec<Piece>,
+}
+
+/// Why a home does not do what a command asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The rule's `publish`.
+    Publish,
+    /// The rule's `subscribe`.
+    Subscribe,
+    /// The rule keeps no history.
+    NoHistory,
+    /// The `since` of a `history` is of another life of the topic's counter, or of no publication yet.
+    NoSuchPosition,
+    /// The answers of this turn to questions for history are long enough.
+    TooMuch,
+}
+
+impl Refusal {
+    /// As an error code of the protocol.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Publish | Self::Subscribe => 403,
+            Self::NoHistory => 404,
+            Self::NoSuchPosition => 400,
+            Self::TooMuch => 429,
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Publish => "topic: its rule does not let you publish to it",
+            Self::Subscribe => "topic: its rule does not let you read it",
+            Self::NoHistory => "topic: its rule keeps no history",
+            Self::NoSuchPosition => "since: the topic has no such position; ask without it",
+            Self::TooMuch => "op: too much history is asked for at once; ask again",
+        })
+    }
 }

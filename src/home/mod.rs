@@ -5,24 +5,34 @@
 //! shard is in the order that its subscribers see, so an answer to a subscribe stands exactly between the last
 //! publication before it and the first one after it. Refuses to know connections, sockets and time.
 
+mod archive;
 mod batch;
 mod delivery;
+mod history;
 mod interest;
+mod keys;
+mod recovery;
 mod topics;
 
 pub use batch::{Batch, Exception, Run};
-pub use delivery::{Delivery, Parcel, Span};
+pub use delivery::{Delivery, Parcel, Refusal, Span, Subscribed};
+pub use history::Piece;
 pub use interest::ShardSet;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::ids::{ConnId, ShardId};
+use crate::ids::{ConnId, ShardId, Tick};
 use crate::limits;
 use crate::protocol::{Id, Payload, Position};
+use crate::rules::{Access, Rules};
 use crate::topic::{Filter, Topic};
+use crate::transport::websocket;
+use archive::Archive;
 use batch::Turn;
 use interest::Watchers;
-use topics::Topics;
+use keys::Keys;
+use topics::{TopicKey, Topics};
 
 /// One publication on its way into a home.
 #[derive(Debug)]
@@ -39,6 +49,8 @@ pub struct Publish<'a> {
     pub id: Id,
     /// Whether the publisher gets its own publication, if it subscribes.
     pub echo: bool,
+    /// Its idempotency key: a second publish with it is answered like the first and publishes nothing.
+    pub key: Option<&'a str>,
 }
 
 /// One subscribe to one topic on its way into its home.
@@ -56,6 +68,52 @@ pub struct Subscribe<'a> {
     pub serial: u32,
     /// What the subscriber called the command.
     pub id: Id,
+    /// What it wants of the past.
+    pub from: From,
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum From {
+    /// With the next publication.
+    #[default]
+    Now,
+    /// After this position, if everything since is kept; else with the next publication.
+    Since(Position),
+    /// With the last so many that are kept.
+    Last(u32),
+}
+
+/// One question for kept publications on its way into a home.
+#[derive(Debug)]
+pub struct History<'a> {
+    /// The topic.
+    pub topic: Topic<'a>,
+    /// The shard that asks.
+    pub shard: ShardId,
+    /// The connection that asks.
+    pub conn: ConnId,
+    /// What it called the command.
+    pub id: Id,
+    /// Only what is after this position; before it, if `reverse`.
+    pub since: Option<Position>,
+    /// At most so many.
+    pub limit: usize,
+    /// The newest first.
+    pub reverse: bool,
+}
+
+/// What a home remembers of publications beyond their positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Bytes of all histories.
+    pub bytes: usize,
+    /// Publications that were forgotten before their time since the home began, because memory ran out.
+    pub evicted: u64,
+    /// Idempotency keys.
+    pub keys: usize,
+    /// Idempotency keys that were forgotten before their time since the home began, because there were too many.
+    pub keys_evicted: u64,
 }
 
 /// All topics of one shard; see the module's page.
@@ -63,56 +121,167 @@ pub struct Subscribe<'a> {
 pub struct Home {
     topics: Topics,
     watchers: Watchers,
+    rules: Rc<Rules>,
+    archive: Archive,
+    keys: Keys,
     turn: Turn,
     out: Vec<Parcel<Delivery>>,
+    now: Tick,
 }
 
 impl Home {
-    /// A home that serves `shards` shards; `seed` feeds epochs and hash tables.
+    /// A home that serves `shards` shards; `seed` feeds epochs and hash tables. Its histories may take
+    /// `history_bytes_max` together.
     #[must_use]
-    pub fn new(shards: u16, seed: u64) -> Self {
+    pub fn new(shards: u16, rules: Rc<Rules>, history_bytes_max: usize, seed: u64) -> Self {
         Self {
             topics: Topics::new(seed),
             watchers: Watchers::new(seed ^ 0x9e37_79b9_7f4a_7c15),
+            rules,
+            archive: Archive::new(history_bytes_max),
+            keys: Keys::default(),
             turn: Turn::default(),
             out: (0..shards).map(|_| Parcel::default()).collect(),
+            now: Tick::default(),
         }
     }
 
-    /// Gives the publication its position and, where somebody is interested, encodes it into this turn's batch.
-    pub fn handle_publish(&mut self, publish: Publish<'_>) -> Position {
-        let key = self.topics.open(publish.topic);
-        let topic = self.topics.at(key);
-        topic.offset += 1;
-        let position = Position { epoch: topic.epoch, offset: topic.offset };
-        if !self.watchers.interest(topic).is_empty() {
-            let except = (!publish.echo).then_some((publish.shard, publish.conn));
-            self.turn.push(key, topic, publish.payload, except);
+    /// The time of all that is handled until the next turn. What is too old is forgotten.
+    pub fn begin_turn(&mut self, now: Tick) {
+        self.now = now;
+        self.archive.expire(&mut self.topics, &self.rules, now);
+        self.keys.expire(&mut self.topics, now);
+    }
+
+    /// When something will be too old, at the earliest.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Tick> {
+        self.archive.next_due().into_iter().chain(self.keys.next_due()).min()
+    }
+
+    /// Gives the publication its position and, where somebody is interested or the rule keeps it, encodes it once.
+    pub fn handle_publish(&mut self, publish: Publish<'_>) {
+        let key = self.topics.open(publish.topic, &self.rules);
+        let rule = self.topics.at(key).rule.map(|rule| self.rules.at(rule));
+        let Some(rule) = rule.filter(|rule| rule.publish == Access::Anyone) else {
+            self.topics.touch(key); // refused or not, its name must not be remembered for ever
+            return self.refuse(publish.shard, publish.conn, publish.id, Refusal::Publish);
+        };
+        let window_s = rule.idempotency_s;
+        if let Some(idempotency) = publish.key.filter(|_| window_s > 0) {
+            if let Some(offset) = Keys::find(&mut self.topics, key, idempotency) {
+                return self.acknowledge(key, &publish, offset);
+            }
+            self.topics.at(key).offset += 1;
+            self.keys.remember(&mut self.topics, key, idempotency, window_s, self.now);
+        } else {
+            self.topics.at(key).offset += 1;
         }
-        if !matches!(publish.id, Id::None) {
-            let parcel = &mut self.out[publish.shard.index()];
-            let topic = parcel.keep(publish.topic.as_str().as_bytes());
-            parcel.items.push(Delivery::Published { conn: publish.conn, id: publish.id, topic, position });
-        }
-        self.topics.touch(key);
+        self.encode(key, &publish);
+        let offset = self.topics.at(key).offset;
+        self.acknowledge(key, &publish, offset);
+        self.topics.touch(key); // from here on the topic may be gone
+        self.archive.make_room(&mut self.topics);
         if self.turn.len() >= limits::BATCH_BYTES_MAX {
             self.seal();
         }
-        position
     }
 
-    /// Notes the interest of a shard in a topic and answers with the position after which its deliveries begin.
+    /// Puts a publication, whose offset the topic already counts, where it is wanted: this turn's batch, the history.
+    fn encode(&mut self, key: TopicKey, publish: &Publish<'_>) {
+        let topic = self.topics.at(key);
+        let rule = topic.rule.map(|rule| self.rules.at(rule)).expect("it was asked for its rule");
+        let readable = rule.subscribe == Access::Anyone;
+        let wanted = readable && !self.watchers.interest(topic).is_empty();
+        if wanted {
+            let except = (!publish.echo).then_some((publish.shard, publish.conn));
+            self.turn.push(key, topic, publish.payload, except);
+        }
+        if let Some(kept) = &rule.history {
+            let mut alone = Vec::new();
+            let frame = if wanted {
+                self.turn.last_frame()
+            } else {
+                let offset = topic.offset;
+                websocket::publication(&mut alone, topic.prefix(), offset, publish.payload);
+                &alone
+            };
+            self.archive.keep(key, topic, kept, frame, self.now);
+        }
+    }
+
+    fn acknowledge(&mut self, key: TopicKey, publish: &Publish<'_>, offset: u64) {
+        if !publish.id.is_none() {
+            let position = Position { epoch: self.topics.at(key).epoch, offset };
+            let parcel = &mut self.out[publish.shard.index()];
+            let topic = parcel.keep(publish.topic.as_str().as_bytes());
+            parcel.items.push(Delivery::Published { conn: publish.conn, id: publish.id.clone(), topic, position });
+        }
+    }
+
+    fn refuse(&mut self, shard: ShardId, conn: ConnId, id: Id, refusal: Refusal) {
+        self.out[shard.index()].items.push(Delivery::Refused { conn, id, refusal });
+    }
+
+    /// Notes the interest of a shard in a topic and answers with the position after which its deliveries begin, and with
+    /// what the subscriber missed before it.
     pub fn handle_subscribe(&mut self, subscribe: Subscribe<'_>) {
-        let key = self.topics.open(subscribe.topic);
+        let Subscribe { topic, shard, conn, slot, serial, id, from } = subscribe;
+        let key = self.topics.open(topic, &self.rules);
+        let readable = self.topics.at(key).rule.is_some_and(|rule| self.rules.at(rule).subscribe == Access::Anyone);
+        if !readable {
+            self.topics.touch(key);
+            self.out[shard.index()].items.push(Delivery::Unsubscribed { conn, slot, serial });
+            return self.refuse(shard, conn, id, Refusal::Subscribe);
+        }
         if self.topics.at(key).in_turn {
             self.seal(); // the answer must stand between the publications before it and those after it
         }
         let topic = self.topics.at(key);
-        topic.exact.insert(subscribe.shard);
+        topic.exact.insert(shard);
         let position = Position { epoch: topic.epoch, offset: topic.offset };
+        let (recovered, replay) = topic.replay(from);
         self.topics.touch(key);
-        let Subscribe { shard, conn, slot, serial, id, .. } = subscribe;
-        self.out[shard.index()].items.push(Delivery::Subscribed { conn, slot, serial, id, position });
+        let answer = Subscribed { conn, slot, serial, id, position, recovered, replay };
+        self.out[shard.index()].items.push(Delivery::Subscribed(Box::new(answer)));
+    }
+
+    /// Answers with kept publications.
+    pub fn handle_history(&mut self, ask: History<'_>) {
+        let key = self.topics.open(ask.topic, &self.rules);
+        self.answer_history(key, ask);
+        self.topics.touch(key);
+    }
+
+    fn answer_history(&mut self, key: TopicKey, ask: History<'_>) {
+        let History { topic: name, shard, conn, id, since, limit, reverse } = ask;
+        let state = self.topics.at(key);
+        let rule = state.rule.map(|rule| self.rules.at(rule));
+        if !rule.is_some_and(|rule| rule.subscribe == Access::Anyone) {
+            return self.refuse(shard, conn, id, Refusal::Subscribe);
+        }
+        if rule.is_none_or(|rule| rule.history.is_none()) {
+            return self.refuse(shard, conn, id, Refusal::NoHistory);
+        }
+        let position = Position { epoch: state.epoch, offset: state.offset };
+        if since.is_some_and(|since| since.epoch != position.epoch || since.offset > position.offset) {
+            return self.refuse(shard, conn, id, Refusal::NoSuchPosition);
+        }
+        if self.out[shard.index()].bytes.len() >= limits::HISTORY_PARCEL_BYTES_MAX {
+            return self.refuse(shard, conn, id, Refusal::TooMuch);
+        }
+        let parcel = &mut self.out[shard.index()];
+        let topic = parcel.keep(name.as_str().as_bytes());
+        let start = parcel.bytes.len();
+        let wanted = match since {
+            Some(since) if reverse => 0..=since.offset.saturating_sub(1),
+            Some(since) => since.offset.saturating_add(1)..=u64::MAX,
+            None => 0..=u64::MAX,
+        };
+        state.list(wanted, limit, reverse, &mut parcel.bytes);
+        let len = parcel.bytes.len() - start;
+        let messages = Span::at_end(&parcel.bytes[..start], len);
+        parcel.items.push(Delivery::History { conn, id, topic, position, messages });
     }
 
     /// The shard has no subscriber of this topic any more.
@@ -164,6 +333,13 @@ impl Home {
     /// What waits for this shard; the caller takes it whole at the end of a turn, or leaves it while a ring is full.
     pub fn parcel(&mut self, shard: ShardId) -> &mut Parcel<Delivery> {
         &mut self.out[shard.index()]
+    }
+
+    /// What is remembered of publications beyond their positions.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        let (keys, keys_evicted) = self.keys.counts();
+        Kept { bytes: self.archive.bytes(), evicted: self.archive.evicted(), keys, keys_evicted }
     }
 
     /// How many topics live here: held by a subscriber or remembered for their position.

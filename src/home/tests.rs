@@ -2,6 +2,8 @@
 //!
 //! [`hear`] ends the turn and writes a shard's mail as text: `a:1,2 | b:7` is a batch with two runs.
 
+mod past;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -29,12 +31,25 @@ fn publish(home: &mut Home, name: &str) -> Position {
 
 fn publish_by(home: &mut Home, name: &str, shard: u16, conn: ConnId, echo: bool) -> Position {
     let (payload, id) = (Payload::Json(b"{}"), Id::None);
-    home.handle_publish(Publish { topic: topic(name), payload, shard: ShardId(shard), conn, id, echo })
+    home.handle_publish(Publish { topic: topic(name), payload, shard: ShardId(shard), conn, id, echo, key: None });
+    newest(home, name)
+}
+
+/// The position of the topic's last publication.
+fn newest(home: &mut Home, name: &str) -> Position {
+    let key = home.topics.find(topic(name)).expect("it was published to");
+    let state = home.topics.at(key);
+    Position { epoch: state.epoch, offset: state.offset }
+}
+
+/// A home without rules.
+fn plain(shards: u16, seed: u64) -> Home {
+    Home::new(shards, Rc::default(), usize::MAX, seed)
 }
 
 fn subscribe(home: &mut Home, name: &str, shard: u16, serial: u32) {
-    let (conn, slot, id) = (conn(0), 3, Id::None);
-    home.handle_subscribe(Subscribe { topic: topic(name), shard: ShardId(shard), conn, slot, serial, id });
+    let (conn, slot, id, from) = (conn(0), 3, Id::None, From::Now);
+    home.handle_subscribe(Subscribe { topic: topic(name), shard: ShardId(shard), conn, slot, serial, id, from });
 }
 
 /// Ends the turn; all that waits for one shard.
@@ -43,7 +58,10 @@ fn hear(home: &mut Home, shard: u16) -> Vec<String> {
     let parcel = std::mem::take(home.parcel(ShardId(shard)));
     let say = |item: &Delivery| match item {
         Delivery::Batch { batch, runs } => runs.iter().map(|&run| say_run(batch, run)).collect::<Vec<_>>().join(" | "),
-        Delivery::Subscribed { serial, position, .. } => format!("subscribed {serial} at {}", position.offset),
+        Delivery::Subscribed(answer) => format!("subscribed {} at {}", answer.serial, answer.position.offset),
+        Delivery::Unsubscribed { serial, .. } => format!("unsubscribed {serial}"),
+        Delivery::Refused { id, refusal, .. } => format!("refused {id:?} {}", refusal.code()),
+        Delivery::History { position, .. } => format!("history at {}", position.offset),
         Delivery::Watching { slot } => format!("watching {slot}"),
         Delivery::Published { topic, position, .. } => {
             format!("published {} {}", topic.text(&parcel.bytes), position.offset)
@@ -90,7 +108,7 @@ fn only_batch(home: &mut Home, shard: u16) -> Arc<Batch> {
 
 #[test]
 fn positions_count_per_topic_from_1_and_keep_one_epoch() {
-    let mut home = Home::new(1, 7);
+    let mut home = plain(1, 7);
     let first = publish(&mut home, "a");
     let other = publish(&mut home, "b");
     let second = publish(&mut home, "a");
@@ -104,7 +122,7 @@ fn positions_count_per_topic_from_1_and_keep_one_epoch() {
             home.seal();
             std::mem::take(home.parcel(ShardId(0)))
         };
-        assert!(matches!(parcel.items[0], Delivery::Subscribed { position, .. } if position == second));
+        assert!(matches!(&parcel.items[0], Delivery::Subscribed(answer) if answer.position == second));
         match &parcel.items[1] {
             Delivery::Batch { batch, .. } => Arc::clone(batch),
             other => panic!("{other:?}"),
@@ -115,14 +133,14 @@ fn positions_count_per_topic_from_1_and_keep_one_epoch() {
 
 #[test]
 fn two_homes_of_one_seed_agree_and_of_two_seeds_differ() {
-    let epoch = |seed| publish(&mut Home::new(1, seed), "a").epoch;
+    let epoch = |seed| publish(&mut plain(1, seed), "a").epoch;
     assert_eq!(epoch(1), epoch(1));
     assert_ne!(epoch(1), epoch(2));
 }
 
 #[test]
 fn the_answer_to_a_subscribe_stands_between_what_came_before_and_after() {
-    let mut home = Home::new(2, 7);
+    let mut home = plain(2, 7);
     subscribe(&mut home, "a", 0, 1);
     publish(&mut home, "a");
     publish(&mut home, "a");
@@ -137,7 +155,7 @@ fn the_answer_to_a_subscribe_stands_between_what_came_before_and_after() {
 
 #[test]
 fn a_subscribe_to_a_topic_without_publications_in_the_turn_does_not_split_the_batch() {
-    let mut home = Home::new(1, 7);
+    let mut home = plain(1, 7);
     subscribe(&mut home, "a", 0, 1);
     hear(&mut home, 0);
     publish(&mut home, "a");
@@ -148,7 +166,7 @@ fn a_subscribe_to_a_topic_without_publications_in_the_turn_does_not_split_the_ba
 
 #[test]
 fn a_watch_holds_for_exactly_what_comes_after_its_answer() {
-    let mut home = Home::new(2, 7);
+    let mut home = plain(2, 7);
     subscribe(&mut home, "chat/1", 0, 1);
     publish(&mut home, "chat/1");
     home.handle_watch(ShardId(1), filter("chat/#"), 5);
@@ -165,7 +183,7 @@ fn a_watch_holds_for_exactly_what_comes_after_its_answer() {
 
 #[test]
 fn remembered_interest_follows_every_change_of_the_filters() {
-    let mut home = Home::new(3, 7);
+    let mut home = plain(3, 7);
     let hears = |home: &mut Home| {
         publish(home, "a/b");
         let heard = [0, 1, 2].map(|shard| hear(home, shard).iter().any(|word| word.starts_with("a/b:")));
@@ -189,7 +207,7 @@ fn remembered_interest_follows_every_change_of_the_filters() {
 
 #[test]
 fn a_shard_that_released_a_topic_hears_it_no_more_and_the_others_do() {
-    let mut home = Home::new(2, 7);
+    let mut home = plain(2, 7);
     subscribe(&mut home, "a", 0, 1);
     subscribe(&mut home, "a", 1, 1);
     home.handle_release(ShardId(1), topic("a"));
@@ -202,7 +220,7 @@ fn a_shard_that_released_a_topic_hears_it_no_more_and_the_others_do() {
 
 #[test]
 fn interleaved_topics_are_brought_side_by_side_in_the_order_of_their_offsets() {
-    let mut home = Home::new(2, 7);
+    let mut home = plain(2, 7);
     for name in ["a", "b"] {
         subscribe(&mut home, name, 0, 1);
     }
@@ -221,7 +239,7 @@ fn interleaved_topics_are_brought_side_by_side_in_the_order_of_their_offsets() {
 
 #[test]
 fn runs_of_a_batch_lie_side_by_side_without_gaps() {
-    let mut home = Home::new(1, 7);
+    let mut home = plain(1, 7);
     home.handle_watch(ShardId(0), filter("#"), 0);
     std::mem::take(home.parcel(ShardId(0)));
     for number in 0..50 {
@@ -239,7 +257,7 @@ fn runs_of_a_batch_lie_side_by_side_without_gaps() {
 
 #[test]
 fn exceptions_name_the_frames_that_a_publisher_is_not_to_get() {
-    let mut home = Home::new(2, 7);
+    let mut home = plain(2, 7);
     for name in ["a", "b"] {
         subscribe(&mut home, name, 0, 1);
     }
@@ -264,17 +282,17 @@ fn exceptions_name_the_frames_that_a_publisher_is_not_to_get() {
 
 #[test]
 fn an_ack_goes_to_the_shard_that_asked_and_to_nobody_without_an_id() {
-    let mut home = Home::new(2, 7);
+    let mut home = plain(2, 7);
     publish(&mut home, "a");
     let (payload, id, shard) = (Payload::Binary(b"\0"), Id::Int(4), ShardId(1));
-    home.handle_publish(Publish { topic: topic("a"), payload, shard, conn: conn(1), id, echo: true });
+    home.handle_publish(Publish { topic: topic("a"), payload, shard, conn: conn(1), id, echo: true, key: None });
     assert_eq!(hear(&mut home, 0), [""; 0]);
     assert_eq!(hear(&mut home, 1), ["published a 2"]);
 }
 
 #[test]
 fn nothing_is_encoded_while_nobody_is_interested_but_positions_go_on() {
-    let mut home = Home::new(1, 7);
+    let mut home = plain(1, 7);
     for _ in 0..3 {
         publish(&mut home, "a");
     }
@@ -285,13 +303,21 @@ fn nothing_is_encoded_while_nobody_is_interested_but_positions_go_on() {
 
 #[test]
 fn a_batch_is_sealed_when_it_is_full_and_loses_nothing() {
-    let mut home = Home::new(1, 7);
+    let mut home = plain(1, 7);
     subscribe(&mut home, "a", 0, 1);
     std::mem::take(home.parcel(ShardId(0)));
     let payload = format!("\"{}\"", "x".repeat(9_998));
     for _ in 0..60 {
         let (payload, id) = (Payload::Json(payload.as_bytes()), Id::None);
-        home.handle_publish(Publish { topic: topic("a"), payload, shard: ShardId(0), conn: NO_ONE, id, echo: true });
+        home.handle_publish(Publish {
+            topic: topic("a"),
+            payload,
+            shard: ShardId(0),
+            conn: NO_ONE,
+            id,
+            echo: true,
+            key: None,
+        });
     }
     home.seal();
     let parcel = std::mem::take(home.parcel(ShardId(0)));
@@ -307,7 +333,7 @@ fn a_batch_is_sealed_when_it_is_full_and_loses_nothing() {
 
 #[test]
 fn after_a_stop_the_last_word_to_every_shard_is_final() {
-    let mut home = Home::new(2, 7);
+    let mut home = plain(2, 7);
     subscribe(&mut home, "a", 1, 1);
     publish(&mut home, "a");
     home.handle_stop();
@@ -324,7 +350,7 @@ fn flood(home: &mut Home, salt: &str, names: usize) {
 
 #[test]
 fn random_names_cannot_grow_a_home_beyond_its_limit() {
-    let mut home = Home::new(1, 7);
+    let mut home = plain(1, 7);
     flood(&mut home, "x", 2 * limits::TOPICS_IDLE_MAX + 17);
     assert_eq!(home.topics_len(), limits::TOPICS_IDLE_MAX);
     home.handle_watch(ShardId(0), filter("#"), 0);
@@ -334,7 +360,7 @@ fn random_names_cannot_grow_a_home_beyond_its_limit() {
 
 #[test]
 fn a_forgotten_topic_begins_a_new_life_with_a_new_epoch() {
-    let mut home = Home::new(1, 7);
+    let mut home = plain(1, 7);
     let before = publish(&mut home, "a");
     flood(&mut home, "x", limits::TOPICS_IDLE_MAX);
     let after = publish(&mut home, "a");
@@ -344,7 +370,7 @@ fn a_forgotten_topic_begins_a_new_life_with_a_new_epoch() {
 
 #[test]
 fn a_topic_in_use_gets_a_second_chance_before_names_used_once() {
-    let mut home = Home::new(1, 7);
+    let mut home = plain(1, 7);
     let before = publish(&mut home, "a");
     for round in 0..4 {
         publish(&mut home, "a");
@@ -356,7 +382,7 @@ fn a_topic_in_use_gets_a_second_chance_before_names_used_once() {
 
 #[test]
 fn a_held_topic_is_never_forgotten_and_a_released_one_in_its_turn() {
-    let mut home = Home::new(1, 7);
+    let mut home = plain(1, 7);
     let before = publish(&mut home, "a");
     subscribe(&mut home, "a", 0, 1);
     flood(&mut home, "x", 2 * limits::TOPICS_IDLE_MAX);
@@ -424,7 +450,7 @@ proptest! {
     /// So a release ends its turn here, and everything else may stand anywhere.
     #[test]
     fn each_shard_hears_each_publication_once_in_order_while_it_is_interested(steps in prop::collection::vec(step(), 0..200)) {
-        let mut home = Home::new(3, 7);
+        let mut home = plain(3, 7);
         let mut model = Model::default();
         let mut heard: BTreeMap<(u16, usize), Vec<u64>> = BTreeMap::new();
         for step in steps {

@@ -8,9 +8,12 @@ use std::collections::VecDeque;
 
 use slab::Slab;
 
+use super::history::History;
 use super::interest::ShardSet;
+use super::keys::TopicKeys;
 use crate::limits;
 use crate::protocol::publication;
+use crate::rules::{RuleId, Rules};
 use crate::topic::{NameIndex, Topic};
 
 /// Index of a topic in its home.
@@ -33,15 +36,30 @@ pub(super) struct TopicState {
     /// Which run of the current turn is this topic's, if `in_turn`.
     pub(super) run: u32,
     pub(super) in_turn: bool,
+    /// What the configuration says of it; none for a `$` topic that no rule names.
+    pub(super) rule: Option<RuleId>,
+    /// Its kept publications, if its rule keeps any and some came.
+    pub(super) history: Option<Box<History>>,
+    /// The idempotency keys that are remembered for it.
+    pub(super) keys: Option<Box<TopicKeys>>,
+    /// Has an entry in the heap of what is due (`archive`).
+    pub(super) in_due: bool,
+    /// Has an entry in the heap of what goes first (`archive`).
+    pub(super) in_oldest: bool,
     /// Stands in the idle queue.
     queued: bool,
     /// Was used since the hand last passed.
     touched: bool,
 }
 
-const _: () = assert!(size_of::<TopicState>() <= 96, "a topic with nothing published stays small");
+const _: () = assert!(size_of::<TopicState>() <= 120, "a topic with nothing published stays small");
 
 impl TopicState {
+    /// Whether something but its counter would be lost with it.
+    fn is_held(&self) -> bool {
+        !self.exact.is_empty() || self.history.is_some() || self.keys.is_some()
+    }
+
     /// The encoded start of this topic's messages.
     pub(super) fn prefix(&mut self) -> &[u8] {
         let (name, epoch) = (&self.name, self.epoch);
@@ -74,12 +92,17 @@ impl Topics {
         self.index.find(topic.as_str(), |key| &self.states[key as usize].name)
     }
 
+    /// The topic, if it still has that life.
+    pub(super) fn in_life(&mut self, (key, epoch): (TopicKey, u32)) -> Option<&mut TopicState> {
+        self.states.get_mut(key as usize).filter(|topic| topic.epoch == epoch)
+    }
+
     pub(super) fn at(&mut self, key: TopicKey) -> &mut TopicState {
         &mut self.states[key as usize]
     }
 
     /// Finds the topic or begins its life, with an epoch of its own.
-    pub(super) fn open(&mut self, topic: Topic<'_>) -> TopicKey {
+    pub(super) fn open(&mut self, topic: Topic<'_>, rules: &Rules) -> TopicKey {
         if let Some(key) = self.find(topic) {
             return key;
         }
@@ -93,6 +116,11 @@ impl Topics {
             wild_generation: u64::MAX,
             run: 0,
             in_turn: false,
+            rule: rules.of(topic),
+            history: None,
+            keys: None,
+            in_due: false,
+            in_oldest: false,
             queued: false,
             touched: false,
         });
@@ -105,7 +133,7 @@ impl Topics {
     pub(super) fn touch(&mut self, key: TopicKey) {
         let topic = self.at(key);
         topic.touched = true;
-        if topic.exact.is_empty() && !topic.queued {
+        if !topic.is_held() && !topic.queued {
             topic.queued = true;
             topic.touched = false; // a name used once has no second chance
             self.idle.push_back(key);
@@ -119,7 +147,7 @@ impl Topics {
     fn pass(&mut self) {
         let Some(key) = self.idle.pop_front() else { return };
         let topic = self.at(key);
-        if !topic.exact.is_empty() {
+        if topic.is_held() {
             topic.queued = false; // held again: it comes back to the queue when it is released
         } else if topic.touched || topic.in_turn {
             topic.touched = false;

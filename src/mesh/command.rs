@@ -1,8 +1,8 @@
 //! What a shard asks of a home on another shard. Names and payloads stand in the parcel's bytes.
 
-use crate::home::Span;
+use crate::home::{From, Span};
 use crate::ids::ConnId;
-use crate::protocol::Id;
+use crate::protocol::{Id, Position};
 
 /// One command to a home; the parcel's sender is the shard that asks.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub enum Command {
         id: Id,
         /// Whether the publisher gets its own publication.
         echo: bool,
+        /// Its idempotency key.
+        key: Option<Span>,
     },
     /// A connection subscribes to a topic of this home: answered by `Delivery::Subscribed`.
     Subscribe {
@@ -34,6 +36,23 @@ pub enum Command {
         serial: u32,
         /// What the subscriber called it.
         id: Id,
+        /// What it wants of the past.
+        from: From,
+    },
+    /// A connection asks for kept publications: answered by `Delivery::History` or `Delivery::Refused`.
+    History {
+        /// The topic's name.
+        topic: Span,
+        /// The one who asks.
+        conn: ConnId,
+        /// What it called the command.
+        id: Id,
+        /// Only what is after this position; before it, if `reverse`.
+        since: Option<Position>,
+        /// At most so many.
+        limit: usize,
+        /// The newest first.
+        reverse: bool,
     },
     /// The shard holds no subscriber of this topic any more.
     Release {

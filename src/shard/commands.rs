@@ -5,25 +5,37 @@
 
 use super::Shard;
 use super::registry::{Slot, Waiter};
-use crate::home::{Publish, Subscribe};
+use crate::home::{From, History, Publish, Subscribe};
 use crate::ids::ConnId;
+use crate::limits;
 use crate::mesh::Command as Envelope;
 use crate::protocol::{Command, Fault, Id, Op, Payload, reply};
-use crate::topic::{Filter, Topic};
+use crate::topic::Filter;
 use crate::transport::websocket;
 
 impl Shard {
     pub(super) fn handle_command(&mut self, conn: ConnId, command: Result<Command<'_>, Fault>) {
         match command {
-            Ok(Command { id, op: Op::Publish { topic, payload, echo, .. } }) => {
-                self.publish(conn, id, topic, payload, echo);
+            Ok(Command { id, op: Op::Publish { topic, payload, echo, key, .. } }) => {
+                self.publish(Publish { topic, payload, shard: self.me, conn, id, echo, key });
             }
-            Ok(Command { id, op: Op::Subscribe { filter, .. } }) => self.subscribe(conn, id, filter),
-            Ok(Command { id, op: Op::Unsubscribe { filter } }) => self.unsubscribe(conn, &id, filter),
-            Ok(Command { id, op: Op::History { .. } | Op::Presence { .. } }) => {
+            Ok(Command { id, op: Op::Subscribe { presence: true, .. } | Op::Presence { .. } }) => {
                 self.counters.faults += 1;
-                let reason = "nothing is kept of any topic, neither publications nor members";
+                let reason = "presence: the topic's rule has none";
                 self.reply(conn.index, |out| reply::error(out, &id, 404, &reason));
+            }
+            Ok(Command { id, op: Op::Subscribe { filter, since, last, .. } }) => {
+                let from = match (since, last) {
+                    (Some(since), _) => From::Since(since),
+                    (None, Some(last)) => From::Last(last),
+                    (None, None) => From::Now,
+                };
+                self.subscribe(conn, id, filter, from);
+            }
+            Ok(Command { id, op: Op::Unsubscribe { filter } }) => self.unsubscribe(conn, &id, filter),
+            Ok(Command { id, op: Op::History { topic, since, limit, reverse } }) => {
+                let limit = limit.unwrap_or(limits::HISTORY_LIMIT_MAX) as usize;
+                self.history(History { topic, shard: self.me, conn, id, since, limit, reverse });
             }
             Ok(Command { id, op: Op::Ping }) => self.reply(conn.index, |out| reply::pong(out, &id)),
             Err(fault) => {
@@ -37,13 +49,13 @@ impl Shard {
         self.outbound.push_reply(index, |out| websocket::reply(out, write));
     }
 
-    fn publish(&mut self, conn: ConnId, id: Id, topic: Topic<'_>, payload: Payload<'_>, echo: bool) {
+    fn publish(&mut self, publish: Publish<'_>) {
         self.counters.published += 1;
-        let home = self.home_of(topic);
+        let home = self.home_of(publish.topic);
         if home == self.me {
-            self.home.handle_publish(Publish { topic, payload, shard: self.me, conn, id, echo });
-            return;
+            return self.home.handle_publish(publish);
         }
+        let Publish { topic, payload, conn, id, echo, key, .. } = publish;
         let parcel = self.desk.commands_to(home);
         let topic = parcel.keep(topic.as_str().as_bytes());
         let (binary, bytes) = match payload {
@@ -51,10 +63,22 @@ impl Shard {
             Payload::Binary(bytes) => (true, bytes),
         };
         let payload = parcel.keep(bytes);
-        parcel.items.push(Envelope::Publish { topic, payload, binary, conn, id, echo });
+        let key = key.map(|key| parcel.keep(key.as_bytes()));
+        parcel.items.push(Envelope::Publish { topic, payload, binary, conn, id, echo, key });
     }
 
-    fn subscribe(&mut self, conn: ConnId, id: Id, filter: Filter<'_>) {
+    fn history(&mut self, ask: History<'_>) {
+        let home = self.home_of(ask.topic);
+        if home == self.me {
+            return self.home.handle_history(ask);
+        }
+        let History { topic, conn, id, since, limit, reverse, .. } = ask;
+        let parcel = self.desk.commands_to(home);
+        let topic = parcel.keep(topic.as_str().as_bytes());
+        parcel.items.push(Envelope::History { topic, conn, id, since, limit, reverse });
+    }
+
+    fn subscribe(&mut self, conn: ConnId, id: Id, filter: Filter<'_>, from: From) {
         let known = self.registry.find(filter).is_some_and(|slot| self.registry.has(conn.index, slot));
         let subscriptions_max = self.settings.config.limits.subscriptions_max;
         if !known && self.registry.count(conn.index) >= subscriptions_max {
@@ -65,10 +89,10 @@ impl Shard {
             return self.reply(conn.index, |out| reply::error(out, &id, 403, &reason));
         }
         let (slot, new) = self.registry.open(filter);
-        // A second subscribe only asks for the position: number 0 is nobody's.
-        let serial = if known { 0 } else { self.registry.pend(conn.index, slot) };
+        // A second subscribe only asks for the position: number 0 is nobody's, and a replay would send things twice.
+        let (serial, from) = if known { (0, From::Now) } else { (self.registry.pend(conn.index, slot), from) };
         match filter.as_topic() {
-            Some(topic) => self.subscribe_topic(conn, id, topic, slot, serial),
+            Some(topic) => self.subscribe_topic(Subscribe { topic, shard: self.me, conn, slot, serial, id, from }),
             None => {
                 if new {
                     self.watch(filter, slot);
@@ -83,15 +107,16 @@ impl Shard {
         }
     }
 
-    fn subscribe_topic(&mut self, conn: ConnId, id: Id, topic: Topic<'_>, slot: Slot, serial: u32) {
-        self.registry.await_answers(slot, 1);
-        let home = self.home_of(topic);
+    fn subscribe_topic(&mut self, subscribe: Subscribe<'_>) {
+        self.registry.await_answers(subscribe.slot, 1);
+        let home = self.home_of(subscribe.topic);
         if home == self.me {
-            return self.home.handle_subscribe(Subscribe { topic, shard: self.me, conn, slot, serial, id });
+            return self.home.handle_subscribe(subscribe);
         }
+        let Subscribe { topic, conn, slot, serial, id, from, .. } = subscribe;
         let parcel = self.desk.commands_to(home);
         let topic = parcel.keep(topic.as_str().as_bytes());
-        parcel.items.push(Envelope::Subscribe { topic, conn, slot, serial, id });
+        parcel.items.push(Envelope::Subscribe { topic, conn, slot, serial, id, from });
     }
 
     /// A topic that matches may live anywhere: every home is told.

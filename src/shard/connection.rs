@@ -8,7 +8,7 @@
 //! Lingering: what waits is written, then our side is shut down and input is thrown away until the peer ends too, so that
 //! our last bytes are not lost to a reset. A deadline stands behind every phase.
 
-use super::wheel::Tick;
+use crate::ids::Tick;
 use crate::ws::{Decoder, Role};
 
 /// Where a connection stands; see the module's page.

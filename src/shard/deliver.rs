@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::outbound::is_bulk;
 use super::registry::{Slot, Waiter};
 use super::{Shard, connection::Phase};
-use crate::home::{Batch, Publish, Run, Span, Subscribe};
+use crate::home::{Batch, History, Publish, Run, Span, Subscribe, Subscribed};
 use crate::ids::{ConnId, ShardId};
 use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
@@ -48,14 +48,19 @@ impl Shard {
         let bytes = &parcel.bytes;
         for item in parcel.items {
             match item {
-                Envelope::Publish { topic, payload, binary, conn, id, echo } => {
+                Envelope::Publish { topic, payload, binary, conn, id, echo, key } => {
                     let (topic, payload) = (Topic::known(topic.text(bytes)), payload.of(bytes));
                     let payload = if binary { Payload::Binary(payload) } else { Payload::Json(payload) };
-                    self.home.handle_publish(Publish { topic, payload, shard, conn, id, echo });
+                    let key = key.map(|key| key.text(bytes));
+                    self.home.handle_publish(Publish { topic, payload, shard, conn, id, echo, key });
                 }
-                Envelope::Subscribe { topic, conn, slot, serial, id } => {
+                Envelope::Subscribe { topic, conn, slot, serial, id, from } => {
                     let topic = Topic::known(topic.text(bytes));
-                    self.home.handle_subscribe(Subscribe { topic, shard, conn, slot, serial, id });
+                    self.home.handle_subscribe(Subscribe { topic, shard, conn, slot, serial, id, from });
+                }
+                Envelope::History { topic, conn, id, since, limit, reverse } => {
+                    let topic = Topic::known(topic.text(bytes));
+                    self.home.handle_history(History { topic, shard, conn, id, since, limit, reverse });
                 }
                 Envelope::Release { topic } => self.home.handle_release(shard, Topic::known(topic.text(bytes))),
                 Envelope::Watch { filter, slot } => {
@@ -79,10 +84,26 @@ impl Shard {
         for item in parcel.items {
             match item {
                 Delivery::Batch { batch, runs } => self.deliver(&batch, &runs),
-                Delivery::Subscribed { conn, slot, serial, id, position } => {
+                Delivery::Subscribed(answer) => self.take_subscribed(*answer),
+                Delivery::Unsubscribed { conn, slot, serial } => {
                     self.registry.answered(slot);
-                    self.take_subscribed(&Waiter { conn, serial, id }, slot, Some(position));
+                    if let Some(index) = self.index_of(conn) {
+                        self.registry.take_back(index, slot, serial);
+                    }
                     self.release(slot);
+                }
+                Delivery::Refused { conn, id, refusal } => {
+                    if let Some(index) = self.speaking(conn) {
+                        self.counters.faults += 1;
+                        self.reply(index, |out| reply::error(out, &id, refusal.code(), &refusal));
+                    }
+                }
+                Delivery::History { conn, id, topic, position, messages } => {
+                    if let Some(index) = self.speaking(conn) {
+                        let (topic, messages) = (topic.text(&parcel.bytes), messages.of(&parcel.bytes));
+                        let list = |out: &mut Vec<u8>| out.extend_from_slice(messages);
+                        self.reply(index, |out| reply::ack_history(out, &id, topic, position, list));
+                    }
                 }
                 Delivery::Watching { slot } => {
                     if self.registry.answered(slot) {
@@ -102,15 +123,31 @@ impl Shard {
 
     /// All homes deliver this filter's topics now.
     pub(super) fn settle_waiter(&mut self, slot: Slot, waiter: &Waiter) {
-        self.take_subscribed(waiter, slot, None);
-    }
-
-    fn take_subscribed(&mut self, waiter: &Waiter, slot: Slot, position: Option<Position>) {
         let Some(index) = self.speaking(waiter.conn) else { return };
         self.registry.settle(index, slot, waiter.serial);
-        if !matches!(waiter.id, Id::None) {
+        self.acknowledge(index, slot, &waiter.id, None, None);
+    }
+
+    /// The topic's home delivers from here on. What was missed stands between the acknowledgement and the first of these.
+    fn take_subscribed(&mut self, answer: Subscribed) {
+        let Subscribed { conn, slot, serial, id, position, recovered, replay } = answer;
+        self.registry.answered(slot);
+        if let Some(index) = self.speaking(conn) {
+            let fresh = self.registry.settle(index, slot, serial);
+            self.acknowledge(index, slot, &id, Some(position), recovered);
+            for piece in replay.into_iter().filter(|_| fresh) {
+                let segment = self.outbound.segments().insert_batch(piece.chunk);
+                self.outbound.push_replay(index, segment, piece.frames.start, piece.frames.end);
+                self.outbound.segments().release(segment);
+            }
+        }
+        self.release(slot);
+    }
+
+    fn acknowledge(&mut self, index: u32, slot: Slot, id: &Id, position: Option<Position>, recovered: Option<bool>) {
+        if !id.is_none() {
             let filter = self.registry.filter(slot);
-            let ack = |out: &mut Vec<u8>| reply::ack_subscribe(out, &waiter.id, filter, position, None);
+            let ack = |out: &mut Vec<u8>| reply::ack_subscribe(out, id, filter, position, recovered);
             self.outbound.push_reply(index, |out| websocket::reply(out, ack));
         }
     }

@@ -5,7 +5,7 @@
 
 use super::Shard;
 use super::connection::{CloseReason, Phase};
-use super::wheel::{TICK_MS, Tick};
+use crate::ids::{TICK_MS, Tick};
 use crate::ws::{Opcode, encode};
 
 impl Shard {

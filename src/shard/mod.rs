@@ -16,9 +16,9 @@ mod registry;
 mod stop;
 mod wheel;
 
+pub use crate::ids::TICK_MS;
 pub use connection::CloseReason;
 pub use outbound::{Sent, Wire};
-pub use wheel::TICK_MS;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -29,16 +29,17 @@ use slab::Slab;
 
 use crate::auth::origin::Origins;
 use crate::config::Config;
-use crate::home::Home;
-use crate::ids::{ConnId, ShardId};
+use crate::home::{Home, Kept};
+use crate::ids::{ConnId, ShardId, Tick};
 use crate::mesh::Desk;
 use crate::protocol::Parser;
+use crate::rules::Rules;
 use crate::topic::Topic;
 use connection::Connection;
-use outbound::{FlushBudget, Flushed, Outbound};
+use outbound::{Flushed, Outbound};
 use registry::Registry;
 use stop::Stop;
-use wheel::{Tick, Wheel};
+use wheel::Wheel;
 
 /// What every shard of a broker is made with.
 #[derive(Clone, Debug)]
@@ -112,6 +113,8 @@ impl Shard {
         let shards = u16::try_from(desk.peers_len() + 1).expect("at most SHARDS_MAX");
         let seed = settings.seed ^ (u64::from(me.0) << 48);
         let now = Tick::of_ms(now_ms);
+        let rules = Rc::new(Rules::new(settings.config.rules.clone()));
+        let history_bytes_max = settings.config.limits.history_bytes_max / usize::from(shards);
         Self {
             me,
             shards,
@@ -121,7 +124,7 @@ impl Shard {
             registry: Registry::new(seed ^ 0x5bd1_e995),
             outbound: Outbound::new(settings.config.limits.outbound_bytes_max),
             wheel: Wheel::new(now),
-            home: Home::new(shards, seed),
+            home: Home::new(shards, rules, history_bytes_max, seed),
             desk,
             first_peer: 0,
             parser: Some(Box::default()),
@@ -136,6 +139,7 @@ impl Shard {
     /// The time of all that happens until the next turn, in milliseconds; never goes back.
     pub fn begin_turn(&mut self, now_ms: u64) {
         self.now = self.now.max(Tick::of_ms(now_ms));
+        self.home.begin_turn(self.now);
     }
 
     /// Takes the mail, seals, delivers, posts, and offers every connection's pending bytes to its socket once.
@@ -152,7 +156,7 @@ impl Shard {
     }
 
     fn flush(&mut self, wire: &mut impl Wire) {
-        let mut budget = FlushBudget::default();
+        let mut budget = self.outbound.flush_budget();
         while let Some(index) = self.outbound.next_to_flush(&mut budget) {
             match self.outbound.flush(index, wire) {
                 Flushed::Drained => self.after_flush(index),
@@ -190,7 +194,8 @@ impl Shard {
     /// When the next turn must come at the latest, in milliseconds on the clock of [`Shard::begin_turn`].
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
-        self.wheel.next().map(|tick| u64::from(tick.0) * TICK_MS)
+        let next = self.wheel.next().into_iter().chain(self.home.next_due()).min();
+        next.map(|tick| u64::from(tick.0) * TICK_MS)
     }
 
     /// Before sleeping: true if no mail waits; from then on other shards ring this one's doorbell.
@@ -208,6 +213,12 @@ impl Shard {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What this shard's home remembers of publications beyond their positions.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        self.home.kept()
     }
 
     /// How many connections there are.

@@ -164,15 +164,25 @@ impl Registry {
         self.serial
     }
 
-    /// Makes that very pending subscription live; nothing if it was taken back meanwhile.
-    pub(super) fn settle(&mut self, conn: u32, slot: Slot, serial: u32) {
-        let Some(at) = self.position_of(conn, slot) else { return };
-        let subscription = &mut self.subscriptions[conn as usize][at];
-        if subscription.at == PENDING | serial {
-            let subscribers = &mut self.entries[slot as usize].subscribers;
-            subscription.at = index(subscribers.len());
-            subscribers.push(Subscriber { conn, at: index(at) });
+    /// Makes that very pending subscription live. False if it was taken back meanwhile, or was none.
+    pub(super) fn settle(&mut self, conn: u32, slot: Slot, serial: u32) -> bool {
+        let Some(at) = self.pending(conn, slot, serial) else { return false };
+        let subscribers = &mut self.entries[slot as usize].subscribers;
+        self.subscriptions[conn as usize][at].at = index(subscribers.len());
+        subscribers.push(Subscriber { conn, at: index(at) });
+        true
+    }
+
+    /// Takes that very pending subscription away, because its home refused it.
+    pub(super) fn take_back(&mut self, conn: u32, slot: Slot, serial: u32) {
+        if let Some(at) = self.pending(conn, slot, serial) {
+            self.detach(conn, at);
         }
+    }
+
+    fn pending(&self, conn: u32, slot: Slot, serial: u32) -> Option<usize> {
+        let at = self.position_of(conn, slot)?;
+        (self.subscriptions[conn as usize][at].at == PENDING | serial).then_some(at)
     }
 
     /// Takes a subscription of the connection away. False if there was none.

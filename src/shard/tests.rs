@@ -8,6 +8,7 @@ mod heartbeat;
 mod idle;
 mod opening;
 mod pressure;
+mod recovery;
 mod slots;
 mod topics;
 
@@ -300,7 +301,18 @@ fn json_line(text: &str, bytes: &str) -> String {
             format!("{}:{} {}", word("topic"), offset.expect("a position"), value["data"])
         }
         "message" => format!("{}:{}{bytes}", word("topic"), offset.expect("a position")),
-        "ack" => format!("ack {} {}{at}", value["id"], word("topic")),
+        "ack" => {
+            let recovered = match value["recovered"].as_bool() {
+                Some(true) => " recovered",
+                Some(false) => " not recovered",
+                None => "",
+            };
+            let messages = value["messages"].as_array().map(|messages| {
+                let lines = messages.iter().map(|message| json_line(&message.to_string(), ""));
+                format!(" [{}]", lines.collect::<Vec<_>>().join(", "))
+            });
+            format!("ack {} {}{at}{recovered}{}", value["id"], word("topic"), messages.unwrap_or_default())
+        }
         "error" => format!("error {} {}", value["id"], value["code"]),
         "pong" => format!("pong {}", value["id"]),
         "welcome" => "welcome".to_owned(),

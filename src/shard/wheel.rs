@@ -4,26 +4,7 @@
 //! the tick it was last seen and is filed anew when it comes up). Deadlines beyond the horizon are filed before it and looked
 //! at early. Invariant: `places[c]` says where `c` stands, so taking it out is O(1) and nothing stale is left behind.
 
-/// Unit of coarse time: `TICK_MS` milliseconds since the broker began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Tick(pub(super) u32);
-
-/// Length of a tick in milliseconds.
-pub const TICK_MS: u64 = 100;
-
-impl Tick {
-    /// The tick that a time in milliseconds falls into.
-    pub(super) fn of_ms(ms: u64) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "2^32 ticks are 13 years")]
-        Self((ms / TICK_MS) as u32)
-    }
-
-    /// The tick `ms` milliseconds later, at least one.
-    pub(super) fn after_ms(self, ms: u64) -> Self {
-        let ticks = u32::try_from(ms.div_ceil(TICK_MS).max(1)).unwrap_or(u32::MAX);
-        Self(self.0.saturating_add(ticks))
-    }
-}
+use crate::ids::Tick;
 
 const BUCKETS: usize = 1024;
 const NOWHERE: u32 = u32::MAX;

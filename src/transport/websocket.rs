@@ -17,6 +17,17 @@ pub fn publication(out: &mut Vec<u8>, prefix: &[u8], offset: u64, payload: Paylo
     }
 }
 
+/// The payload within a frame of [`publication`], whose prefix had that length.
+#[must_use]
+pub fn payload_of(frame: &[u8], prefix_len: usize, offset: u64) -> Payload<'_> {
+    let binary = frame.first().is_some_and(|first| first & 0xf == Opcode::Binary as u8);
+    let around = if binary { body::binary_len(&[], offset, 0) } else { body::json_len(&[], offset, 0) };
+    let tail = usize::from(!binary); // what closes the object behind a JSON value
+    let header = encode::frame_header_len(frame);
+    let payload = &frame[header + prefix_len + around - tail..frame.len() - tail];
+    if binary { Payload::Binary(payload) } else { Payload::Json(payload) }
+}
+
 /// Appends one reply as one text frame; `write` appends its JSON, whose length is not known before.
 pub fn reply(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();

@@ -57,6 +57,16 @@ pub fn masked_close(out: &mut Vec<u8>, code: u16, reason: &str, key: [u8; 4]) {
     masked_frame(out, Opcode::Close, &payload[..len], key);
 }
 
+/// The length in bytes of the header of the unmasked frame at the start of `bytes`, which we encoded.
+#[must_use]
+pub fn frame_header_len(bytes: &[u8]) -> usize {
+    match bytes[1] & 0x7f {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    }
+}
+
 /// The whole length in bytes of the unmasked frame at the start of `bytes`, which we encoded.
 ///
 /// # Panics

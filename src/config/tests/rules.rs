@@ -17,37 +17,36 @@ fn refused(lines: &str) -> String {
 const CHAT: &str = r#"
 [[rule]]
 filter = "chat/#"
-subscribe = "user"
-publish = "granted"
+subscribe = "anyone"
+publish = "nobody"
 history = { count = 1000, age = "10m" }
-presence = true
-overflow = "drop_oldest"
-from = true
+presence = false
+overflow = "disconnect"
+from = false
 idempotency = "0s"
 
 [[rule]]
 filter = "price/+"
-publish = "nobody"
-overflow = "latest"
+subscribe = "nobody"
+overflow = "disconnect"
 "#;
 
 fn chat() -> Rule {
     Rule {
         filter: "chat/#".to_owned(),
-        subscribe: Access::User,
-        publish: Access::Granted,
+        subscribe: Access::Anyone,
+        publish: Access::Nobody,
         history: Some(History { count: 1000, age_s: 600 }),
-        presence: true,
-        overflow: Overflow::DropOldest,
-        from: true,
+        presence: false,
+        overflow: Overflow::Disconnect,
+        from: false,
         idempotency_s: 0,
     }
 }
 
 #[test]
 fn a_rule_sets_every_key_and_leaves_the_others_at_their_defaults() {
-    let price =
-        Rule { filter: "price/+".to_owned(), publish: Access::Nobody, overflow: Overflow::Latest, ..Rule::default() };
+    let price = Rule { filter: "price/+".to_owned(), subscribe: Access::Nobody, ..Rule::default() };
     assert_eq!(rules(CHAT), [chat(), price]);
     assert_eq!(rules(""), []);
     assert_eq!(rules("[[rule]]\nfilter = \"#\""), [Rule::default()]);
@@ -70,10 +69,10 @@ fn a_rule_may_be_written_in_any_way_that_toml_has() {
 fn what_check_prints_of_rules_can_be_read_again() {
     let config = load(CHAT, &[], &Flags::default()).unwrap();
     assert!(config.to_string().ends_with(concat!(
-        "timeout_s = 10\n\n[[rule]]\nfilter = \"chat/#\"\nsubscribe = \"user\"\npublish = \"granted\"\n",
-        "history = { count = 1000, age = \"10m\" }\npresence = true\noverflow = \"drop_oldest\"\nfrom = true\n",
-        "idempotency = \"0s\"\n\n[[rule]]\nfilter = \"price/+\"\nsubscribe = \"anyone\"\npublish = \"nobody\"\n",
-        "presence = false\noverflow = \"latest\"\nfrom = false\nidempotency = \"5m\"\n"
+        "timeout_s = 10\n\n[[rule]]\nfilter = \"chat/#\"\nsubscribe = \"anyone\"\npublish = \"nobody\"\n",
+        "history = { count = 1000, age = \"10m\" }\npresence = false\noverflow = \"disconnect\"\nfrom = false\n",
+        "idempotency = \"0s\"\n\n[[rule]]\nfilter = \"price/+\"\nsubscribe = \"nobody\"\npublish = \"anyone\"\n",
+        "presence = false\noverflow = \"disconnect\"\nfrom = false\nidempotency = \"5m\"\n"
     )));
     assert_eq!(load(&config.to_string(), &[], &Flags::default()).unwrap(), config);
 }
@@ -147,9 +146,30 @@ fn wrong_values_of_a_rule_name_line_key_value_and_reason() {
 }
 
 #[test]
+fn what_a_rule_promises_and_the_broker_does_not_do_yet_is_refused() {
+    let users = r#"is not available yet, because there is no authentication: write "anyone" or "nobody""#;
+    for (line, reason) in [
+        ("subscribe = \"user\"", users),
+        ("subscribe = \"granted\"", users),
+        ("publish = \"user\"", users),
+        ("publish = \"granted\"", users),
+        ("presence = true", "is not available yet: write false or nothing"),
+        ("overflow = \"drop_oldest\"", r#"is not available yet: write "disconnect" or nothing"#),
+        ("overflow = \"latest\"", r#"is not available yet: write "disconnect" or nothing"#),
+        ("from = true", "is not available yet, because there is no authentication: write false or nothing"),
+    ] {
+        let (key, value) = line.split_once(" = ").unwrap();
+        assert_eq!(refused(line), format!("wirefan.toml:3: rule.{key} = {value}: {reason}"));
+    }
+    for line in ["subscribe = \"nobody\"", "presence = false", "overflow = \"disconnect\"", "from = false"] {
+        assert_eq!(rules(&format!("[[rule]]\nfilter = \"a\"\n{line}")).len(), 1, "{line}");
+    }
+}
+
+#[test]
 fn a_rule_has_a_filter_that_is_one() {
     let lacks = r##"[[rule]]: lacks its filter: write filter = "#" for all topics"##;
-    assert_eq!(refusal("\n[[rule]]\npresence = true"), format!("wirefan.toml:2: {lacks}"));
+    assert_eq!(refusal("\n[[rule]]\npresence = false"), format!("wirefan.toml:2: {lacks}"));
     assert_eq!(refusal("[[rule]]"), format!("wirefan.toml:1: {lacks}"));
     for (filter, reason) in [
         ("\"\"", "is no filter: it is empty; a name has 1 to 255 bytes"),
@@ -168,7 +188,7 @@ fn a_rule_has_a_filter_that_is_one() {
 #[test]
 fn a_filter_that_has_a_rule_already_is_refused_because_the_second_would_never_apply() {
     assert_eq!(
-        refusal("[[rule]]\nfilter = \"a\"\n[[rule]]\nfilter = \"b\"\n[[rule]]\npresence = true\nfilter = \"b\""),
+        refusal("[[rule]]\nfilter = \"a\"\n[[rule]]\nfilter = \"b\"\n[[rule]]\npresence = false\nfilter = \"b\""),
         "wirefan.toml:7: rule.filter = \"b\": the rule of line 3 has this filter and comes first, so this one never applies"
     );
 }
@@ -250,9 +270,9 @@ fn a_topic_is_told_its_rule_and_all_that_it_says() {
     assert_eq!(
         config.explain(Topic::known("chat/1")),
         concat!(
-            "# chat/1 gets rule 1 of 2, the first whose filter matches.\nfilter = \"chat/#\"\nsubscribe = \"user\"\n",
-            "publish = \"granted\"\nhistory = { count = 1000, age = \"10m\" }\npresence = true\n",
-            "overflow = \"drop_oldest\"\nfrom = true\nidempotency = \"0s\"\n"
+            "# chat/1 gets rule 1 of 2, the first whose filter matches.\nfilter = \"chat/#\"\nsubscribe = \"anyone\"\n",
+            "publish = \"nobody\"\nhistory = { count = 1000, age = \"10m\" }\npresence = false\n",
+            "overflow = \"disconnect\"\nfrom = false\nidempotency = \"0s\"\n"
         )
     );
     let price = config.explain(Topic::known("price/x"));

@@ -1,6 +1,7 @@
 //! Two or three desks, their mail and their bells: first step by step on one thread, then for real on two.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -27,7 +28,11 @@ impl Office {
     fn new(shards: u16, capacity: usize) -> Self {
         let wakes: Vec<Arc<Count>> = (0..shards).map(|_| Arc::default()).collect();
         let desks = join(wakes.iter().map(|wake| Arc::clone(wake) as Arc<dyn Wake>).collect(), capacity);
-        Self { desks, homes: (0..shards).map(|seed| Home::new(shards, u64::from(seed))).collect(), wakes }
+        Self {
+            desks,
+            homes: (0..shards).map(|seed| Home::new(shards, Rc::default(), 0, u64::from(seed))).collect(),
+            wakes,
+        }
     }
 
     /// Adds a numbered command to the turn.
@@ -256,7 +261,7 @@ impl Wake for Bed {
 /// One shard's thread: sends numbers on both lanes, echoes each command as a delivery, until it has all of its own back.
 fn play(mut desk: Desk, bed: &Bed, numbers: u32) -> u64 {
     let peer = desk.peers().next().expect("two shards");
-    let mut home = Home::new(2, 1);
+    let mut home = Home::new(2, Rc::default(), 0, 1);
     let (mut sent, mut back, mut taken) = (0, 0, 0);
     let mut answers = VecDeque::new();
     while back < numbers || taken < numbers || !answers.is_empty() || desk.deliveries_wait() {

@@ -46,6 +46,11 @@ impl Outbound {
         !self.prompt.is_empty() || !self.bulk.is_empty()
     }
 
+    /// What the turn that begins now may flush. Whoever is not done with his share comes up again in the next one.
+    pub(crate) fn flush_budget(&self) -> FlushBudget {
+        FlushBudget { prompt: limits::FLUSHES_PER_TURN, bulk: self.bulk.len().min(limits::FANOUT_SLICE) }
+    }
+
     /// The connection to flush next: all of the prompt ones, then a slice of the bulk ones. `budget` counts both down.
     pub(crate) fn next_to_flush(&mut self, budget: &mut FlushBudget) -> Option<u32> {
         while budget.prompt > 0
@@ -102,8 +107,13 @@ impl Outbound {
     }
 
     fn flush_spill(&mut self, conn: u32, wire: &mut impl Wire) -> Flushed {
+        let mut budget = limits::FLUSH_BYTES_PER_TURN;
         loop {
-            let (offered, sent) = self.offer(conn, wire);
+            if budget == 0 {
+                self.enqueue(conn, true); // a long replay must not keep the live ones waiting
+                return Flushed::Done;
+            }
+            let (offered, sent) = self.offer(conn, budget, wire);
             match sent {
                 Sent::Bytes(_) if offered == 0 => {
                     self.drop_ranges(conn);
@@ -112,6 +122,7 @@ impl Outbound {
                 }
                 Sent::Bytes(sent) => {
                     self.consume(conn, sent);
+                    budget = budget.saturating_sub(sent);
                     if sent < offered {
                         return self.block(conn);
                     }
@@ -121,8 +132,10 @@ impl Outbound {
         }
     }
 
-    /// Offers the front of a spill to the socket, in one system call: how many bytes, and what it said.
-    fn offer(&mut self, conn: u32, wire: &mut impl Wire) -> (usize, Sent) {
+    /// Offers the front of a spill to the socket, in one system call: how many bytes, and what it said. No range begins
+    /// beyond `budget` bytes.
+    fn offer(&mut self, conn: u32, budget: usize, wire: &mut impl Wire) -> (usize, Sent) {
+        let mut offered = 0;
         let spill = &self.spills[self.hot[conn as usize].spill as usize];
         let pieces: SmallVec<[&[u8]; 16]> = spill
             .ranges
@@ -133,8 +146,12 @@ impl Outbound {
                 let skip = if index == 0 { spill.sent } else { 0 };
                 &self.segments.bytes(range.segment)[(range.start + skip) as usize..range.end as usize]
             })
+            .take_while(|piece| {
+                let before = offered;
+                offered += if before < budget { piece.len() } else { 0 };
+                before < budget
+            })
             .collect();
-        let offered = pieces.iter().map(|piece| piece.len()).sum();
         let sent = match pieces[..] {
             [] => Sent::Bytes(0),
             [only] => wire.send(conn, only),
@@ -208,7 +225,7 @@ impl Outbound {
         let spill = self.spill(conn);
         let (sent, front) = (std::mem::take(&mut spill.sent), spill.ranges[0].kind);
         let ranges: Vec<Range> = spill.ranges.drain(..).collect();
-        (spill.bytes, spill.replies) = (0, 0); // all is counted anew, as if nothing had been sent
+        (spill.bytes, spill.replies, spill.publications) = (0, 0, 0); // all is counted anew, as if nothing had been sent
         for range in ranges {
             if self.is_sparse(range) {
                 self.copy_in(conn, range);
@@ -228,10 +245,4 @@ impl Outbound {
 pub(crate) struct FlushBudget {
     pub(crate) prompt: usize,
     pub(crate) bulk: usize,
-}
-
-impl Default for FlushBudget {
-    fn default() -> Self {
-        Self { prompt: limits::FLUSHES_PER_TURN, bulk: limits::FANOUT_SLICE }
-    }
 }

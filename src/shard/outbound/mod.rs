@@ -14,7 +14,7 @@ use slab::Slab;
 
 use crate::limits;
 use crate::ws::encode;
-pub(super) use flush::{FlushBudget, Flushed};
+pub(super) use flush::Flushed;
 pub use flush::{Sent, Wire};
 pub(super) use segments::SegmentKey;
 use segments::Segments;
@@ -61,6 +61,9 @@ struct Range {
 enum Kind {
     /// Publications, shared or copied: these count against `outbound_bytes_max`.
     Publications,
+    /// Kept publications that the connection asked for: shared with the history, written as fast as they are read. Until
+    /// then its reading pauses, or it could ask for more without end.
+    Replay,
     /// Answers to the connection's own commands, and control frames: its reading pauses instead.
     Replies,
     /// Bytes that are no whole frames (an HTTP answer): never cut, nothing is written behind them.
@@ -73,6 +76,12 @@ impl Range {
     }
 }
 
+impl Kind {
+    fn is_reply(self) -> bool {
+        self != Self::Publications
+    }
+}
+
 /// The queue of a connection that has more than one range, or a half-sent one.
 #[derive(Debug, Default)]
 struct Spill {
@@ -81,8 +90,10 @@ struct Spill {
     sent: u32,
     /// Sum of the ranges' lengths, less `sent`.
     bytes: usize,
-    /// How many of `bytes` are no publications.
+    /// How many of `bytes` the connection asked for by its own commands, or are no frames at all.
     replies: usize,
+    /// How many of `bytes` are publications that count against `outbound_bytes_max`.
+    publications: usize,
 }
 
 impl Spill {
@@ -93,12 +104,14 @@ impl Spill {
 
     fn count(&mut self, kind: Kind, len: usize) {
         self.bytes += len;
-        self.replies += if kind == Kind::Publications { 0 } else { len };
+        self.replies += if kind.is_reply() { len } else { 0 };
+        self.publications += if kind == Kind::Publications { len } else { 0 };
     }
 
     fn discount(&mut self, kind: Kind, len: usize) {
         self.bytes -= len;
-        self.replies -= if kind == Kind::Publications { 0 } else { len };
+        self.replies -= if kind.is_reply() { len } else { 0 };
+        self.publications -= if kind == Kind::Publications { len } else { 0 };
     }
 }
 
@@ -176,7 +189,7 @@ impl Outbound {
         }
     }
 
-    /// Bytes of answers to its own commands that wait for this connection.
+    /// Bytes of answers to its own commands, replays among them, that wait for this connection.
     pub(super) fn pending_replies(&self, conn: u32) -> usize {
         match self.hot[conn as usize].spill {
             NONE => 0,
@@ -250,6 +263,16 @@ impl Outbound {
         }
     }
 
+    /// Appends `start..end` of a kept chunk, which does not count against the limit: the reader sets the pace.
+    pub(super) fn push_replay(&mut self, conn: u32, segment: SegmentKey, start: u32, end: u32) {
+        self.segments.retain(segment);
+        self.spill(conn).push(Range { segment, start, end, kind: Kind::Replay });
+        self.owed += usize::from(!self.is_blocked(conn));
+        if !self.is_blocked(conn) {
+            self.enqueue(conn, true);
+        }
+    }
+
     /// Appends the connection's own bytes: replies, control frames. `write` appends whole frames.
     pub(super) fn push_reply(&mut self, conn: u32, write: impl FnOnce(&mut Vec<u8>)) {
         self.push_own(conn, Kind::Replies, write);
@@ -295,7 +318,7 @@ impl Outbound {
     /// Notes a connection whose pending publications passed the limit.
     fn judge(&mut self, conn: u32) {
         let hot = &self.hot[conn as usize];
-        let waits = self.spills.get(hot.spill as usize).map_or(0, |spill| spill.bytes - spill.replies);
+        let waits = self.spills.get(hot.spill as usize).map_or(0, |spill| spill.publications);
         if waits > self.bytes_max && hot.flags & OPEN != 0 {
             self.slow.push(conn);
         }
@@ -369,7 +392,7 @@ impl Outbound {
         let kept = Range { end, kind: Kind::Solid, ..front };
         let rest = kept.len() - spill.sent as usize;
         spill.ranges[0] = kept;
-        (spill.bytes, spill.replies) = (rest, rest);
+        (spill.bytes, spill.replies, spill.publications) = (rest, rest, 0);
         let dropped: Vec<Range> = spill.ranges.drain(1..).collect();
         self.owed -= if self.is_blocked(conn) { 0 } else { dropped.len() };
         for range in dropped {

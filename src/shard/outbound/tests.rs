@@ -86,7 +86,7 @@ impl Desk {
 
     /// One turn's flush: who was written to, in order, and what became of it.
     fn flush(&mut self) -> Vec<(u32, Flushed)> {
-        let mut budget = FlushBudget::default();
+        let mut budget = self.out.flush_budget();
         let mut done = Vec::new();
         while let Some(conn) = self.out.next_to_flush(&mut budget) {
             done.push((conn, self.out.flush(conn, &mut self.net)));

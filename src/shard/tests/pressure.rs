@@ -249,7 +249,15 @@ fn fill((desk, home): &mut (Desk, Home)) {
         let (payload, conn) = (crate::protocol::Payload::Json(b"1"), ConnId { index: 0, generation: 0 });
         let topic = Topic::parse("a").expect("valid");
         let id = crate::protocol::Id::Int(1);
-        home.handle_publish(crate::home::Publish { topic, payload, shard: ShardId(1), conn, id, echo: true });
+        home.handle_publish(crate::home::Publish {
+            topic,
+            payload,
+            shard: ShardId(1),
+            conn,
+            id,
+            echo: true,
+            key: None,
+        });
         desk.post(home);
     }
     assert!(desk.lie_down(false));
@@ -262,7 +270,7 @@ fn a_home_that_delivers_without_end_does_not_keep_a_shard_from_its_sockets() {
     let config = Config::default();
     let origins = Origins::parse(&config.server.allowed_origins).expect("valid");
     let mut shard = Shard::new(Settings { config, origins, seed: 42 }, shard, 0);
-    let mut busy = (home, Home::new(2, 1));
+    let mut busy = (home, Home::new(2, Rc::default(), 0, 1));
     fill(&mut busy);
     BUSY.set(Some(busy));
     shard.begin_turn(0);

@@ -1,0 +1,253 @@
+//! The kept publications of one topic: the very frames that subscribers got, oldest first, in chunks.
+//!
+//! Its home appends each publication and trims by count and age; a replay hands out ranges of chunks, which shards write
+//! without copying. Invariant: offsets `first..first + len` are kept, without holes. A chunk is shared once somebody
+//! replays it and is never changed again; the newest one is open, and a replay gets a copy of it. Refuses to know rules,
+//! topics and the bytes that all histories together may take: its home does.
+
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Weak};
+
+use super::batch::Batch;
+use super::delivery::Span;
+use super::topics::TopicState;
+use crate::ids::Tick;
+use crate::limits;
+
+/// Publications that a replay sends: whole frames of a chunk.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// The chunk.
+    pub chunk: Arc<Batch>,
+    /// Its frames that are meant.
+    pub frames: Span,
+}
+
+/// One kept publication within its chunk.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    /// One past its last byte.
+    end: u32,
+    at: Tick,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    batch: Arc<Batch>,
+    /// Offset of the publication at its front, forgotten or not.
+    first: u64,
+    kept: Vec<Kept>,
+    /// Publications at its front that are forgotten already.
+    skipped: usize,
+}
+
+impl Chunk {
+    /// Where the publication at that place begins.
+    fn start_of(&self, at: usize) -> u32 {
+        if at == 0 { 0 } else { self.kept[at - 1].end }
+    }
+
+    fn bytes(&self) -> usize {
+        self.batch.bytes.capacity() + self.kept.capacity() * size_of::<Kept>() + size_of::<Self>() + size_of::<Batch>()
+    }
+}
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    chunks: VecDeque<Chunk>,
+    open: Vec<u8>,
+    open_kept: VecDeque<Kept>,
+    /// Bytes of `open` whose publications are forgotten already.
+    open_skipped: u32,
+    /// The copy of `open` that the last replay got, as long as somebody writes it and nothing has changed.
+    snapshot: Weak<Batch>,
+    /// Offset of the oldest kept publication; meaningless while `len` is 0.
+    first: u64,
+    len: usize,
+    /// What the closed chunks take.
+    closed_bytes: usize,
+}
+
+impl History {
+    /// How many publications are kept.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Offset of the oldest kept one; none if nothing is kept.
+    pub(super) fn first(&self) -> Option<u64> {
+        (self.len > 0).then_some(self.first)
+    }
+
+    /// When the oldest kept one was published.
+    pub(super) fn oldest(&self) -> Option<Tick> {
+        let of_chunk = self.chunks.front().map(|chunk| chunk.kept[chunk.skipped].at);
+        of_chunk.or_else(|| self.open_kept.front().map(|kept| kept.at))
+    }
+
+    /// Keeps a publication's frame. Offsets come one after the other.
+    pub(super) fn push(&mut self, offset: u64, frame: &[u8], at: Tick) {
+        if self.len == 0 {
+            self.first = offset;
+        }
+        debug_assert_eq!(offset, self.first + self.len as u64, "offsets have no holes");
+        if self.open.len() + frame.len() > limits::HISTORY_CHUNK_BYTES && !self.open.is_empty() {
+            self.close();
+        }
+        let wanted = self.open.len() + frame.len();
+        if wanted > self.open.capacity() {
+            self.open.reserve_exact(frame.len().max(self.open.len() / 8)); // little slack: it stays for long
+        }
+        self.snapshot = Weak::new();
+        self.open.extend_from_slice(frame);
+        self.open_kept.push_back(Kept { end: end_of(&self.open), at });
+        self.len += 1;
+    }
+
+    /// Forgets the oldest publication.
+    pub(super) fn forget_oldest(&mut self) {
+        if let Some(chunk) = self.chunks.front_mut() {
+            chunk.skipped += 1;
+            if chunk.skipped == chunk.kept.len() {
+                self.closed_bytes -= chunk.bytes();
+                self.chunks.pop_front();
+            }
+        } else if let Some(kept) = self.open_kept.pop_front() {
+            self.open_skipped = kept.end;
+            self.snapshot = Weak::new();
+            self.compact();
+        } else {
+            return;
+        }
+        (self.first, self.len) = (self.first + 1, self.len - 1);
+    }
+
+    /// Forgets as few of the oldest as give memory back: the oldest chunk, or of the open one the older half. How many
+    /// publications that were.
+    pub(super) fn forget_chunk(&mut self) -> usize {
+        let before = self.len;
+        match self.chunks.pop_front() {
+            Some(chunk) => {
+                self.closed_bytes -= chunk.bytes();
+                let gone = chunk.kept.len() - chunk.skipped;
+                (self.first, self.len) = (self.first + gone as u64, self.len - gone);
+            }
+            None => {
+                self.forget_oldest();
+                while self.open_skipped > 0 {
+                    self.forget_oldest();
+                }
+            }
+        }
+        before - self.len
+    }
+
+    /// The bytes of memory that it takes: frames, kept or not yet given back, what says where they end, and its topic,
+    /// which lives on because of it. 0 if it keeps nothing.
+    pub(super) fn bytes(&self) -> usize {
+        let open = self.open.capacity() + self.open_kept.capacity() * size_of::<Kept>();
+        if self.len == 0 { 0 } else { TOPIC_BYTES + self.closed_bytes + open }
+    }
+
+    /// The publications from `offset` on, in order: of those, all that are kept.
+    pub(super) fn replay(&mut self, offset: u64) -> Vec<Piece> {
+        let offset = offset.max(self.first);
+        let mut pieces = Vec::new();
+        for chunk in self.chunks.range(self.chunk_at(offset)..) {
+            let start = chunk.start_of(index(offset.saturating_sub(chunk.first)));
+            let frames = Span { start, end: end_of(&chunk.batch.bytes) };
+            pieces.push(Piece { chunk: Arc::clone(&chunk.batch), frames });
+        }
+        let skip = index(offset.saturating_sub(self.open_first()));
+        if skip < self.open_kept.len() {
+            // Not closed for it: a reader after each publication would leave a chunk for each.
+            let chunk = self.open_copy();
+            let start = if skip == 0 { 0 } else { self.open_kept[skip - 1].end - self.open_skipped };
+            let frames = Span { start, end: end_of(&chunk.bytes) };
+            pieces.push(Piece { chunk, frames });
+        }
+        pieces
+    }
+
+    /// What is kept in the open chunk, copied once for all who ask before it changes.
+    fn open_copy(&mut self) -> Arc<Batch> {
+        self.snapshot.upgrade().unwrap_or_else(|| {
+            let bytes = self.open[self.open_skipped as usize..].to_vec();
+            let copy = Arc::new(Batch { bytes, ..Batch::default() });
+            self.snapshot = Arc::downgrade(&copy);
+            copy
+        })
+    }
+
+    /// The kept frames of some offsets, each with its offset, from the oldest on.
+    pub(super) fn frames(&self, wanted: RangeInclusive<u64>) -> impl DoubleEndedIterator<Item = (u64, &[u8])> {
+        let end = wanted.end().saturating_add(1).min(self.first + self.len as u64);
+        (self.first.max(*wanted.start())..end).map(|offset| (offset, self.frame(offset)))
+    }
+
+    /// The frame of a kept publication.
+    fn frame(&self, offset: u64) -> &[u8] {
+        if let Some(chunk) = self.chunks.get(self.chunk_at(offset)) {
+            let at = index(offset - chunk.first);
+            return &chunk.batch.bytes[chunk.start_of(at) as usize..chunk.kept[at].end as usize];
+        }
+        let at = index(offset - self.open_first());
+        let start = if at == 0 { self.open_skipped } else { self.open_kept[at - 1].end };
+        &self.open[start as usize..self.open_kept[at].end as usize]
+    }
+
+    /// Index of the chunk with a kept publication; one past the last if it is in the open one, or not there yet.
+    fn chunk_at(&self, offset: u64) -> usize {
+        self.chunks.partition_point(|chunk| chunk.first + chunk.kept.len() as u64 <= offset)
+    }
+
+    /// Offset of the oldest kept one in the open chunk.
+    fn open_first(&self) -> u64 {
+        self.first + (self.len - self.open_kept.len()) as u64
+    }
+
+    /// The open chunk is full and becomes a shared one.
+    fn close(&mut self) {
+        let first = self.open_first();
+        let skipped = std::mem::take(&mut self.open_skipped);
+        let mut bytes = std::mem::take(&mut self.open);
+        bytes.drain(..skipped as usize);
+        bytes.shrink_to_fit();
+        let kept: Vec<Kept> =
+            self.open_kept.drain(..).map(|kept| Kept { end: kept.end - skipped, at: kept.at }).collect();
+        let batch = Arc::new(Batch { bytes, ..Batch::default() });
+        let chunk = Chunk { batch, first, kept, skipped: 0 };
+        self.closed_bytes += chunk.bytes();
+        self.chunks.push_back(chunk);
+    }
+
+    /// Gives the forgotten front of the open chunk back once it is the larger part: each byte is moved once at most.
+    fn compact(&mut self) {
+        let skipped = self.open_skipped;
+        if (skipped as usize) * 2 < self.open.len() {
+            return;
+        }
+        self.open.drain(..skipped as usize);
+        self.open.shrink_to(self.open.len() + self.open.len() / 8);
+        self.open_skipped = 0;
+        for kept in &mut self.open_kept {
+            kept.end -= skipped;
+        }
+    }
+}
+
+/// About what a topic takes besides its publications: its record, its name, the places where it is entered.
+const TOPIC_BYTES: usize = size_of::<History>() + size_of::<TopicState>() + 128;
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+fn end_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("a chunk is bounded, and so is a message")
+}
+
+#[cfg(test)]
+mod tests;
