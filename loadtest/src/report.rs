@@ -347,7 +347,7 @@ fn print_faults(all_passed: bool, faults: &Faults) {
     }
     println(&format!(
         "FAILED: {} lost, {} doubled, {} out of order, {} misdelivered, {} mangled, {} position breaks, {} errors, \
-         {} unexpected, {} connections closed.",
+         {} unexpected, {} connections closed, {} not recovered.",
         faults.lost,
         faults.doubled,
         faults.out_of_order,
@@ -356,7 +356,8 @@ fn print_faults(all_passed: bool, faults: &Faults) {
         faults.position_breaks,
         faults.errors,
         faults.unexpected,
-        faults.closed
+        faults.closed,
+        faults.not_recovered
     ));
     for sentence in &faults.sentences {
         println(&format!("  {sentence}"));
