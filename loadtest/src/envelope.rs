@@ -305,12 +305,12 @@ mod tests {
     #[test]
     fn what_is_no_message_is_named_for_what_it_is() {
         assert_eq!(parse_reply(r#"{"op":"ack","id":1}"#), Reply::Ack(Ack::default()));
-        let position = Some(Position { epoch: 0xf3a9_b2c1, offset: 119 });
+        let position = Position { epoch: 0xf3a9_b2c1, offset: 119 };
+        assert_eq!(position.to_string(), "f3a9b2c1:119");
         assert_eq!(
             parse_reply(r#"{"op":"ack","id":1,"topic":"t","position":"f3a9b2c1:119","recovered":true}"#),
-            Reply::Ack(Ack { position, recovered: Some(true) })
+            Reply::Ack(Ack { position: Some(position), recovered: Some(true) })
         );
-        assert_eq!(position.unwrap().to_string(), "f3a9b2c1:119");
         assert_eq!(parse_reply(r#"{"op":"welcome","limits":{}}"#), Reply::Welcome);
         assert!(matches!(parse_reply(r#"{"op":"error","code":400}"#), Reply::Error(_)));
         for odd in [

@@ -108,6 +108,11 @@ impl Checker {
         self.last.len() - 1
     }
 
+    /// How many were added.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.last.len()
+    }
+
     /// The last position of a subscriber, if it has one.
     pub(crate) fn last(&self, subscriber: usize) -> Option<Position> {
         self.last[subscriber]
@@ -141,9 +146,7 @@ impl Checker {
         let Some(last) = last else { return };
         if position.epoch != last.epoch || position.offset != last.offset + 1 {
             self.faults.position_breaks += 1;
-            self.faults.say(|| {
-                format!("subscriber {subscriber}: position {position} came after {last}")
-            });
+            self.faults.say(|| format!("subscriber {subscriber}: position {position} came after {last}"));
         }
     }
 

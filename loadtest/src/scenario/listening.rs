@@ -114,6 +114,11 @@ impl Listening {
         self
     }
 
+    /// How many subscribers this thread has.
+    pub(super) fn subscribers(&self) -> usize {
+        self.checker.subscribers()
+    }
+
     /// Hands over what was found.
     pub(crate) fn finish(self) -> Heard {
         Heard {
