@@ -124,7 +124,11 @@ impl Weather {
     fn not_recovered(&mut self, subscriber: usize, ack: Ack, what: &str) {
         let faults = &mut self.listening.checker.faults;
         faults.not_recovered += 1;
-        faults.say(|| format!("subscriber {subscriber} {what}, and was answered {ack:?}"));
+        faults.say(|| {
+            let recovered = ack.recovered.map_or("nothing".to_owned(), |recovered| recovered.to_string());
+            let position = ack.position.map_or("nowhere".to_owned(), |position| position.to_string());
+            format!("subscriber {subscriber} {what}: `recovered` was {recovered}, and live begins after {position}")
+        });
     }
 
     /// Ends a replay that has brought all it had to.
