@@ -2,6 +2,8 @@
 //! `main` calls `run`. 0: all was right; 1: something failed or was not delivered as it must be; 2: wrong usage (clap).
 //! Refuses loads without an end, targets off this machine, and shapes that cannot be verified.
 
+mod storm;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,11 +19,13 @@ use crate::report::{self, Progress};
 use crate::scenario::against_floor::{self, Broker};
 use crate::scenario::publishing::Pace;
 use crate::scenario::{fanout, idle};
-use crate::spawn::{Server, sibling};
+use crate::spawn::{Configuration, Server, sibling};
 use crate::target::Target;
 
 /// Subscribers times publishers whose sequences are followed.
 const SEQUENCES_MAX: usize = 50_000_000;
+/// Most publications that a rule can keep of a topic.
+const HISTORY_MAX: u32 = 1_000_000;
 /// Longest stretch that may be asked for, in seconds.
 const SECONDS_MAX: f64 = 3_600.0;
 
@@ -37,6 +41,8 @@ struct Arguments {
 enum Command {
     /// Publish to many subscribers and verify every delivery.
     Fanout(Fanout),
+    /// Cut subscribers off at random, let them come back, and verify that they missed nothing.
+    Storm(storm::Storm),
     /// Hold many idle connections: memory and CPU of the server per connection.
     Idle(Idle),
     /// Be the floor: a bare loop that sends the same bytes to all subscribers, until SIGINT or SIGTERM.
@@ -113,6 +119,9 @@ struct Fanout {
     /// Length of the warm-up at the same pace, not measured but verified.
     #[arg(long, default_value_t = 0.5, value_parser = seconds)]
     warmup_s: f64,
+    /// Let the started wirefan keep so many publications of each topic, to see what that costs [default: none].
+    #[arg(long, value_name = "COUNT", conflicts_with = "url", value_parser = history)]
+    history: Option<u32>,
     /// Run the floor in turn with the broker, and print what a delivery costs more than the machine's own limit.
     #[arg(long)]
     against_floor: bool,
@@ -156,6 +165,7 @@ struct FloorArguments {
 pub(crate) fn run() -> Result<bool, String> {
     match Arguments::parse().command {
         Command::Fanout(arguments) => run_fanout(&arguments),
+        Command::Storm(arguments) => storm::run(&arguments),
         Command::Idle(arguments) => run_idle(&arguments),
         Command::Floor(arguments) => run_floor(&arguments).map(|()| true),
     }
@@ -189,10 +199,11 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
         connects_per_second: arguments.server.connects_per_second,
         load_cores: placement.load_cores.clone(),
     };
-    let broker = arguments.server.broker()?;
+    let broker = arguments.server.broker(arguments.history)?;
     let json = arguments.server.json;
     let progress = Progress::new(json);
-    let notes = notes(&arguments.server, &placement, scaled);
+    let mut notes = notes(&arguments.server, &placement, scaled);
+    notes.extend(arguments.history.map(kept));
     if arguments.against_floor {
         let compared = against_floor::run(&shape, &broker, &placement, arguments.rounds, &progress)?;
         progress.end();
@@ -221,12 +232,12 @@ fn run_idle(arguments: &Idle) -> Result<bool, String> {
     let json = arguments.server.json;
     let progress = Progress::new(json);
     let notes = notes(&arguments.server, &placement, scaled);
-    let measured = match arguments.server.broker()? {
+    let measured = match arguments.server.broker(None)? {
         Broker::Running { target, pid: Some(pid) } => idle::run(&target, &shape, pid, &progress)?,
         Broker::Running { pid: None, .. } => {
             return Err("idle reads the server's memory: give its process with --server-pid".into());
         }
-        Broker::Start { program, arguments } => {
+        Broker::Start { program, arguments, .. } => {
             let server = Server::start(&program, &arguments, &placement.server_cores)?;
             let measured = idle::run(&Target::at(server.address), &shape, server.pid(), &progress)?;
             server.end()?;
@@ -269,7 +280,8 @@ impl ServerArguments {
         Placement::choose(&available, shards, self.server_cores.clone(), self.load_cores.clone())
     }
 
-    fn broker(&self) -> Result<Broker, String> {
+    /// The server under test; one that is started keeps `history` publications of each topic.
+    fn broker(&self, history: Option<u32>) -> Result<Broker, String> {
         if let Some(url) = &self.url {
             let target = Target::parse(url, self.allow_remote)?;
             return Ok(Broker::Running { target, pid: self.server_pid });
@@ -279,8 +291,10 @@ impl ServerArguments {
             None => sibling("wirefan")?,
         };
         let shards = self.shards.to_string();
-        let arguments = ["serve", "--listen", "127.0.0.1:0", "--shards", &shards];
-        Ok(Broker::Start { program, arguments: arguments.map(str::to_owned).to_vec() })
+        let mut arguments = ["serve", "--listen", "127.0.0.1:0", "--shards", &shards].map(str::to_owned).to_vec();
+        let configuration = history.map(Configuration::keeping).transpose()?;
+        arguments.extend(configuration.iter().flat_map(Configuration::arguments));
+        Ok(Broker::Start { program, arguments, configuration })
     }
 }
 
@@ -300,6 +314,19 @@ fn notes(server: &ServerArguments, placement: &Placement, scaled: Option<String>
     }
     notes.extend(scaled);
     notes
+}
+
+/// The sentence that says what a started wirefan keeps.
+fn kept(count: u32) -> String {
+    format!("Each topic keeps its last {count} publications.")
+}
+
+/// What a rule can keep of a topic.
+fn history(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(count) if (1..=HISTORY_MAX).contains(&count) => Ok(count),
+        _ => Err(format!("a number from 1 to {HISTORY_MAX} is needed")),
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -338,6 +365,13 @@ mod tests {
             "fanout --server-pid 1",
             "fanout --rounds 5",
             "fanout --duration-s 1e9",
+            "fanout --history 0",
+            "fanout --history 5 --url ws://127.0.0.1/",
+            "storm --reconnect-share 0",
+            "storm --reconnect-share 101",
+            "storm --away-s 4",
+            "storm --outstanding 3",
+            "storm --history 1000001",
             "idle --subscribe-each 1001",
             "floor --listen nowhere",
         ] {
@@ -346,5 +380,7 @@ mod tests {
         }
         let right = ["wirefan-loadtest", "fanout", "--rate", "10.5", "--publishers", "2", "--json"];
         assert!(Arguments::try_parse_from(right).is_ok());
+        let right = "wirefan-loadtest storm --subscribers 9 --reconnect-share 0.5 --rate 10 --history 7 --json";
+        assert!(Arguments::try_parse_from(right.split(' ')).is_ok());
     }
 }

@@ -4,6 +4,8 @@
 //! Invariants: the fast scan accepts only what serde_json would read alike; a payload whose filling or length differs from
 //! what was published is refused, never guessed at.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -37,6 +39,12 @@ pub(crate) struct Position {
 }
 
 impl Position {
+    /// Reads `xxxxxxxx:N` and nothing else.
+    fn parse(spelled: &str) -> Option<Self> {
+        let (position, used) = Self::scan(spelled.as_bytes())?;
+        (used == spelled.len()).then_some(position)
+    }
+
     /// Reads `xxxxxxxx:N` from the start of `bytes`; the number of bytes read comes with it.
     fn scan(bytes: &[u8]) -> Option<(Self, usize)> {
         let epoch = hex(bytes.get(..8)?)? as u32;
@@ -49,6 +57,12 @@ impl Position {
         }
         let offset = bytes[9..9 + digits].iter().fold(0_u64, |n, b| n * 10 + u64::from(b - b'0'));
         Some((Self { epoch, offset }, 9 + digits))
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}:{}", self.epoch, self.offset)
     }
 }
 
@@ -107,6 +121,15 @@ const MESSAGE_HEAD: &[u8] = b"{\"op\":\"message\",\"topic\":\"";
 const POSITION_HEAD: &[u8] = b"\",\"position\":\"";
 const DATA_HEAD: &[u8] = b"\",\"data\":";
 
+/// What the `ack` of a subscribe says, where it says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ack {
+    /// Where live begins.
+    pub(crate) position: Option<Position>,
+    /// Whether everything since the position asked for follows.
+    pub(crate) recovered: Option<bool>,
+}
+
 /// One text message of the server, as far as a load test cares.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reply<'a> {
@@ -122,7 +145,7 @@ pub(crate) enum Reply<'a> {
     /// `welcome`.
     Welcome,
     /// `ack`.
-    Ack,
+    Ack(Ack),
     /// `error`, with the whole object for the report.
     Error(&'a str),
     /// Anything else: a `gap`, an unknown `op`, not JSON. A load test expects none of it.
@@ -147,7 +170,7 @@ pub(crate) fn parse_reply(message: &str) -> Reply<'_> {
     };
     match wire.op {
         "welcome" => Reply::Welcome,
-        "ack" => Reply::Ack,
+        "ack" => wire.ack().map_or(Reply::Unexpected(message), Reply::Ack),
         "error" => Reply::Error(message),
         "message" => wire.message().unwrap_or(Reply::Unexpected(message)),
         _ => Reply::Unexpected(message),
@@ -159,18 +182,24 @@ struct Wire<'a> {
     op: &'a str,
     topic: Option<&'a str>,
     position: Option<&'a str>,
+    recovered: Option<bool>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
 
 impl<'a> Wire<'a> {
     fn message(&self) -> Option<Reply<'a>> {
-        let spelled = self.position?.as_bytes();
-        let (position, used) = Position::scan(spelled)?;
-        if used != spelled.len() {
-            return None;
-        }
+        let position = Position::parse(self.position?)?;
         Some(Reply::Message { topic: self.topic?, position, data: self.data?.get().as_bytes() })
+    }
+
+    /// None if it has a position that is none.
+    fn ack(&self) -> Option<Ack> {
+        let position = match self.position {
+            Some(spelled) => Some(Position::parse(spelled)?),
+            None => None,
+        };
+        Some(Ack { position, recovered: self.recovered })
     }
 }
 
@@ -275,13 +304,20 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_named_for_what_it_is() {
-        assert_eq!(parse_reply(r#"{"op":"ack","id":1}"#), Reply::Ack);
+        assert_eq!(parse_reply(r#"{"op":"ack","id":1}"#), Reply::Ack(Ack::default()));
+        let position = Position { epoch: 0xf3a9_b2c1, offset: 119 };
+        assert_eq!(position.to_string(), "f3a9b2c1:119");
+        assert_eq!(
+            parse_reply(r#"{"op":"ack","id":1,"topic":"t","position":"f3a9b2c1:119","recovered":true}"#),
+            Reply::Ack(Ack { position: Some(position), recovered: Some(true) })
+        );
         assert_eq!(parse_reply(r#"{"op":"welcome","limits":{}}"#), Reply::Welcome);
         assert!(matches!(parse_reply(r#"{"op":"error","code":400}"#), Reply::Error(_)));
         for odd in [
             "",
             "{",
             r#"{"op":"gap"}"#,
+            r#"{"op":"ack","position":"1:1"}"#,
             r#"{"op":"message","topic":"t"}"#,
             r#"{"op":"message","topic":"t","position":"1:1","data":1}"#,
             r#"{"op":"message","topic":"t","position":"00000001:","data":1}"#,

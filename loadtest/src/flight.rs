@@ -118,6 +118,11 @@ impl Flight {
         u64::from(number) >= self.measured_from.load(Ordering::Acquire)
     }
 
+    /// True from the start of the measured stage until nothing more of it is published.
+    pub(crate) fn is_measuring(&self) -> bool {
+        self.measured_from.load(Ordering::Acquire) != u64::MAX && !self.idle.load(Ordering::Acquire)
+    }
+
     /// From the start of the measured stage to the last completion, in nanoseconds.
     pub(crate) fn measured_ns(&self) -> u64 {
         let start = self.measured_start_ns.load(Ordering::Relaxed);

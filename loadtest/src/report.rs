@@ -3,6 +3,8 @@
 //! Invariants: data goes to standard output, everything else to standard error; the same figures are in table and JSON; a
 //! figure that is not known is absent, never zero.
 
+mod storm;
+
 use std::io::{IsTerminal, Write};
 
 use comfy_table::{Table, presets};
@@ -16,6 +18,8 @@ use crate::scenario::publishing::Pace;
 use crate::scenario::{fanout, idle};
 use crate::stats::{Percentiles, ratio};
 use crate::verify::Faults;
+
+pub(crate) use storm::storm;
 
 /// A bar on standard error; hidden when that is no terminal or JSON is asked for.
 pub(crate) struct Progress(ProgressBar);
@@ -294,14 +298,21 @@ fn fanout_rows(figures: &FanoutFigures<'_>) -> Vec<(&'static str, String)> {
 }
 
 fn print_latency(latency: &LatencyFigures) {
-    let mut table = new_table(&["from the intended send", "p50", "p90", "p99", "p99.9", "max"]);
-    for (name, p) in [
-        ("every delivery", latency.all),
-        ("first subscriber", latency.first),
-        ("median subscriber", latency.median),
-        ("last subscriber", latency.last),
-        ("sent late by the load generator", latency.sent_late),
-    ] {
+    print_percentiles(
+        "from the intended send",
+        &[
+            ("every delivery", latency.all),
+            ("first subscriber", latency.first),
+            ("median subscriber", latency.median),
+            ("last subscriber", latency.last),
+            ("sent late by the load generator", latency.sent_late),
+        ],
+    );
+}
+
+fn print_percentiles(since: &str, rows: &[(&str, Percentiles)]) {
+    let mut table = new_table(&[since, "p50", "p90", "p99", "p99.9", "max"]);
+    for (name, p) in rows.iter().copied() {
         let times = [p.p50_ns, p.p90_ns, p.p99_ns, p.p999_ns, p.max_ns].map(time);
         table.add_row(std::iter::once(name.to_owned()).chain(times));
     }
@@ -347,7 +358,7 @@ fn print_faults(all_passed: bool, faults: &Faults) {
     }
     println(&format!(
         "FAILED: {} lost, {} doubled, {} out of order, {} misdelivered, {} mangled, {} position breaks, {} errors, \
-         {} unexpected, {} connections closed.",
+         {} unexpected, {} connections closed, {} not recovered.",
         faults.lost,
         faults.doubled,
         faults.out_of_order,
@@ -356,7 +367,8 @@ fn print_faults(all_passed: bool, faults: &Faults) {
         faults.position_breaks,
         faults.errors,
         faults.unexpected,
-        faults.closed
+        faults.closed,
+        faults.not_recovered
     ));
     for sentence in &faults.sentences {
         println(&format!("  {sentence}"));

@@ -4,10 +4,12 @@
 //! error is read to the end, so that it never blocks on it, and its last lines are kept for the report.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -23,6 +25,40 @@ const READY_WAIT: Duration = Duration::from_secs(10);
 const END_WAIT: Duration = Duration::from_secs(10);
 /// Lines of standard error kept.
 const LINES_KEPT: usize = 12;
+
+/// A configuration file for a wirefan that is to be started; removed when dropped.
+pub(crate) struct Configuration {
+    path: PathBuf,
+}
+
+impl Configuration {
+    /// One rule, by which each topic of this program keeps `count` publications, for longer than any run takes.
+    pub(crate) fn keeping(count: u32) -> Result<Self, String> {
+        static WRITTEN: AtomicU32 = AtomicU32::new(0);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let name = format!("wirefan-loadtest-{}-{number}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let text = format!("[[rule]]\nfilter = \"loadtest/#\"\nhistory = {{ count = {count}, age = \"4h\" }}\n");
+        let told = |error| format!("{} cannot be written: {error}", path.display());
+        // Never over somebody else's file, nor through a link that waits there.
+        let mut file = File::options().write(true).create_new(true).open(&path).map_err(told)?;
+        let written = file.write_all(text.as_bytes()).map_err(told);
+        let configuration = Self { path: path.clone() };
+        written.map(|()| configuration)
+    }
+
+    /// What `wirefan serve` is told to read it.
+    pub(crate) fn arguments(&self) -> [String; 2] {
+        ["--config".to_owned(), self.path.display().to_string()]
+    }
+}
+
+impl Drop for Configuration {
+    fn drop(&mut self) {
+        // Whoever cleans up temporary files may have been here before.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
 
 /// A running child that listens.
 pub(crate) struct Server {
@@ -184,6 +220,18 @@ mod tests {
             assert_eq!(listening_on(line), expected, "{line}");
         }
         assert_eq!(listening_on("listening on port 8080"), None);
+    }
+
+    #[test]
+    fn a_configuration_is_one_that_wirefan_reads_and_is_gone_afterwards() {
+        let configuration = Configuration::keeping(5).unwrap();
+        let [_, path] = configuration.arguments();
+        let flags = wirefan::config::Flags::default();
+        let read = wirefan::config::Config::load(Some(Path::new(&path)), std::iter::empty(), &flags).unwrap();
+        assert_eq!(read.rules[0].history.map(|history| (history.count, history.age_s)), Some((5, 14_400)));
+        assert_eq!(read.rules[0].filter, "loadtest/#");
+        drop(configuration);
+        assert!(!Path::new(&path).exists());
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(crate) struct Faults {
     pub(crate) unexpected: u64,
     /// Connections that ended before the run did.
     pub(crate) closed: u64,
+    /// Subscribers that came back and were not told that everything since follows.
+    pub(crate) not_recovered: u64,
     /// The first few faults in words.
     pub(crate) sentences: Vec<String>,
 }
@@ -59,6 +61,7 @@ impl Faults {
         self.errors += other.errors;
         self.unexpected += other.unexpected;
         self.closed += other.closed;
+        self.not_recovered += other.not_recovered;
         for sentence in other.sentences {
             self.say(|| sentence);
         }
@@ -75,6 +78,7 @@ impl Faults {
             + self.errors
             + self.unexpected
             + self.closed
+            + self.not_recovered
     }
 }
 
@@ -104,6 +108,21 @@ impl Checker {
         self.last.len() - 1
     }
 
+    /// How many were added.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.last.len()
+    }
+
+    /// The last position of a subscriber, if it has one.
+    pub(crate) fn last(&self, subscriber: usize) -> Option<Position> {
+        self.last[subscriber]
+    }
+
+    /// A subscriber that has no position yet was told where live begins: its first delivery is the one after.
+    pub(crate) fn begins(&mut self, subscriber: usize, position: Position) {
+        self.last[subscriber].get_or_insert(position);
+    }
+
     /// Judges one delivery. True when this subscriber did not have this publication before.
     pub(crate) fn delivered(&mut self, subscriber: usize, stamp: Stamp, position: Position) -> bool {
         let publisher = usize::from(stamp.publisher);
@@ -127,12 +146,7 @@ impl Checker {
         let Some(last) = last else { return };
         if position.epoch != last.epoch || position.offset != last.offset + 1 {
             self.faults.position_breaks += 1;
-            self.faults.say(|| {
-                format!(
-                    "subscriber {subscriber}: position {:08x}:{} came after {:08x}:{}",
-                    position.epoch, position.offset, last.epoch, last.offset
-                )
-            });
+            self.faults.say(|| format!("subscriber {subscriber}: position {position} came after {last}"));
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! connecting --writable--> upgrading --101--> greeting --welcome--> subscribing --all acks--> ready
-//!      any of them --error, close, deadline--> gone
+//!      any of them --error, close, deadline, reset--> gone
 //! ```
 //! Invariants: nothing is read after an error; pongs answer pings at once; pending bytes are bounded by `PENDING_BYTES_MAX`.
 
@@ -14,7 +14,8 @@ use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
 use wirefan::ws::{Decoder, Event, Input, Kind, Opcode, Role, encode, handshake};
 
-use crate::envelope::{Reply, parse_reply};
+use super::Subscription;
+use crate::envelope::{Ack, Reply, parse_reply};
 use crate::target::Target;
 
 /// Largest message that a client takes, in bytes.
@@ -31,11 +32,14 @@ pub(crate) enum Message<'a> {
     Text(&'a [u8]),
     /// Any bytes.
     Binary(&'a [u8]),
+    /// A subscription has begun; the connection may not be ready yet.
+    Acked(Ack),
 }
 
 /// One client connection.
 pub(crate) struct Link {
-    socket: TcpStream,
+    /// None once it was reset.
+    socket: Option<TcpStream>,
     phase: Phase,
     decoder: Decoder,
     /// Bytes that the socket has not taken yet.
@@ -47,7 +51,7 @@ pub(crate) struct Link {
 enum Phase {
     Connecting,
     Upgrading(Box<Upgrading>),
-    Greeting(Vec<String>),
+    Greeting(Vec<Subscription>),
     Subscribing { acks_left: usize },
     Ready,
     Gone,
@@ -56,7 +60,7 @@ enum Phase {
 struct Upgrading {
     key: [u8; 16],
     answer: Vec<u8>,
-    subscriptions: Vec<String>,
+    subscriptions: Vec<Subscription>,
 }
 
 impl Link {
@@ -79,7 +83,7 @@ impl Link {
             _ => {}
         }
         Ok(Self {
-            socket: TcpStream::from_std(socket.into()),
+            socket: Some(TcpStream::from_std(socket.into())),
             phase: Phase::Connecting,
             decoder: Decoder::new(Role::Client),
             pending: Vec::new(),
@@ -87,9 +91,17 @@ impl Link {
         })
     }
 
-    /// The socket, to register it.
-    pub(crate) fn socket(&mut self) -> &mut TcpStream {
-        &mut self.socket
+    /// The socket, to register it; none once the connection was reset.
+    pub(crate) fn socket(&mut self) -> Option<&mut TcpStream> {
+        self.socket.as_mut()
+    }
+
+    /// Closes the socket at once and without a word: the peer sees a reset.
+    pub(crate) fn reset(&mut self) {
+        self.phase = Phase::Gone;
+        self.pending = Vec::new();
+        // Its linger time is zero, so closing it sends RST and drops what was unsent or unread.
+        self.socket = None;
     }
 
     /// True once it has all its acks and until it ends.
@@ -107,7 +119,9 @@ impl Link {
         self.phase = Phase::Gone;
         self.pending = Vec::new();
         // A reset at the end needs no goodbye, and an error here changes nothing.
-        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        if let Some(socket) = &self.socket {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
     }
 
     /// What it is waiting for, in words.
@@ -134,9 +148,12 @@ impl Link {
 
     /// Sends what the socket takes.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let Some(mut socket) = self.socket.as_ref() else {
+            return Ok(());
+        };
         let mut sent = 0;
         while sent < self.pending.len() {
-            match (&self.socket).write(&self.pending[sent..]) {
+            match socket.write(&self.pending[sent..]) {
                 Ok(n) => sent += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -148,13 +165,13 @@ impl Link {
     }
 
     /// The socket may be written: finishes connecting, or goes on sending.
-    pub(crate) fn writable(&mut self, target: &Target, subscriptions: Vec<String>) -> Result<(), String> {
-        if matches!(self.phase, Phase::Connecting) {
-            if let Some(error) = self.socket.take_error().map_err(|e| e.to_string())? {
+    pub(crate) fn writable(&mut self, target: &Target, subscriptions: Vec<Subscription>) -> Result<(), String> {
+        if let (Phase::Connecting, Some(socket)) = (&self.phase, &self.socket) {
+            if let Some(error) = socket.take_error().map_err(|e| e.to_string())? {
                 return Err(format!("cannot connect to {}: {error}", target.address));
             }
             // An edge may come before the connection does.
-            if self.socket.peer_addr().is_err() {
+            if socket.peer_addr().is_err() {
                 return Ok(());
             }
             let mut key = [0; 16];
@@ -187,7 +204,10 @@ impl Link {
             return Ok(());
         }
         loop {
-            match (&self.socket).read(&mut buffer[..room]) {
+            let Some(mut socket) = self.socket.as_ref() else {
+                return Ok(());
+            };
+            match socket.read(&mut buffer[..room]) {
                 Ok(0) => {
                     return Err("the server closed the connection without a close frame".into());
                 }
@@ -271,7 +291,7 @@ impl Link {
                 message(arrived, now_ns);
                 Ok(())
             }
-            Event::Message { payload, .. } => self.handle_setup(payload),
+            Event::Message { payload, .. } => self.handle_setup(payload, now_ns, message),
             Event::Ping(payload) => {
                 let key = self.next_mask();
                 encode::masked_frame(&mut self.pending, Opcode::Pong, payload, key);
@@ -286,7 +306,12 @@ impl Link {
     }
 
     /// Messages before the connection is ready.
-    fn handle_setup(&mut self, payload: &[u8]) -> Result<(), String> {
+    fn handle_setup(
+        &mut self,
+        payload: &[u8],
+        now_ns: u64,
+        message: &mut impl FnMut(Message<'_>, u64),
+    ) -> Result<(), String> {
         let text = String::from_utf8_lossy(payload);
         let reply = parse_reply(&text);
         match (&mut self.phase, reply) {
@@ -294,7 +319,8 @@ impl Link {
                 let subscriptions = std::mem::take(subscriptions);
                 self.subscribe(&subscriptions)
             }
-            (Phase::Subscribing { acks_left }, Reply::Ack) => {
+            (Phase::Subscribing { acks_left }, Reply::Ack(ack)) => {
+                message(Message::Acked(ack), now_ns);
                 *acks_left -= 1;
                 if *acks_left == 0 {
                     self.phase = Phase::Ready;
@@ -308,13 +334,16 @@ impl Link {
         }
     }
 
-    fn subscribe(&mut self, subscriptions: &[String]) -> Result<(), String> {
+    fn subscribe(&mut self, subscriptions: &[Subscription]) -> Result<(), String> {
         if subscriptions.is_empty() {
             self.phase = Phase::Ready;
             return Ok(());
         }
-        for (id, topic) in subscriptions.iter().enumerate() {
-            let command = serde_json::json!({ "op": "subscribe", "id": id, "topic": topic });
+        for (id, Subscription { filter, since }) in subscriptions.iter().enumerate() {
+            let mut command = serde_json::json!({ "op": "subscribe", "id": id, "topic": filter });
+            if let Some(since) = since {
+                command["since"] = since.to_string().into();
+            }
             self.queue_text(command.to_string().as_bytes());
         }
         self.phase = Phase::Subscribing { acks_left: subscriptions.len() };

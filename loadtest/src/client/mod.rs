@@ -10,15 +10,20 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::envelope::Position;
+
 pub(crate) use link::{Link, Message};
 pub(crate) use worker::{Ramp, Worker};
 
 /// What a scenario wants to be told by a worker, and what it may do in each turn of the loop.
 pub(crate) trait Scene: Send {
     /// The filters that connection `link` subscribes to before it counts as ready.
-    fn subscriptions(&mut self, link: usize) -> Vec<String>;
+    fn subscriptions(&mut self, link: usize) -> Vec<Subscription>;
 
-    /// A message on a ready connection.
+    /// Connection `link` begins to connect, for the first time or again.
+    fn opened(&mut self, _link: usize, _now_ns: u64) {}
+
+    /// A message on a ready connection, or an ack on the way there.
     fn message(&mut self, link: usize, message: Message<'_>, now_ns: u64);
 
     /// A ready connection ended.
@@ -27,6 +32,36 @@ pub(crate) trait Scene: Send {
     /// Called once per turn, after all that was readable has been read. Answers when it wants to be called again at the
     /// latest, in nanoseconds since the crew's origin.
     fn turn(&mut self, links: &mut [Link], now_ns: u64) -> Option<u64>;
+
+    /// What becomes of a connection; asked after each turn until it answers `None`.
+    fn order(&mut self, _now_ns: u64) -> Option<Order> {
+        None
+    }
+}
+
+/// A subscription that a connection begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    /// The filter.
+    pub(crate) filter: String,
+    /// The last position that the subscriber has.
+    pub(crate) since: Option<Position>,
+}
+
+impl Subscription {
+    /// To what comes from now on.
+    pub(crate) fn live(filter: String) -> Self {
+        Self { filter, since: None }
+    }
+}
+
+/// What a scene may want to become of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// It is reset, whatever it is doing.
+    Reset(usize),
+    /// It connects again, as soon as the pace of connects allows.
+    Open(usize),
 }
 
 /// What the threads of one run share.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::{Crew, Link, Scene};
+use super::{Crew, Link, Order, Scene};
 use crate::target::Target;
 
 /// Bytes read from one connection at a time.
@@ -52,6 +52,10 @@ pub(crate) struct Worker<S> {
     /// (deadline in nanoseconds, link) of connections that are not ready yet, in the order of opening.
     opening: VecDeque<(u64, usize)>,
     opening_count: usize,
+    /// The deadline of each link's last opening: an older one in `opening` is of a connection that was reset since.
+    deadlines: Vec<u64>,
+    /// Links that were reset and connect again.
+    reopening: VecDeque<usize>,
     connect_next_ns: u64,
     buffer: Vec<u8>,
     scene: S,
@@ -71,6 +75,8 @@ impl<S: Scene> Worker<S> {
             links: Vec::new(),
             opening: VecDeque::new(),
             opening_count: 0,
+            deadlines: Vec::new(),
+            reopening: VecDeque::new(),
             connect_next_ns: 0,
             buffer: vec![0; READ_BYTES],
             scene,
@@ -115,6 +121,29 @@ impl<S: Scene> Worker<S> {
         self.open_due()?;
         self.check_deadlines()?;
         *wake_ns = self.scene.turn(&mut self.links, self.crew.now_ns());
+        while let Some(order) = self.scene.order(self.crew.now_ns()) {
+            match order {
+                Order::Reset(number) => self.reset(number)?,
+                Order::Open(number) => self.reopening.push_back(number),
+            }
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self, number: usize) -> Result<(), String> {
+        let link = &mut self.links[number];
+        let Some(socket) = link.socket() else {
+            return Ok(());
+        };
+        let registry = self.poll.registry();
+        registry.deregister(socket).map_err(|error| format!("connection {number}: cannot be let go: {error}"))?;
+        // A connection that ended by itself had been ready: before that its end fails the run.
+        if link.is_ready() || link.is_gone() {
+            self.crew.ready.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.opening_count -= 1;
+        }
+        link.reset();
         Ok(())
     }
 
@@ -130,7 +159,8 @@ impl<S: Scene> Worker<S> {
     }
 
     fn may_open(&self) -> bool {
-        self.links.len() < self.wanted.load(Ordering::Relaxed) && self.opening_count < OPENING_MAX
+        let wants_more = !self.reopening.is_empty() || self.links.len() < self.wanted.load(Ordering::Relaxed);
+        wants_more && self.opening_count < OPENING_MAX
     }
 
     fn open_due(&mut self) -> Result<(), String> {
@@ -142,23 +172,33 @@ impl<S: Scene> Worker<S> {
             }
             // What was missed by more than a burst of 10 ms is not caught up with.
             self.connect_next_ns = self.connect_next_ns.max(now_ns.saturating_sub(10_000_000)) + gap_ns;
-            self.open(now_ns)?;
+            let number = self.reopening.pop_front().unwrap_or(self.links.len());
+            self.open(number, now_ns)?;
         }
         Ok(())
     }
 
-    fn open(&mut self, now_ns: u64) -> Result<(), String> {
-        let number = self.links.len();
+    /// Opens a new connection, the next one, or an old one that was reset.
+    fn open(&mut self, number: usize, now_ns: u64) -> Result<(), String> {
         let source = (number % usize::from(self.ramp.sources.max(1))) as u8;
         let seed = self.ramp.seed ^ (number as u64) << 32;
+        self.scene.opened(number, now_ns);
         let mut link = Link::open(&self.ramp.target, source, seed)
             .map_err(|error| format!("connection {number}: cannot connect to {}: {error}", self.ramp.target.address))?;
+        let socket = link.socket().expect("a link has its socket until it is reset");
         self.poll
             .registry()
-            .register(link.socket(), Token(number), Interest::READABLE | Interest::WRITABLE)
+            .register(socket, Token(number), Interest::READABLE | Interest::WRITABLE)
             .map_err(|error| format!("connection {number}: cannot be polled: {error}"))?;
-        self.links.push(link);
-        self.opening.push_back((now_ns + OPENING_NS_MAX, number));
+        let deadline_ns = now_ns + OPENING_NS_MAX;
+        if number == self.links.len() {
+            self.links.push(link);
+            self.deadlines.push(deadline_ns);
+        } else {
+            self.links[number] = link;
+            self.deadlines[number] = deadline_ns;
+        }
+        self.opening.push_back((deadline_ns, number));
         self.opening_count += 1;
         Ok(())
     }
@@ -203,7 +243,7 @@ impl<S: Scene> Worker<S> {
     fn check_deadlines(&mut self) -> Result<(), String> {
         while let Some((deadline_ns, number)) = self.opening.front().copied() {
             let link = &self.links[number];
-            if link.is_ready() || link.is_gone() {
+            if link.is_ready() || link.is_gone() || self.deadlines[number] != deadline_ns {
                 self.opening.pop_front();
             } else if self.crew.now_ns() > deadline_ns {
                 let awaited = link.awaited();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::fanout::{self, Measured, Shape};
 use crate::machine::Placement;
 use crate::report::Progress;
-use crate::spawn::Server;
+use crate::spawn::{Configuration, Server};
 use crate::stats::{median, ratio};
 use crate::target::Target;
 
@@ -27,6 +27,8 @@ pub(crate) enum Broker {
         program: PathBuf,
         /// Its arguments.
         arguments: Vec<String>,
+        /// The file that the arguments name, if they do: it lives as long as runs begin.
+        configuration: Option<Configuration>,
     },
 }
 
@@ -72,7 +74,7 @@ pub(crate) fn run_broker(
 ) -> Result<Measured, String> {
     match broker {
         Broker::Running { target, pid } => fanout::run(target, shape, *pid, progress),
-        Broker::Start { program, arguments } => {
+        Broker::Start { program, arguments, .. } => {
             let server = Server::start(program, arguments, &placement.server_cores)?;
             run_started(server, shape, progress)
         }

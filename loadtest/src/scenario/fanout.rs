@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::listening::{Heard, Lateness, Listening};
 use super::publishing::{Pace, Publishing, Stage};
 use super::wait_until;
-use crate::client::{Crew, Ramp, Worker};
+use crate::client::{Crew, Ramp, Scene, Worker};
 use crate::flight::Flight;
 use crate::machine::pin_thread;
 use crate::process::{Cost, Memory};
@@ -85,10 +85,22 @@ pub(crate) fn run(
     server_pid: Option<u32>,
     progress: &Progress,
 ) -> Result<Measured, String> {
+    let (conducted, scenes) = direct(target, shape, server_pid, progress, |_, _, listening| listening)?;
+    Ok(judge(&conducted, scenes.into_iter().map(Listening::finish).collect(), shape))
+}
+
+/// Runs `shape` with what `dress(thread, flight, listening)` makes of each thread's subscribers, and brings it back.
+pub(super) fn direct<S: Scene + 'static>(
+    target: &Target,
+    shape: &Shape,
+    server_pid: Option<u32>,
+    progress: &Progress,
+    dress: impl Fn(usize, &Arc<Flight>, Listening) -> S,
+) -> Result<(Conducted, Vec<S>), String> {
     let crew = Arc::new(Crew::new());
     let flight = Arc::new(Flight::new());
     let (stages, receiver) = mpsc::channel();
-    let workers = hire(target, shape, &crew, &flight, receiver)?;
+    let workers = hire(target, shape, &crew, &flight, receiver, dress)?;
     let publisher = workers[0].waker();
     let mut threads = Vec::new();
     for worker in workers {
@@ -98,7 +110,7 @@ pub(crate) fn run(
             if let Err(sentence) = pin_thread(&cores) {
                 crew.fail(sentence);
             }
-            worker.run().finish()
+            worker.run()
         }));
     }
     let director = Director { crew: &crew, flight: &flight, shape, progress };
@@ -109,21 +121,22 @@ pub(crate) fn run(
         let _ = publisher.wake();
     });
     crew.stop();
-    let mut heard = Vec::new();
+    let mut scenes = Vec::new();
     for thread in threads {
-        heard.push(thread.join().map_err(|_| "a client thread failed")?);
+        scenes.push(thread.join().map_err(|_| "a client thread failed")?);
     }
     crew.failure()?;
-    Ok(judge(conducted?, heard, shape))
+    Ok((conducted?, scenes))
 }
 
-fn hire(
+fn hire<S: Scene>(
     target: &Target,
     shape: &Shape,
     crew: &Arc<Crew>,
     flight: &Arc<Flight>,
     stages: mpsc::Receiver<Stage>,
-) -> Result<Vec<Worker<Listening>>, String> {
+    dress: impl Fn(usize, &Arc<Flight>, Listening) -> S,
+) -> Result<Vec<Worker<S>>, String> {
     let seed = fresh_seed();
     let topics: Arc<Vec<String>> =
         Arc::new((0..shape.topics).map(|topic| format!("loadtest/{:08x}/{topic}", seed as u32)).collect());
@@ -139,7 +152,7 @@ fn hire(
         shape.payload_bytes,
         stages,
     ));
-    let mut workers: Vec<Worker<Listening>> = Vec::new();
+    let mut workers: Vec<Worker<S>> = Vec::new();
     for thread in 0..shape.threads {
         let share = |thread: usize| shape.subscribers * thread / shape.threads;
         let subscribers = share(thread)..share(thread + 1);
@@ -160,7 +173,7 @@ fn hire(
             connects_per_second: shape.connects_per_second / shape.threads as f64,
             seed: seed ^ (thread as u64) << 56,
         };
-        let worker = Worker::new(Arc::clone(crew), ramp, listening)
+        let worker = Worker::new(Arc::clone(crew), ramp, dress(thread, flight, listening))
             .map_err(|error| format!("a client thread cannot be made: {error}"))?;
         worker.wanted().store(connections, Ordering::Relaxed);
         workers.push(worker);
@@ -178,10 +191,12 @@ struct Director<'a> {
 
 /// What the directing thread read itself.
 #[derive(Clone, Copy)]
-struct Conducted {
+pub(super) struct Conducted {
     publications: u64,
     wall_ns: u64,
     server: Option<Cost>,
+    /// The server's memory before the measured stretch.
+    pub(super) memory_before: Option<Memory>,
     memory: Option<Memory>,
     own: Cost,
     stalled: bool,
@@ -208,6 +223,8 @@ impl Director<'_> {
         }
         let published = self.flight.published();
         let cost = || server_pid.map(Cost::of).transpose();
+        let memory = || server_pid.map(Memory::of).transpose();
+        let memory_before = memory()?;
         let (server, own) = (cost()?, Cost::of(std::process::id())?);
         if !stalled {
             let length_ns = length.as_nanos() as u64;
@@ -218,7 +235,8 @@ impl Director<'_> {
             publications: self.flight.published() - published,
             wall_ns: self.flight.measured_ns(),
             server: cost()?.zip(server).map(|(after, before)| after.since(before)),
-            memory: server_pid.map(Memory::of).transpose()?,
+            memory_before,
+            memory: memory()?,
             own: Cost::of(std::process::id())?.since(own),
             stalled,
         };
@@ -226,14 +244,16 @@ impl Director<'_> {
         Ok(conducted)
     }
 
-    /// True when all that was published is everywhere; false when nothing has moved for [`STALL`].
+    /// True when all that was published is everywhere, and every subscriber there to have it; false when nothing has moved
+    /// for [`STALL`].
     fn await_quiet(&self, what: &'static str, length: Duration) -> Result<bool, String> {
         let begun = Instant::now();
         self.progress.begin(what, length.as_millis() as u64);
         let mut moved = (Instant::now(), 0);
-        while !self.flight.is_quiet() {
+        let wanted = self.shape.subscribers + self.shape.publishers;
+        while !self.flight.is_quiet() || self.crew.ready() < wanted {
             self.crew.failure()?;
-            let seen = self.flight.delivered() + self.flight.published();
+            let seen = self.flight.delivered() + self.flight.published() + self.crew.ready() as u64;
             if seen != moved.1 {
                 moved = (Instant::now(), seen);
             }
@@ -248,7 +268,8 @@ impl Director<'_> {
     }
 }
 
-fn judge(conducted: Conducted, heard: Vec<Heard>, shape: &Shape) -> Measured {
+/// Puts together what the threads heard and what the directing thread read.
+pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>, shape: &Shape) -> Measured {
     let mut lateness = Lateness::new();
     let mut faults = Faults::default();
     if conducted.stalled {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::fanout::fresh_seed;
 use super::wait_until;
-use crate::client::{Crew, Link, Message, Ramp, Scene, Worker};
+use crate::client::{Crew, Link, Message, Ramp, Scene, Subscription, Worker};
 use crate::machine::pin_thread;
 use crate::process::{Cost, Kernel, Memory};
 use crate::report::Progress;
@@ -198,21 +198,23 @@ struct Waiting {
 }
 
 impl Scene for Waiting {
-    fn subscriptions(&mut self, link: usize) -> Vec<String> {
+    fn subscriptions(&mut self, link: usize) -> Vec<Subscription> {
         let connection = link * self.shape.threads + self.thread;
         (0..self.shape.subscribe_each)
             .map(|which| {
                 let number = connection * self.shape.subscribe_each + which;
                 let topic = self.shape.topics.map_or(number, |topics| number % topics);
-                format!("loadtest/{:08x}/{topic}", self.seed as u32)
+                Subscription::live(format!("loadtest/{:08x}/{topic}", self.seed as u32))
             })
             .collect()
     }
 
     fn message(&mut self, link: usize, message: Message<'_>, _now_ns: u64) {
+        let (Message::Text(bytes) | Message::Binary(bytes)) = message else {
+            return;
+        };
         self.faults.unexpected += 1;
         self.faults.say(|| {
-            let (Message::Text(bytes) | Message::Binary(bytes)) = message;
             let excerpt: String = String::from_utf8_lossy(bytes).chars().take(160).collect();
             format!("connection {link} got {excerpt:?}, and nobody published")
         });
@@ -263,7 +265,7 @@ mod tests {
                 for link in 0..5 {
                     let all = scene.subscriptions(link);
                     assert_eq!(all.len(), 2);
-                    names.extend(all);
+                    names.extend(all.into_iter().map(|subscription| subscription.filter));
                 }
             }
             names.len()

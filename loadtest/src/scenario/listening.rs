@@ -8,7 +8,7 @@ use std::sync::Arc;
 use mio::Waker;
 
 use super::publishing::{Publishing, Sent};
-use crate::client::{Link, Message, Scene};
+use crate::client::{Link, Message, Scene, Subscription};
 use crate::envelope::{Position, Reply, parse_reply, read_payload, scan_message};
 use crate::flight::Flight;
 use crate::stats::Latencies;
@@ -49,14 +49,17 @@ pub(crate) struct Listening {
     flight: Arc<Flight>,
     publishing: Option<Publishing>,
     /// Connections of this thread that publish; the others subscribe.
-    publishers: usize,
+    pub(super) publishers: usize,
     /// Number of the first subscriber of this thread; subscriber n has topic n % topics.
     base: usize,
     payload_bytes: usize,
-    checker: Checker,
+    /// Judges what this thread's subscribers get, by their numbers within the thread.
+    pub(super) checker: Checker,
     lateness: Lateness,
     /// Fresh deliveries since the last turn.
     delivered: u64,
+    /// Whether what comes now counts as live: how late a replay is says when its subscriber came back.
+    pub(super) timed: bool,
     /// A publication was completed since the last turn.
     completed: bool,
     /// Wakes the thread that publishes, if that is another one: it may wait for a completion.
@@ -99,6 +102,7 @@ impl Listening {
             checker,
             lateness: Lateness::new(),
             delivered: 0,
+            timed: true,
             completed: false,
             publisher_waker: None,
         }
@@ -108,6 +112,11 @@ impl Listening {
     pub(crate) fn wakes(mut self, publisher: Option<Arc<Waker>>) -> Self {
         self.publisher_waker = publisher;
         self
+    }
+
+    /// How many subscribers this thread has.
+    pub(super) fn subscribers(&self) -> usize {
+        self.checker.subscribers()
     }
 
     /// Hands over what was found.
@@ -145,7 +154,7 @@ impl Listening {
             return true;
         };
         self.completed |= arrival.nth == arrival.of;
-        if self.flight.is_measured(stamp.publication) {
+        if self.timed && self.flight.is_measured(stamp.publication) {
             let late_ns = now_ns.saturating_sub(stamp.intended_ns);
             self.lateness.all.record(late_ns);
             if arrival.nth == 1 {
@@ -182,7 +191,7 @@ impl Listening {
                 self.checker.faults.errors += 1;
                 self.say("the server answered", error);
             }
-            Reply::Ack | Reply::Welcome | Reply::Unexpected(_) => self.unexpected(&shown),
+            Reply::Ack(_) | Reply::Welcome | Reply::Unexpected(_) => self.unexpected(&shown),
         }
     }
 
@@ -198,9 +207,9 @@ impl Listening {
 }
 
 impl Scene for Listening {
-    fn subscriptions(&mut self, link: usize) -> Vec<String> {
+    fn subscriptions(&mut self, link: usize) -> Vec<Subscription> {
         match link.checked_sub(self.publishers) {
-            Some(subscriber) => vec![self.topics[self.topic_of(subscriber)].clone()],
+            Some(subscriber) => vec![Subscription::live(self.topics[self.topic_of(subscriber)].clone())],
             None => Vec::new(),
         }
     }
@@ -218,6 +227,7 @@ impl Scene for Listening {
                     self.unexpected(&shown);
                 }
             }
+            (_, Message::Acked(_)) => {}
             (_, Message::Binary(bytes)) => self.unexpected(&String::from_utf8_lossy(bytes)),
         }
     }

@@ -1,6 +1,6 @@
-//! The questions that a load test answers: how dear is a fan-out, how big is an idle connection.
-//! The command line picks one; `shape` says how much, `publishing` sends, `listening` receives and judges, `fanout` and
-//! `idle` direct a run, `against_floor` compares two.
+//! The questions that a load test answers: how dear is a fan-out, how big is an idle connection, what is lost in a storm.
+//! The command line picks one; `shape` says how much, `publishing` sends, `listening` receives and judges, `fanout`,
+//! `idle` and `storm` direct a run, `against_floor` compares two.
 //! Invariants: every wait ends by itself with a sentence; a run that could not be verified is a failed run.
 
 pub(crate) mod against_floor;
@@ -8,6 +8,8 @@ pub(crate) mod fanout;
 pub(crate) mod idle;
 mod listening;
 pub(crate) mod publishing;
+pub(crate) mod storm;
+mod weather;
 
 use std::thread;
 use std::time::{Duration, Instant};
