@@ -19,8 +19,11 @@ pub(crate) fn raise_descriptors() -> usize {
 /// How many of `asked` connections fit when `taken` others are open in the same process, and the sentence if not all.
 pub(crate) fn fit(asked: usize, taken: usize, usable: usize, noun: &str) -> (usize, Option<String>) {
     let fitting = asked.min(usable.saturating_sub(taken));
-    let sentence = (fitting < asked)
-        .then(|| format!("{usable} descriptors per process here: {asked} {noun} asked, {fitting} opened."));
+    let sentence = (fitting < asked).then(|| {
+        format!(
+            "{usable} descriptors are free for connections here (ulimit -n): {asked} {noun} asked, {fitting} opened."
+        )
+    });
     (fitting, sentence)
 }
 
@@ -99,7 +102,10 @@ mod tests {
         assert_eq!(fit(10_000, 1, 19_900, "subscribers"), (10_000, None));
         let (n, sentence) = fit(25_000, 4, 19_900, "subscribers");
         assert_eq!(n, 19_896);
-        assert_eq!(sentence.unwrap(), "19900 descriptors per process here: 25000 subscribers asked, 19896 opened.");
+        assert_eq!(
+            sentence.unwrap(),
+            "19900 descriptors are free for connections here (ulimit -n): 25000 subscribers asked, 19896 opened."
+        );
         assert_eq!(fit(5, 30, 20, "subscribers").0, 0);
     }
 

@@ -85,7 +85,7 @@ pub struct Limits {
 /// `[heartbeat]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heartbeat {
-    /// Seconds of silence after which a connection is sent a ping.
+    /// Seconds within which a silent connection is sent a ping.
     pub interval_s: u32,
     /// Seconds that its pong may take.
     pub timeout_s: u32,

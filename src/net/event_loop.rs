@@ -170,6 +170,9 @@ impl EventLoop {
                     Accepted::Lost => {}
                     Accepted::Nobody => self.listeners[number].ready = false,
                     Accepted::Exhausted => {
+                        if self.accept_pauses == 0 {
+                            eprintln!("wirefan: accepting pauses: the limit of open files is reached (ulimit -n)");
+                        }
                         self.accept_pauses += 1;
                         self.listeners[number].paused_until_ms = self.now_ms + limits::ACCEPT_PAUSE_MS;
                         break;
@@ -245,5 +248,6 @@ impl EventLoop {
 }
 
 /// What a connection beyond `connections_max` gets.
-const FULL: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: application/problem+json\r\n\
+    Content-Length: 99\r\nConnection: close\r\n\r\n\
+    {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"limits.connections_max\"}";

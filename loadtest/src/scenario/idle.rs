@@ -81,6 +81,9 @@ pub(crate) struct Measured {
 
 /// Runs `shape` against `target`, whose process is `server_pid`.
 pub(crate) fn run(target: &Target, shape: &Shape, server_pid: u32, progress: &Progress) -> Result<Measured, String> {
+    if shape.connections == 0 {
+        return Err("no descriptor is left for a connection: raise the limit (ulimit -n)".to_owned());
+    }
     let crew = Arc::new(Crew::new());
     let seed = fresh_seed();
     let mut threads = Vec::new();
