@@ -3,13 +3,13 @@
 //! A home on this shard is called directly, one elsewhere by an envelope; either way its answer comes back as a
 //! `Delivery`, in the order of the home's publications. Nothing here waits.
 
-use super::Shard;
 use super::registry::{Slot, Waiter};
+use super::{Shard, held};
 use crate::home::{From, History, Publish, Subscribe};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::mesh::Command as Envelope;
-use crate::protocol::{Command, Fault, Id, Op, Payload, reply};
+use crate::protocol::{Command, Fault, Id, Op, reply};
 use crate::topic::Filter;
 use crate::transport::websocket;
 
@@ -51,20 +51,18 @@ impl Shard {
 
     fn publish(&mut self, publish: Publish<'_>) {
         self.counters.published += 1;
+        if let Some(publish) = self.hold_back(publish) {
+            self.publish_now(publish);
+        }
+    }
+
+    /// Hands a publication to its topic's home.
+    pub(super) fn publish_now(&mut self, publish: Publish<'_>) {
         let home = self.home_of(publish.topic);
         if home == self.me {
             return self.home.handle_publish(publish);
         }
-        let Publish { topic, payload, conn, id, echo, key, .. } = publish;
-        let parcel = self.desk.commands_to(home);
-        let topic = parcel.keep(topic.as_str().as_bytes());
-        let (binary, bytes) = match payload {
-            Payload::Json(bytes) => (false, bytes),
-            Payload::Binary(bytes) => (true, bytes),
-        };
-        let payload = parcel.keep(bytes);
-        let key = key.map(|key| parcel.keep(key.as_bytes()));
-        parcel.items.push(Envelope::Publish { topic, payload, binary, conn, id, echo, key });
+        held::pack(self.desk.commands_to(home), publish);
     }
 
     fn history(&mut self, ask: History<'_>) {
@@ -102,6 +100,7 @@ impl Shard {
                     self.settle_waiter(slot, &waiter);
                 } else {
                     self.registry.wait(slot, waiter);
+                    self.hold(conn);
                 }
             }
         }

@@ -72,10 +72,14 @@ impl Shard {
         }
     }
 
-    /// The same from the home on this very shard.
+    /// Ends the turn of the home on this very shard and takes what it has for this shard.
     pub(super) fn take_own_deliveries(&mut self) {
-        while !self.home.parcel(self.me).is_empty() {
+        loop {
+            self.home.seal(); // what a connection had held back may just have been published
             let parcel = std::mem::take(self.home.parcel(self.me));
+            if parcel.is_empty() {
+                return;
+            }
             self.take_deliveries(parcel);
         }
     }
@@ -109,6 +113,7 @@ impl Shard {
                     if self.registry.answered(slot) {
                         for waiter in self.registry.take_waiters(slot) {
                             self.settle_waiter(slot, &waiter);
+                            self.unhold(waiter.conn);
                         }
                         self.release(slot);
                     }

@@ -168,7 +168,8 @@ impl Shard {
 
     /// A connection that does not read its replies is not read either.
     fn pause_if_full(&mut self, index: u32) {
-        if self.outbound.pending_replies(index) >= limits::REPLY_BYTES_MAX {
+        let waits = self.outbound.pending_replies(index) + self.held_bytes(self.id_of(index));
+        if waits >= limits::REPLY_BYTES_MAX {
             self.connections[index as usize].paused = true;
             self.outbound.watch(index, true);
         }

@@ -107,6 +107,7 @@ impl Shard {
 
     /// Takes its subscriptions away, and it out of every fan-out.
     fn leave_all(&mut self, index: u32) {
+        self.let_go(self.id_of(index)); // what it said before it went still counts
         self.outbound.open(index, false);
         while let Some(filter) = self.registry.unsubscribe_last(index) {
             self.release(filter);

@@ -9,6 +9,7 @@ mod commands;
 mod connection;
 mod deliver;
 mod heartbeat;
+mod held;
 mod inbound;
 mod lifecycle;
 mod outbound;
@@ -20,7 +21,7 @@ pub use crate::ids::TICK_MS;
 pub use connection::CloseReason;
 pub use outbound::{Sent, Wire};
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 use std::rc::Rc;
 
@@ -36,6 +37,7 @@ use crate::protocol::Parser;
 use crate::rules::Rules;
 use crate::topic::Topic;
 use connection::Connection;
+use held::Held;
 use outbound::{Flushed, Outbound};
 use registry::Registry;
 use stop::Stop;
@@ -99,6 +101,8 @@ pub struct Shard {
     first_peer: usize,
     parser: Option<Box<Parser>>,
     actions: VecDeque<Action>,
+    /// Publications that wait for a wildcard subscribe of their own connection.
+    held: BTreeMap<ConnId, Held>,
     now: Tick,
     stop: Stop,
     counters: Counters,
@@ -129,6 +133,7 @@ impl Shard {
             first_peer: 0,
             parser: Some(Box::default()),
             actions: VecDeque::new(),
+            held: BTreeMap::new(),
             now,
             stop: Stop::default(),
             counters: Counters::default(),
@@ -146,7 +151,6 @@ impl Shard {
     pub fn end_turn(&mut self, wire: &mut impl Wire) {
         self.expire();
         self.take_mail();
-        self.home.seal();
         self.take_own_deliveries();
         self.desk.post(&mut self.home);
         self.close_slow();
@@ -235,7 +239,7 @@ impl Shard {
 
     /// What is alive, by name: after all connections closed and all mail was taken, all of it is 0.
     #[must_use]
-    pub fn held(&self) -> [(&'static str, usize); 10] {
+    pub fn held(&self) -> [(&'static str, usize); 11] {
         let (segments, spills) = self.outbound.held();
         let (filters, subscriptions) = self.registry.held();
         let (held, watched) = self.home.interest_len();
@@ -248,6 +252,7 @@ impl Shard {
             ("spills", spills),
             ("topics held at the home", held),
             ("filters watched at the home", watched),
+            ("connections that hold back", self.held.len()),
             ("ranges owed", self.outbound.owed()),
             ("pending bytes", self.connections.iter().map(|(index, _)| self.outbound.pending(slot(index))).sum()),
         ]

@@ -34,6 +34,10 @@ impl Shard {
             return;
         }
         self.stop.begun = true;
+        let held: Vec<_> = self.held.keys().copied().collect();
+        for conn in held {
+            self.let_go(conn);
+        }
         for peer in self.desk.peers() {
             self.desk.commands_to(peer).items.push(Envelope::Stop);
         }

@@ -5,6 +5,7 @@
 
 mod closing;
 mod heartbeat;
+mod held;
 mod idle;
 mod opening;
 mod pressure;
