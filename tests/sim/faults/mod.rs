@@ -15,7 +15,7 @@ use crate::plan::{Ending, Plan};
 use crate::world::World;
 
 /// Seeds that are tried for a place where the change can be made.
-const TRIED: u64 = 300;
+const TRIED: u64 = 3000;
 
 /// Runs calm seeds, changes what was noted, and expects one of these oracles to see it.
 fn caught(expected: &[Oracle], ending: Option<Ending>, change: impl Fn(&mut Plan, &mut Vec<Note>) -> bool) {
