@@ -1,29 +1,15 @@
 //! What a shard asks of a home on another shard. Names and payloads stand in the parcel's bytes.
 
-use crate::home::{From, Span};
-use crate::ids::ConnId;
-use crate::protocol::{Id, Position};
+use crate::home::{From, Parcel, Publish, Span};
+use crate::ids::{ConnId, ShardId};
+use crate::protocol::{Id, Payload, Position};
+use crate::topic::Topic;
 
 /// One command to a home; the parcel's sender is the shard that asks.
 #[derive(Debug)]
 pub enum Command {
     /// Publish to a topic of this home.
-    Publish {
-        /// The topic's name.
-        topic: Span,
-        /// The payload as its publisher wrote it.
-        payload: Span,
-        /// Whether the payload is bytes instead of a JSON value.
-        binary: bool,
-        /// The publisher.
-        conn: ConnId,
-        /// What it called the command; [`Id::None`] asks for no answer.
-        id: Id,
-        /// Whether the publisher gets its own publication.
-        echo: bool,
-        /// Its idempotency key.
-        key: Option<Span>,
-    },
+    Publish(PackedPublish),
     /// A connection subscribes to a topic of this home: answered by `Delivery::Subscribed`.
     Subscribe {
         /// The topic's name.
@@ -73,4 +59,49 @@ pub enum Command {
     },
     /// Nothing comes from this shard any more: the broker stops.
     Stop,
+}
+
+/// A [`Publish`] whose name, payload and key stand in a parcel's bytes.
+#[derive(Debug)]
+pub struct PackedPublish {
+    topic: Span,
+    payload: Span,
+    /// Whether the payload is bytes instead of a JSON value.
+    binary: bool,
+    conn: ConnId,
+    id: Id,
+    echo: bool,
+    key: Option<Span>,
+}
+
+impl Parcel<Command> {
+    /// Packs a publication in.
+    pub fn push_publish(&mut self, publish: Publish<'_>) {
+        let Publish { topic, payload, conn, id, echo, key, .. } = publish;
+        let topic = self.keep(topic.as_str().as_bytes());
+        let (binary, bytes) = match payload {
+            Payload::Json(bytes) => (false, bytes),
+            Payload::Binary(bytes) => (true, bytes),
+        };
+        let payload = self.keep(bytes);
+        let key = key.map(|key| self.keep(key.as_bytes()));
+        self.items.push(Command::Publish(PackedPublish { topic, payload, binary, conn, id, echo, key }));
+    }
+}
+
+impl PackedPublish {
+    /// The publication again; `bytes` are its parcel's, `shard` is the publisher's.
+    #[must_use]
+    pub fn unpack(self, bytes: &[u8], shard: ShardId) -> Publish<'_> {
+        let payload = self.payload.of(bytes);
+        Publish {
+            topic: Topic::known(self.topic.text(bytes)),
+            payload: if self.binary { Payload::Binary(payload) } else { Payload::Json(payload) },
+            shard,
+            conn: self.conn,
+            id: self.id,
+            echo: self.echo,
+            key: self.key.map(|key| key.text(bytes)),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`join`] makes one [`Desk`] per shard. Between each ordered pair of shards there are two lanes, each a bounded ring of
 //! [`Parcel`]s in order: *commands* go to homes, *deliveries* come from homes. A delivery never causes more deliveries, so
-//! the delivery lane always drains; a full lane is told to the caller, who stops making more. Nothing is dropped, no
+//! the delivery lane always drains (later, where a shard is late with its writes); a full lane is told to the caller, who stops making more. Nothing is dropped, no
 //! thread is blocked. Refuses to know what the mail means.
 
 mod command;
@@ -18,7 +18,7 @@ mod atomic {
 }
 
 pub use crate::home::{Delivery, Parcel};
-pub use command::Command;
+pub use command::{Command, PackedPublish};
 pub use desk::{Desk, join};
 pub use doorbell::{Doorbell, Wake};
 

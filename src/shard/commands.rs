@@ -3,8 +3,8 @@
 //! A home on this shard is called directly, one elsewhere by an envelope; either way its answer comes back as a
 //! `Delivery`, in the order of the home's publications. Nothing here waits.
 
+use super::Shard;
 use super::registry::{Slot, Waiter};
-use super::{Shard, held};
 use crate::home::{From, History, Publish, Subscribe};
 use crate::ids::ConnId;
 use crate::limits;
@@ -62,7 +62,7 @@ impl Shard {
         if home == self.me {
             return self.home.handle_publish(publish);
         }
-        held::pack(self.desk.commands_to(home), publish);
+        self.desk.commands_to(home).push_publish(publish);
     }
 
     fn history(&mut self, ask: History<'_>) {

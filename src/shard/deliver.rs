@@ -7,11 +7,11 @@ use smallvec::SmallVec;
 use super::outbound::is_bulk;
 use super::registry::{Slot, Waiter};
 use super::{Shard, connection::Phase};
-use crate::home::{Batch, History, Publish, Run, Span, Subscribe, Subscribed};
+use crate::home::{Batch, History, Run, Span, Subscribe, Subscribed};
 use crate::ids::{ConnId, ShardId};
 use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
-use crate::protocol::{Id, Payload, Position, reply};
+use crate::protocol::{Id, Position, reply};
 use crate::topic::{Filter, Topic};
 use crate::transport::websocket;
 
@@ -48,12 +48,7 @@ impl Shard {
         let bytes = &parcel.bytes;
         for item in parcel.items {
             match item {
-                Envelope::Publish { topic, payload, binary, conn, id, echo, key } => {
-                    let (topic, payload) = (Topic::known(topic.text(bytes)), payload.of(bytes));
-                    let payload = if binary { Payload::Binary(payload) } else { Payload::Json(payload) };
-                    let key = key.map(|key| key.text(bytes));
-                    self.home.handle_publish(Publish { topic, payload, shard, conn, id, echo, key });
-                }
+                Envelope::Publish(publish) => self.home.handle_publish(publish.unpack(bytes, shard)),
                 Envelope::Subscribe { topic, conn, slot, serial, id, from } => {
                     let topic = Topic::known(topic.text(bytes));
                     self.home.handle_subscribe(Subscribe { topic, shard, conn, slot, serial, id, from });

@@ -8,8 +8,6 @@ use super::Shard;
 use crate::home::Publish;
 use crate::ids::ConnId;
 use crate::mesh::{Command as Envelope, Parcel};
-use crate::protocol::Payload;
-use crate::topic::Topic;
 
 /// The publications of one connection that wait.
 #[derive(Debug, Default)]
@@ -17,19 +15,6 @@ pub(super) struct Held {
     /// Its wildcard subscribes that are not acknowledged.
     subscribes: u32,
     parcel: Parcel<Envelope>,
-}
-
-/// Appends a publish command to a parcel.
-pub(super) fn pack(parcel: &mut Parcel<Envelope>, publish: Publish<'_>) {
-    let Publish { topic, payload, conn, id, echo, key, .. } = publish;
-    let topic = parcel.keep(topic.as_str().as_bytes());
-    let (binary, bytes) = match payload {
-        Payload::Json(bytes) => (false, bytes),
-        Payload::Binary(bytes) => (true, bytes),
-    };
-    let payload = parcel.keep(bytes);
-    let key = key.map(|key| parcel.keep(key.as_bytes()));
-    parcel.items.push(Envelope::Publish { topic, payload, binary, conn, id, echo, key });
 }
 
 impl Shard {
@@ -44,7 +29,7 @@ impl Shard {
             return Some(publish);
         }
         let Some(held) = self.held.get_mut(&publish.conn) else { return Some(publish) };
-        pack(&mut held.parcel, publish);
+        held.parcel.push_publish(publish);
         None
     }
 
@@ -69,11 +54,8 @@ impl Shard {
     pub(super) fn let_go(&mut self, conn: ConnId) {
         let Some(Held { parcel: Parcel { items, bytes }, .. }) = self.held.remove(&conn) else { return };
         for item in items {
-            if let Envelope::Publish { topic, payload, binary, conn, id, echo, key } = item {
-                let (topic, payload) = (Topic::known(topic.text(&bytes)), payload.of(&bytes));
-                let payload = if binary { Payload::Binary(payload) } else { Payload::Json(payload) };
-                let key = key.map(|key| key.text(&bytes));
-                self.publish_now(Publish { topic, payload, shard: self.me, conn, id, echo, key });
+            if let Envelope::Publish(publish) = item {
+                self.publish_now(publish.unpack(&bytes, self.me));
             }
         }
     }

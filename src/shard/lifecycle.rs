@@ -68,7 +68,8 @@ impl Shard {
 
     /// Reads again from a connection that took most of its replies. Publications may still wait: they have their own limit.
     pub(super) fn resume_if_room(&mut self, index: u32) {
-        if self.outbound.pending_replies(index) < limits::REPLY_BYTES_MAX / 2 {
+        let waits = self.outbound.pending_replies(index) + self.held_bytes(self.id_of(index));
+        if waits < limits::REPLY_BYTES_MAX / 2 {
             self.resume(index);
         }
     }
