@@ -126,6 +126,8 @@ pub struct Home {
     keys: Keys,
     turn: Turn,
     out: Vec<Parcel<Delivery>>,
+    /// The frame of a publication that is kept and that nobody subscribes to, while it is made.
+    alone: Vec<u8>,
     now: Tick,
 }
 
@@ -142,6 +144,7 @@ impl Home {
             keys: Keys::default(),
             turn: Turn::default(),
             out: (0..shards).map(|_| Parcel::default()).collect(),
+            alone: Vec::new(),
             now: Tick::default(),
         }
     }
@@ -169,7 +172,7 @@ impl Home {
         };
         let window_s = rule.idempotency_s;
         if let Some(idempotency) = publish.key.filter(|_| window_s > 0) {
-            if let Some(offset) = Keys::find(&mut self.topics, key, idempotency) {
+            if let Some(offset) = Keys::find(&mut self.topics, key, idempotency, self.now) {
                 return self.acknowledge(key, &publish, offset);
             }
             self.topics.at(key).offset += 1;
@@ -198,13 +201,14 @@ impl Home {
             self.turn.push(key, topic, publish.payload, except);
         }
         if let Some(kept) = &rule.history {
-            let mut alone = Vec::new();
             let frame = if wanted {
                 self.turn.last_frame()
             } else {
                 let offset = topic.offset;
-                websocket::publication(&mut alone, topic.prefix(), offset, publish.payload);
-                &alone
+                self.alone.clear();
+                self.alone.shrink_to(limits::SPARE_BYTES_MAX); // a large one leaves nothing behind
+                websocket::publication(&mut self.alone, topic.prefix(), offset, publish.payload);
+                &self.alone
             };
             self.archive.keep(key, topic, kept, frame, self.now);
         }
