@@ -198,8 +198,10 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
         sources: arguments.server.sources,
         connects_per_second: arguments.server.connects_per_second,
         load_cores: placement.load_cores.clone(),
+        others: 0,
+        conflate_keys: 0,
     };
-    let broker = arguments.server.broker(arguments.history)?;
+    let broker = arguments.server.broker(arguments.history.map(Configuration::keeping).transpose()?)?;
     let json = arguments.server.json;
     let progress = Progress::new(json);
     let mut notes = notes(&arguments.server, &placement, scaled);
@@ -280,8 +282,8 @@ impl ServerArguments {
         Placement::choose(&available, shards, self.server_cores.clone(), self.load_cores.clone())
     }
 
-    /// The server under test; one that is started keeps `history` publications of each topic.
-    fn broker(&self, history: Option<u32>) -> Result<Broker, String> {
+    /// The server under test; one that is started reads `configuration`.
+    fn broker(&self, configuration: Option<Configuration>) -> Result<Broker, String> {
         if let Some(url) = &self.url {
             let target = Target::parse(url, self.allow_remote)?;
             return Ok(Broker::Running { target, pid: self.server_pid });
@@ -292,7 +294,6 @@ impl ServerArguments {
         };
         let shards = self.shards.to_string();
         let mut arguments = ["serve", "--listen", "127.0.0.1:0", "--shards", &shards].map(str::to_owned).to_vec();
-        let configuration = history.map(Configuration::keeping).transpose()?;
         arguments.extend(configuration.iter().flat_map(Configuration::arguments));
         Ok(Broker::Start { program, arguments, configuration })
     }

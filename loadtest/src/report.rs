@@ -358,7 +358,7 @@ fn print_faults(all_passed: bool, faults: &Faults) {
     }
     println(&format!(
         "FAILED: {} lost, {} doubled, {} out of order, {} misdelivered, {} mangled, {} position breaks, {} errors, \
-         {} unexpected, {} connections closed, {} not recovered.",
+         {} unexpected, {} connections closed, {} not recovered, {} gaps that do not add up.",
         faults.lost,
         faults.doubled,
         faults.out_of_order,
@@ -368,7 +368,8 @@ fn print_faults(all_passed: bool, faults: &Faults) {
         faults.errors,
         faults.unexpected,
         faults.closed,
-        faults.not_recovered
+        faults.not_recovered,
+        faults.gap_breaks
     ));
     for sentence in &faults.sentences {
         println(&format!("  {sentence}"));

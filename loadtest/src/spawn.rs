@@ -34,11 +34,23 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// One rule, by which each topic of this program keeps `count` publications, for longer than any run takes.
     pub(crate) fn keeping(count: u32) -> Result<Self, String> {
+        Self::write(&format!("[[rule]]\nfilter = \"loadtest/#\"\nhistory = {{ count = {count}, age = \"4h\" }}\n"))
+    }
+
+    /// One rule, by which `overflow` is done with the topics of this program once more than `outbound_bytes` wait. Peers that
+    /// read nothing answer no ping either: they are given an hour.
+    pub(crate) fn overflowing(overflow: &str, outbound_bytes: u32) -> Result<Self, String> {
+        Self::write(&format!(
+            "[limits]\noutbound_bytes_max = {outbound_bytes}\n[heartbeat]\ninterval_s = 3600\n\
+             [[rule]]\nfilter = \"loadtest/#\"\noverflow = \"{overflow}\"\n"
+        ))
+    }
+
+    fn write(text: &str) -> Result<Self, String> {
         static WRITTEN: AtomicU32 = AtomicU32::new(0);
         let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let name = format!("wirefan-loadtest-{}-{number}.toml", std::process::id());
         let path = std::env::temp_dir().join(name);
-        let text = format!("[[rule]]\nfilter = \"loadtest/#\"\nhistory = {{ count = {count}, age = \"4h\" }}\n");
         let told = |error| format!("{} cannot be written: {error}", path.display());
         // Never over somebody else's file, nor through a link that waits there.
         let mut file = File::options().write(true).create_new(true).open(&path).map_err(told)?;
@@ -232,6 +244,11 @@ mod tests {
         assert_eq!(read.rules[0].filter, "loadtest/#");
         drop(configuration);
         assert!(!Path::new(&path).exists());
+        let configuration = Configuration::overflowing("disconnect", 65_536).unwrap();
+        let [_, path] = configuration.arguments();
+        let read = wirefan::config::Config::load(Some(Path::new(&path)), std::iter::empty(), &flags).unwrap();
+        assert_eq!((read.limits.outbound_bytes_max, read.heartbeat.interval_s), (65_536, 3_600));
+        assert_eq!(read.rules[0].overflow, wirefan::rules::Overflow::Disconnect);
     }
 
     #[test]
