@@ -3,6 +3,7 @@
 //! Invariants: data goes to standard output, everything else to standard error; the same figures are in table and JSON; a
 //! figure that is not known is absent, never zero.
 
+mod slow;
 mod storm;
 
 use std::io::{IsTerminal, Write};
@@ -19,6 +20,7 @@ use crate::scenario::{fanout, idle};
 use crate::stats::{Percentiles, ratio};
 use crate::verify::Faults;
 
+pub(crate) use slow::slow;
 pub(crate) use storm::storm;
 
 /// A bar on standard error; hidden when that is no terminal or JSON is asked for.

@@ -23,6 +23,10 @@ use crate::machine::pin_thread;
 const READY_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait between SIGTERM and SIGKILL.
 const END_WAIT: Duration = Duration::from_secs(10);
+/// What wirefan wants to have room for around a message that waits, in bytes.
+pub(crate) const AROUND_BYTES: u32 = 1_024;
+/// The longest message that wirefan can be told to take, in bytes.
+const MESSAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// Lines of standard error kept.
 const LINES_KEPT: usize = 12;
 
@@ -40,8 +44,10 @@ impl Configuration {
     /// One rule, by which `overflow` is done with the topics of this program once more than `outbound_bytes` wait. Peers that
     /// read nothing answer no ping either: they are given an hour.
     pub(crate) fn overflowing(overflow: &str, outbound_bytes: u32) -> Result<Self, String> {
+        // A message with what is around it has to fit into what may wait.
+        let message_bytes = outbound_bytes.saturating_sub(AROUND_BYTES).min(MESSAGE_BYTES_MAX);
         Self::write(&format!(
-            "[limits]\noutbound_bytes_max = {outbound_bytes}\n[heartbeat]\ninterval_s = 3600\n\
+            "[limits]\noutbound_bytes_max = {outbound_bytes}\nmessage_bytes_max = {message_bytes}\n[heartbeat]\ninterval_s = 3600\n\
              [[rule]]\nfilter = \"loadtest/#\"\noverflow = \"{overflow}\"\n"
         ))
     }

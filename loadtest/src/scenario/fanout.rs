@@ -286,12 +286,7 @@ impl Director<'_> {
 
     /// True when all that was published is everywhere, and every subscriber there to have it; false when nothing has moved
     /// for [`STALL`].
-    fn await_quiet(
-        &self,
-        what: &'static str,
-        length: Duration,
-        witness: &mut impl Witness,
-    ) -> Result<bool, String> {
+    fn await_quiet(&self, what: &'static str, length: Duration, witness: &mut impl Witness) -> Result<bool, String> {
         let begun = Instant::now();
         self.progress.begin(what, length.as_millis() as u64);
         let mut moved = (Instant::now(), 0);

@@ -108,7 +108,9 @@ impl SlowReader {
             faults.gap_breaks += 1;
             let (delivered, all) = (self.delivered, self.missed);
             faults.say(|| {
-                format!("a slow reader was told {missed} missed up to {position}, {all} in all, with {delivered} delivered")
+                format!(
+                    "a slow reader was told {missed} missed up to {position}, {all} in all, with {delivered} delivered"
+                )
             });
         }
         set(&mut self.told, offset);

@@ -241,6 +241,7 @@ fn resets_come_at_the_asked_rate_and_never_hit_who_is_away() {
                     assert!(!std::mem::replace(&mut present[link], true));
                     weather.opened(link, ms * 1_000_000);
                 }
+                Order::Read(..) => panic!("a storm lets everybody read at once"),
             }
         }
     }
