@@ -128,7 +128,7 @@ impl Shard {
             registry: Registry::new(seed ^ 0x5bd1_e995),
             outbound: Outbound::new(settings.config.limits.outbound_bytes_max),
             wheel: Wheel::new(now),
-            home: Home::new(shards, rules, history_bytes_max, seed),
+            home: Home::new(me, shards, rules, history_bytes_max, seed),
             desk,
             first_peer: 0,
             parser: Some(Box::default()),
