@@ -116,7 +116,7 @@ impl Reader {
     }
 }
 
-fn times<'a>(count: usize, topic: &'a str) -> Vec<(&'a str, &'a str)> {
+fn times(count: usize, topic: &str) -> Vec<(&str, &str)> {
     vec![(topic, ""); count]
 }
 
