@@ -47,6 +47,17 @@ impl fmt::Display for ConnId {
     }
 }
 
+/// One topic in one life of its counter: the same two never mean different topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TopicLife {
+    /// The shard whose home owns it.
+    pub home: ShardId,
+    /// Its place there, which another topic may have when this one was forgotten.
+    pub key: u32,
+    /// Which life it is.
+    pub epoch: u32,
+}
+
 /// Unit of coarse time: `TICK_MS` milliseconds since the broker began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tick(pub u32);

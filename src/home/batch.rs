@@ -4,25 +4,42 @@
 //! a subscriber of one topic gets one range however many were published. Invariant: a run's frames are in the order of
 //! their offsets and `start..end` covers whole frames.
 
+use super::Publish;
 use super::delivery::Span;
 use super::interest::ShardSet;
 use super::topics::{TopicKey, TopicState, Topics};
-use crate::ids::{ConnId, ShardId};
-use crate::protocol::Payload;
+use crate::ids::{ConnId, ShardId, TopicLife};
+use crate::rules::Overflow;
 use crate::transport::websocket;
 
 /// Encoded publications of one turn; never changed after it was made.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Frames, topic by topic, then the names of the topics.
+    /// Frames, topic by topic, then names and keys.
     pub bytes: Vec<u8>,
     /// One for each topic, in the order of their frames.
     pub runs: Vec<Run>,
     /// Publications that one subscriber is not to get (`echo: false`), in the order of the runs.
     pub exceptions: Vec<Exception>,
+    /// Publications of topics with [`Overflow::Latest`] that came with a `conflate`, in the order of their frames.
+    pub conflated: Vec<Conflated>,
 }
 
 impl Batch {
+    /// The run that a frame is part of.
+    #[must_use]
+    pub fn run_at(&self, frame_start: u32) -> Option<&Run> {
+        let behind = self.runs.partition_point(|run| run.frames.start <= frame_start);
+        self.runs[..behind].last()
+    }
+
+    /// The publisher's `conflate` of a frame, if it gave one and it matters.
+    #[must_use]
+    pub fn conflate_of(&self, frame_start: u32) -> Option<&str> {
+        let at = self.conflated.binary_search_by_key(&frame_start, |conflated| conflated.frame_start).ok()?;
+        Some(self.conflated[at].key.text(&self.bytes))
+    }
+
     /// The exceptions of one run that concern one shard.
     pub fn exceptions_of(&self, run: u32, shard: ShardId) -> impl Iterator<Item = &Exception> {
         let first = self.exceptions.partition_point(|except| except.run < run);
@@ -41,6 +58,19 @@ pub struct Run {
     pub publications: u32,
     /// The shards that want it.
     pub shards: ShardSet,
+    /// Which topic it is, in which life.
+    pub topic: TopicLife,
+    /// What its rule says of slow consumers.
+    pub overflow: Overflow,
+}
+
+/// One publication that a newer one with the same key makes obsolete.
+#[derive(Clone, Copy, Debug)]
+pub struct Conflated {
+    /// Where its frame begins.
+    pub frame_start: u32,
+    /// The publisher's `conflate`.
+    pub key: Span,
 }
 
 /// One publication that one connection is not to get.
@@ -62,7 +92,9 @@ pub(super) struct Turn {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     /// The topics of this turn in order of first appearance; `TopicState::run` is the index.
-    topics: Vec<TopicKey>,
+    topics: Vec<(TopicKey, Overflow)>,
+    /// The `conflate` keys of the entries, side by side.
+    keys: Vec<u8>,
     /// Whether the entries of each topic already stand side by side.
     scattered: bool,
     /// The former batch's size: the next one's first allocation.
@@ -74,6 +106,8 @@ struct Entry {
     run: u32,
     frame: Span,
     except: Option<(ShardId, ConnId)>,
+    /// Within `keys`.
+    conflate: Option<Span>,
 }
 
 impl Turn {
@@ -86,17 +120,11 @@ impl Turn {
     }
 
     /// Encodes one publication, whose offset the topic already counts.
-    pub(super) fn push(
-        &mut self,
-        key: TopicKey,
-        topic: &mut TopicState,
-        payload: Payload<'_>,
-        except: Option<(ShardId, ConnId)>,
-    ) {
+    pub(super) fn push(&mut self, key: TopicKey, topic: &mut TopicState, overflow: Overflow, publish: &Publish<'_>) {
         if !topic.in_turn {
             topic.in_turn = true;
             topic.run = u32::try_from(self.topics.len()).expect("a batch is bounded in bytes");
-            self.topics.push(key);
+            self.topics.push((key, overflow));
         }
         let run = topic.run;
         self.scattered |= self.entries.last().is_some_and(|last| last.run > run);
@@ -104,9 +132,15 @@ impl Turn {
             self.bytes.reserve(self.usual_len);
         }
         let (start, offset) = (self.bytes.len(), topic.offset);
-        websocket::publication(&mut self.bytes, topic.prefix(), offset, payload);
+        websocket::publication(&mut self.bytes, topic.prefix(), offset, publish.payload);
         let len = self.bytes.len() - start;
-        self.entries.push(Entry { run, frame: Span::at_end(&self.bytes[..start], len), except });
+        let except = (!publish.echo).then_some((publish.shard, publish.conn));
+        let conflate = publish.conflate.filter(|_| overflow == Overflow::Latest).map(|conflate| {
+            let span = Span::at_end(&self.keys, conflate.len());
+            self.keys.extend_from_slice(conflate.as_bytes());
+            span
+        });
+        self.entries.push(Entry { run, frame: Span::at_end(&self.bytes[..start], len), except, conflate });
     }
 
     /// The frame that was pushed last.
@@ -115,23 +149,24 @@ impl Turn {
     }
 
     /// Makes the batch and is empty again.
-    pub(super) fn freeze(&mut self, topics: &mut Topics) -> Batch {
+    pub(super) fn freeze(&mut self, home: ShardId, topics: &mut Topics) -> Batch {
         self.usual_len = self.bytes.len();
         if self.scattered {
             self.gather();
         }
         let mut bytes = std::mem::take(&mut self.bytes);
         let mut runs: Vec<Run> = Vec::with_capacity(self.topics.len());
-        for &key in &self.topics {
+        for &(key, overflow) in &self.topics {
             let topic = topics.at(key);
             topic.in_turn = false;
             let name = Span::at_end(&bytes, topic.name.len());
             bytes.extend_from_slice(topic.name.as_bytes());
             let shards = topic.exact.union(topic.wild);
-            runs.push(Run { name, frames: Span::default(), publications: 0, shards });
+            let topic = TopicLife { home, key, epoch: topic.epoch };
+            runs.push(Run { name, frames: Span::default(), publications: 0, shards, topic, overflow });
         }
-        let mut exceptions = Vec::new();
-        for Entry { run, frame, except } in self.entries.drain(..) {
+        let (mut exceptions, mut conflated) = (Vec::new(), Vec::new());
+        for Entry { run, frame, except, conflate } in self.entries.drain(..) {
             runs[run as usize].publications += 1;
             let frames = &mut runs[run as usize].frames;
             frames.start = if frames.is_empty() { frame.start } else { frames.start };
@@ -139,9 +174,15 @@ impl Turn {
             if let Some((shard, conn)) = except {
                 exceptions.push(Exception { run, shard, conn, frame });
             }
+            if let Some(conflate) = conflate {
+                let key = Span::at_end(&bytes, conflate.len());
+                bytes.extend_from_slice(conflate.of(&self.keys));
+                conflated.push(Conflated { frame_start: frame.start, key });
+            }
         }
         self.topics.clear();
-        Batch { bytes, runs, exceptions }
+        self.keys.clear();
+        Batch { bytes, runs, exceptions, conflated }
     }
 
     /// Brings the frames of each topic side by side; arrival order stays within a topic.

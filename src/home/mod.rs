@@ -14,7 +14,7 @@ mod keys;
 mod recovery;
 mod topics;
 
-pub use batch::{Batch, Exception, Run};
+pub use batch::{Batch, Conflated, Exception, Run};
 pub use delivery::{Delivery, Parcel, Refusal, Span, Subscribed};
 pub use history::Piece;
 pub use interest::ShardSet;
@@ -51,6 +51,8 @@ pub struct Publish<'a> {
     pub echo: bool,
     /// Its idempotency key: a second publish with it is answered like the first and publishes nothing.
     pub key: Option<&'a str>,
+    /// For a slow consumer it makes an older one with the same value obsolete, if the rule says so.
+    pub conflate: Option<&'a str>,
 }
 
 /// One subscribe to one topic on its way into its home.
@@ -119,6 +121,7 @@ pub struct Kept {
 /// All topics of one shard; see the module's page.
 #[derive(Debug)]
 pub struct Home {
+    me: ShardId,
     topics: Topics,
     watchers: Watchers,
     rules: Rc<Rules>,
@@ -132,11 +135,12 @@ pub struct Home {
 }
 
 impl Home {
-    /// A home that serves `shards` shards; `seed` feeds epochs and hash tables. Its histories may take
+    /// The home on shard `me` of `shards`; `seed` feeds epochs and hash tables. Its histories may take
     /// `history_bytes_max` together.
     #[must_use]
-    pub fn new(shards: u16, rules: Rc<Rules>, history_bytes_max: usize, seed: u64) -> Self {
+    pub fn new(me: ShardId, shards: u16, rules: Rc<Rules>, history_bytes_max: usize, seed: u64) -> Self {
         Self {
+            me,
             topics: Topics::new(seed),
             watchers: Watchers::new(seed ^ 0x9e37_79b9_7f4a_7c15),
             rules,
@@ -197,8 +201,7 @@ impl Home {
         let readable = rule.subscribe == Access::Anyone;
         let wanted = readable && !self.watchers.interest(topic).is_empty();
         if wanted {
-            let except = (!publish.echo).then_some((publish.shard, publish.conn));
-            self.turn.push(key, topic, publish.payload, except);
+            self.turn.push(key, topic, rule.overflow, publish);
         }
         if let Some(kept) = &rule.history {
             let frame = if wanted {
@@ -321,7 +324,7 @@ impl Home {
         if self.turn.is_empty() {
             return;
         }
-        let batch = Arc::new(self.turn.freeze(&mut self.topics));
+        let batch = Arc::new(self.turn.freeze(self.me, &mut self.topics));
         let mut concerned = ShardSet::default();
         for run in &batch.runs {
             concerned = concerned.union(run.shards);

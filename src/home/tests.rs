@@ -31,7 +31,16 @@ fn publish(home: &mut Home, name: &str) -> Position {
 
 fn publish_by(home: &mut Home, name: &str, shard: u16, conn: ConnId, echo: bool) -> Position {
     let (payload, id) = (Payload::Json(b"{}"), Id::None);
-    home.handle_publish(Publish { topic: topic(name), payload, shard: ShardId(shard), conn, id, echo, key: None });
+    home.handle_publish(Publish {
+        topic: topic(name),
+        payload,
+        shard: ShardId(shard),
+        conn,
+        id,
+        echo,
+        key: None,
+        conflate: None,
+    });
     newest(home, name)
 }
 
@@ -44,7 +53,7 @@ fn newest(home: &mut Home, name: &str) -> Position {
 
 /// A home without rules.
 fn plain(shards: u16, seed: u64) -> Home {
-    Home::new(shards, Rc::default(), usize::MAX, seed)
+    Home::new(ShardId(0), shards, Rc::default(), usize::MAX, seed)
 }
 
 fn subscribe(home: &mut Home, name: &str, shard: u16, serial: u32) {
@@ -285,7 +294,16 @@ fn an_ack_goes_to_the_shard_that_asked_and_to_nobody_without_an_id() {
     let mut home = plain(2, 7);
     publish(&mut home, "a");
     let (payload, id, shard) = (Payload::Binary(b"\0"), Id::Int(4), ShardId(1));
-    home.handle_publish(Publish { topic: topic("a"), payload, shard, conn: conn(1), id, echo: true, key: None });
+    home.handle_publish(Publish {
+        topic: topic("a"),
+        payload,
+        shard,
+        conn: conn(1),
+        id,
+        echo: true,
+        key: None,
+        conflate: None,
+    });
     assert_eq!(hear(&mut home, 0), [""; 0]);
     assert_eq!(hear(&mut home, 1), ["published a 2"]);
 }
@@ -317,6 +335,7 @@ fn a_batch_is_sealed_when_it_is_full_and_loses_nothing() {
             id,
             echo: true,
             key: None,
+            conflate: None,
         });
     }
     home.seal();

@@ -23,6 +23,13 @@ pub fn prefix(topic: Topic<'_>, epoch: u32) -> Box<[u8]> {
     out.into_boxed_slice()
 }
 
+/// The offset in what [`write_json`] or [`write_binary`] made of a prefix of that length.
+#[must_use]
+pub fn offset_of(object: &[u8], prefix_len: usize) -> u64 {
+    let digits = object[prefix_len..].iter().take_while(|digit| digit.is_ascii_digit());
+    digits.fold(0, |offset, digit| offset * 10 + u64::from(digit - b'0'))
+}
+
 /// How many bytes [`write_json`] appends for a payload of `data_len` bytes.
 #[must_use]
 pub fn json_len(prefix: &[u8], offset: u64, data_len: usize) -> usize {

@@ -16,8 +16,8 @@ use crate::transport::websocket;
 impl Shard {
     pub(super) fn handle_command(&mut self, conn: ConnId, command: Result<Command<'_>, Fault>) {
         match command {
-            Ok(Command { id, op: Op::Publish { topic, payload, echo, key, .. } }) => {
-                self.publish(Publish { topic, payload, shard: self.me, conn, id, echo, key });
+            Ok(Command { id, op: Op::Publish { topic, payload, echo, key, conflate } }) => {
+                self.publish(Publish { topic, payload, shard: self.me, conn, id, echo, key, conflate });
             }
             Ok(Command { id, op: Op::Subscribe { presence: true, .. } | Op::Presence { .. } }) => {
                 self.counters.faults += 1;

@@ -8,6 +8,7 @@ mod heartbeat;
 mod held;
 mod idle;
 mod opening;
+mod overflow;
 mod pressure;
 mod recovery;
 mod slots;
@@ -317,6 +318,7 @@ fn json_line(text: &str, bytes: &str) -> String {
         "error" => format!("error {} {}", value["id"], value["code"]),
         "pong" => format!("pong {}", value["id"]),
         "welcome" => "welcome".to_owned(),
+        "gap" => format!("gap {} {}{at}", word("topic"), value["missed"]),
         _ => format!("text {text}"),
     }
 }

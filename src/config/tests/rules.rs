@@ -154,8 +154,6 @@ fn what_a_rule_promises_and_the_broker_does_not_do_yet_is_refused() {
         ("publish = \"user\"", users),
         ("publish = \"granted\"", users),
         ("presence = true", "is not available yet: write false or nothing"),
-        ("overflow = \"drop_oldest\"", r#"is not available yet: write "disconnect" or nothing"#),
-        ("overflow = \"latest\"", r#"is not available yet: write "disconnect" or nothing"#),
         ("from = true", "is not available yet, because there is no authentication: write false or nothing"),
     ] {
         let (key, value) = line.split_once(" = ").unwrap();

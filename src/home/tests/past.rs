@@ -13,7 +13,7 @@ fn ruled() -> Home {
         Rule { publish: Access::Nobody, ..rule("mute/#") },
         Rule { idempotency_s: 0, ..rule("often/#") },
     ];
-    Home::new(2, Rc::new(Rules::new(rules)), usize::MAX, 7)
+    Home::new(ShardId(0), 2, Rc::new(Rules::new(rules)), usize::MAX, 7)
 }
 
 fn publish_15(home: &mut Home) {
@@ -211,7 +211,7 @@ fn a_list_is_bounded_in_bytes_and_a_turn_s_lists_too() {
     for _ in 0..5 {
         let (payload, id) = (Payload::Json(payload.as_bytes()), Id::None);
         let (topic, shard) = (topic("kept/a"), ShardId(0));
-        home.handle_publish(Publish { topic, payload, shard, conn: NO_ONE, id, echo: true, key: None });
+        home.handle_publish(Publish { topic, payload, shard, conn: NO_ONE, id, echo: true, key: None, conflate: None });
     }
     assert_eq!(list(&mut home, "kept/a", None, 1000, false), Ok(vec![1, 2]));
     assert_eq!(list(&mut home, "kept/a", None, 1000, true), Ok(vec![5, 4]));
@@ -232,7 +232,16 @@ fn one_publication_beyond_the_bytes_of_a_list_is_given_all_the_same() {
     let mut home = ruled();
     let payload = vec![b'x'; limits::HISTORY_REPLY_BYTES_MAX];
     let (topic, shard, payload) = (topic("kept/a"), ShardId(0), Payload::Binary(&payload));
-    home.handle_publish(Publish { topic, payload, shard, conn: NO_ONE, id: Id::None, echo: true, key: None });
+    home.handle_publish(Publish {
+        topic,
+        payload,
+        shard,
+        conn: NO_ONE,
+        id: Id::None,
+        echo: true,
+        key: None,
+        conflate: None,
+    });
     publish(&mut home, "kept/a");
     assert_eq!(list(&mut home, "kept/a", None, 1000, false), Ok(vec![1]));
     assert_eq!(list(&mut home, "kept/a", None, 1000, true), Ok(vec![2]));
@@ -250,7 +259,16 @@ fn a_rule_lets_nobody_in_and_nobody_publish() {
     assert_eq!(hear(&mut home, 1), ["unsubscribed 5", "refused None 403", "watching 0", "kept/a:1"]);
     assert_eq!(home.interest_len(), (0, 1), "who is refused is not interested");
     let (topic, shard, payload, id) = (topic("mute/a"), ShardId(0), Payload::Json(b"1"), Id::Int(1));
-    home.handle_publish(Publish { topic, payload, shard, conn: NO_ONE, id, echo: true, key: Some("k") });
+    home.handle_publish(Publish {
+        topic,
+        payload,
+        shard,
+        conn: NO_ONE,
+        id,
+        echo: true,
+        key: Some("k"),
+        conflate: None,
+    });
     assert_eq!(hear(&mut home, 0), ["refused Int(1) 403"]);
     assert_eq!(newest(&mut home, "mute/a").offset, 0, "it has no position");
     assert_eq!(home.kept().keys, 0);
@@ -262,7 +280,16 @@ fn refused_commands_cannot_grow_a_home_beyond_its_limit() {
     for number in 0..limits::TOPICS_IDLE_MAX + 17 {
         let (name, id) = (format!("mute/{number}"), Id::None);
         let (topic, payload) = (topic(&name), Payload::Json(b"1"));
-        home.handle_publish(Publish { topic, payload, shard: ShardId(0), conn: NO_ONE, id, echo: true, key: None });
+        home.handle_publish(Publish {
+            topic,
+            payload,
+            shard: ShardId(0),
+            conn: NO_ONE,
+            id,
+            echo: true,
+            key: None,
+            conflate: None,
+        });
     }
     assert_eq!(home.topics_len(), limits::TOPICS_IDLE_MAX);
     for number in 0..limits::TOPICS_IDLE_MAX + 17 {
@@ -292,7 +319,16 @@ fn list_new(home: &mut Home) {
 
 fn publish_key(home: &mut Home, name: &str, key: &str) {
     let (payload, id, shard) = (Payload::Json(b"1"), Id::Int(1), ShardId(0));
-    home.handle_publish(Publish { topic: topic(name), payload, shard, conn: NO_ONE, id, echo: true, key: Some(key) });
+    home.handle_publish(Publish {
+        topic: topic(name),
+        payload,
+        shard,
+        conn: NO_ONE,
+        id,
+        echo: true,
+        key: Some(key),
+        conflate: None,
+    });
 }
 
 #[test]
