@@ -360,7 +360,7 @@ fn print_faults(all_passed: bool, faults: &Faults) {
     }
     println(&format!(
         "FAILED: {} lost, {} doubled, {} out of order, {} misdelivered, {} mangled, {} position breaks, {} errors, \
-         {} unexpected, {} connections closed, {} not recovered, {} gaps that do not add up.",
+         {} unexpected, {} connections closed, {} not recovered, {} breaks of the overflow rule.",
         faults.lost,
         faults.doubled,
         faults.out_of_order,
@@ -371,7 +371,7 @@ fn print_faults(all_passed: bool, faults: &Faults) {
         faults.unexpected,
         faults.closed,
         faults.not_recovered,
-        faults.gap_breaks
+        faults.overflow_breaks
     ));
     for sentence in &faults.sentences {
         println(&format!("  {sentence}"));

@@ -43,7 +43,7 @@ pub(crate) struct Faults {
     /// Subscribers that came back and were not told that everything since follows.
     pub(crate) not_recovered: u64,
     /// Slow readers whose gaps do not add up with what they got, or that were not treated as the topic's rule says.
-    pub(crate) gap_breaks: u64,
+    pub(crate) overflow_breaks: u64,
     /// The first few faults in words.
     pub(crate) sentences: Vec<String>,
 }
@@ -68,7 +68,7 @@ impl Faults {
         self.unexpected += other.unexpected;
         self.closed += other.closed;
         self.not_recovered += other.not_recovered;
-        self.gap_breaks += other.gap_breaks;
+        self.overflow_breaks += other.overflow_breaks;
         for sentence in other.sentences {
             self.say(|| sentence);
         }
@@ -86,7 +86,7 @@ impl Faults {
             + self.unexpected
             + self.closed
             + self.not_recovered
-            + self.gap_breaks
+            + self.overflow_breaks
     }
 }
 

@@ -61,10 +61,34 @@ fn with_disconnect_each_slow_reader_gets_4008_and_the_healthy_get_everything() {
 }
 
 #[test]
+fn what_is_dropped_is_told_by_gaps_that_add_up_and_the_newest_comes() {
+    for (rule, conflate_keys) in [(Overflow::DropOldest, 0), (Overflow::Latest, 0), (Overflow::Latest, 3)] {
+        let shape = shape(rule);
+        let shape = Shape { fanout: fanout::Shape { conflate_keys, ..shape.fanout.clone() }, ..shape };
+        let measured = over_broker(rule, &shape);
+        assert_eq!(measured.fanout.faults, Faults::default(), "{rule:?} {conflate_keys}");
+        let slow = measured.slow;
+        assert_eq!((slow.refused, slow.delivered + slow.missed), (0, 7 * 240));
+        assert!(slow.missed > 0 && slow.gaps >= 7 && measured.passed(), "{slow:?}");
+    }
+}
+
+#[test]
+fn who_reads_at_a_rate_is_told_gaps_on_the_way() {
+    let mut shape = shape(Overflow::DropOldest);
+    // A quarter of what is published.
+    shape.manner.bytes_per_second = Some(200_000);
+    let measured = over_broker(Overflow::DropOldest, &shape);
+    assert_eq!(measured.fanout.faults, Faults::default());
+    assert!(measured.slow.gaps > 7, "{:?}", measured.slow);
+    assert!(measured.passed());
+}
+
+#[test]
 fn a_broker_that_closes_where_it_is_to_drop_is_found_out() {
     let measured = over_broker(Overflow::Disconnect, &shape(Overflow::DropOldest));
     let faults = &measured.fanout.faults;
-    assert_eq!((faults.closed, faults.gap_breaks), (7, 7), "{:?}", faults.sentences);
+    assert_eq!((faults.closed, faults.overflow_breaks), (7, 7), "{:?}", faults.sentences);
     assert!(!measured.passed());
 }
 
@@ -75,7 +99,7 @@ fn slow_readers_who_keep_up_are_no_test() {
     shape.fanout.payload_bytes = 200;
     let measured = over_broker(Overflow::Disconnect, &shape);
     assert_eq!((measured.slow.refused, measured.slow.delivered), (0, 7 * 240), "each has everything");
-    assert_eq!(measured.fanout.faults.gap_breaks, 7, "not closed");
+    assert_eq!(measured.fanout.faults.overflow_breaks, 7, "not closed");
     assert!(!measured.passed());
 }
 
