@@ -10,8 +10,8 @@ use crate::verify::Faults;
 /// Reports all rounds.
 pub(crate) fn slow(shape: &Shape, rounds: &[Round], notes: &[String], json: bool) -> bool {
     let passed = rounds.iter().all(|round| round.with.passed() && round.without.passed());
-    let p99 = Pair::of(rounds, Measured::p99_ns);
-    let per_cpu = Pair::of(rounds, Measured::deliveries_per_cpu_second);
+    let p99 = Pair::of(rounds, Measured::p99_ns, f64::min);
+    let per_cpu = Pair::of(rounds, Measured::deliveries_per_cpu_second, f64::max);
     if json {
         let each: Vec<Value> = rounds
             .iter()
@@ -34,14 +34,16 @@ pub(crate) fn slow(shape: &Shape, rounds: &[Round], notes: &[String], json: bool
     print_rounds(rounds);
     print_memory(rounds);
     println(&format!(
-        "Medians with slow readers and without: p99 of the healthy {} and {} ({:.3} times); deliveries per CPU second {:.0} and \
-         {:.0} ({:.3} times).",
+        "Medians with slow readers and without: p99 of the healthy {} and {} ({:.3} times; {:.3} between the best \
+         rounds); deliveries per CPU second {:.0} and {:.0} ({:.3} times; {:.3} between the best rounds).",
         time(p99.with as u64),
         time(p99.without as u64),
         p99.ratio,
+        p99.ratio_of_best_rounds,
         per_cpu.with,
         per_cpu.without,
         per_cpu.ratio,
+        per_cpu.ratio_of_best_rounds,
     ));
     print_verdict(rounds, passed);
     passed

@@ -118,17 +118,19 @@ pub(crate) struct Pair {
     pub(crate) without: f64,
     /// The first over the second.
     pub(crate) ratio: f64,
+    /// The best round with them over the best one without: what neighbours on the machine disturb only makes it worse.
+    pub(crate) ratio_of_best_rounds: f64,
 }
 
 impl Pair {
-    /// Of one figure of all rounds.
-    pub(crate) fn of(rounds: &[Round], figure: fn(&Measured) -> f64) -> Self {
+    /// Of one figure of all rounds; `better` picks the better one of two.
+    pub(crate) fn of(rounds: &[Round], figure: fn(&Measured) -> f64, better: fn(f64, f64) -> f64) -> Self {
         let side = |side: fn(&Round) -> &Measured| {
             let figures: Vec<f64> = rounds.iter().map(|round| figure(side(round))).collect();
-            median(&figures)
+            (median(&figures), figures.into_iter().reduce(better).unwrap_or(0.0))
         };
-        let (with, without) = (side(|round| &round.with), side(|round| &round.without));
-        Self { with, without, ratio: ratio(with, without) }
+        let ((with, best_with), (without, best_without)) = (side(|round| &round.with), side(|round| &round.without));
+        Self { with, without, ratio: ratio(with, without), ratio_of_best_rounds: ratio(best_with, best_without) }
     }
 }
 
