@@ -9,6 +9,8 @@ use super::interest::ShardSet;
 use super::topics::{TopicKey, TopicState, Topics};
 use crate::ids::{ConnId, ShardId};
 use crate::protocol::Payload;
+use crate::protocol::publication::Head;
+use crate::rules::{Access, Rules};
 use crate::transport::websocket;
 
 /// Encoded publications of one turn; never changed after it was made.
@@ -37,10 +39,12 @@ pub struct Run {
     pub name: Span,
     /// Its frames.
     pub frames: Span,
-    /// How many publications they are.
+    /// How many of them are publications: none where they tell who comes and goes.
     pub publications: u32,
     /// The shards that want it.
     pub shards: ShardSet,
+    /// Who may read it: where that depends on who asks, a wildcard filter alone does not say.
+    pub access: Access,
 }
 
 /// One publication that one connection is not to get.
@@ -73,6 +77,8 @@ pub(super) struct Turn {
 struct Entry {
     run: u32,
     frame: Span,
+    /// 1, or 0 for an event.
+    publications: u32,
     except: Option<(ShardId, ConnId)>,
 }
 
@@ -90,9 +96,26 @@ impl Turn {
         &mut self,
         key: TopicKey,
         topic: &mut TopicState,
+        from: &[u8],
         payload: Payload<'_>,
         except: Option<(ShardId, ConnId)>,
     ) {
+        let (run, start, offset) = (self.enter(key, topic), self.bytes.len(), topic.offset);
+        websocket::publication(&mut self.bytes, Head { prefix: topic.prefix(), offset, from }, payload);
+        let frame = Span::at_end(&self.bytes[..start], self.bytes.len() - start);
+        self.entries.push(Entry { run, frame, publications: 1, except });
+    }
+
+    /// Takes one event of a topic in; `write` appends its frame.
+    pub(super) fn push_event(&mut self, key: TopicKey, topic: &mut TopicState, write: impl FnOnce(&mut Vec<u8>)) {
+        let (run, start) = (self.enter(key, topic), self.bytes.len());
+        write(&mut self.bytes);
+        let frame = Span::at_end(&self.bytes[..start], self.bytes.len() - start);
+        self.entries.push(Entry { run, frame, publications: 0, except: None });
+    }
+
+    /// The topic's run, into which a frame is about to be written.
+    fn enter(&mut self, key: TopicKey, topic: &mut TopicState) -> u32 {
         if !topic.in_turn {
             topic.in_turn = true;
             topic.run = u32::try_from(self.topics.len()).expect("a batch is bounded in bytes");
@@ -103,10 +126,7 @@ impl Turn {
         if self.bytes.capacity() == 0 {
             self.bytes.reserve(self.usual_len);
         }
-        let (start, offset) = (self.bytes.len(), topic.offset);
-        websocket::publication(&mut self.bytes, topic.prefix(), offset, payload);
-        let len = self.bytes.len() - start;
-        self.entries.push(Entry { run, frame: Span::at_end(&self.bytes[..start], len), except });
+        run
     }
 
     /// The frame that was pushed last.
@@ -115,7 +135,7 @@ impl Turn {
     }
 
     /// Makes the batch and is empty again.
-    pub(super) fn freeze(&mut self, topics: &mut Topics) -> Batch {
+    pub(super) fn freeze(&mut self, topics: &mut Topics, rules: &Rules) -> Batch {
         self.usual_len = self.bytes.len();
         if self.scattered {
             self.gather();
@@ -128,11 +148,12 @@ impl Turn {
             let name = Span::at_end(&bytes, topic.name.len());
             bytes.extend_from_slice(topic.name.as_bytes());
             let shards = topic.exact.union(topic.wild);
-            runs.push(Run { name, frames: Span::default(), publications: 0, shards });
+            let access = topic.rule.map_or(Access::Anyone, |rule| rules.at(rule).subscribe);
+            runs.push(Run { name, frames: Span::default(), publications: 0, shards, access });
         }
         let mut exceptions = Vec::new();
-        for Entry { run, frame, except } in self.entries.drain(..) {
-            runs[run as usize].publications += 1;
+        for Entry { run, frame, publications, except } in self.entries.drain(..) {
+            runs[run as usize].publications += publications;
             let frames = &mut runs[run as usize].frames;
             frames.start = if frames.is_empty() { frame.start } else { frames.start };
             frames.end = frame.end;
