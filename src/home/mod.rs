@@ -335,10 +335,11 @@ impl Home {
         if let Some(key) = self.topics.find(topic) {
             let state = self.topics.at(key);
             state.exact.remove(shard);
-            if state.exact.is_empty() {
+            let released = state.exact.is_empty();
+            self.topics.touch(key); // from here on it may be gone
+            if released {
                 self.unwatch_members(topic);
             }
-            self.topics.touch(key);
         }
     }
 
