@@ -9,7 +9,8 @@ use super::delivery::Span;
 use super::interest::ShardSet;
 use super::topics::{TopicKey, TopicState, Topics};
 use crate::ids::{ConnId, ShardId, TopicLife};
-use crate::rules::Overflow;
+use crate::protocol::publication::Head;
+use crate::rules::{Access, Overflow, Rules};
 use crate::transport::websocket;
 
 /// Encoded publications of one turn; never changed after it was made.
@@ -54,7 +55,7 @@ pub struct Run {
     pub name: Span,
     /// Its frames.
     pub frames: Span,
-    /// How many publications they are.
+    /// How many of them are publications: none where they tell who comes and goes.
     pub publications: u32,
     /// The shards that want it.
     pub shards: ShardSet,
@@ -62,6 +63,8 @@ pub struct Run {
     pub topic: TopicLife,
     /// What its rule says of slow consumers.
     pub overflow: Overflow,
+    /// Who may read it: where that depends on who asks, a wildcard filter alone does not say.
+    pub access: Access,
 }
 
 /// One publication that a newer one with the same key makes obsolete.
@@ -92,7 +95,7 @@ pub(super) struct Turn {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     /// The topics of this turn in order of first appearance; `TopicState::run` is the index.
-    topics: Vec<(TopicKey, Overflow)>,
+    topics: Vec<TopicKey>,
     /// The `conflate` keys of the entries, side by side.
     keys: Vec<u8>,
     /// Whether the entries of each topic already stand side by side.
@@ -105,6 +108,8 @@ pub(super) struct Turn {
 struct Entry {
     run: u32,
     frame: Span,
+    /// 1, or 0 for an event.
+    publications: u32,
     except: Option<(ShardId, ConnId)>,
     /// Within `keys`.
     conflate: Option<Span>,
@@ -120,27 +125,47 @@ impl Turn {
     }
 
     /// Encodes one publication, whose offset the topic already counts.
-    pub(super) fn push(&mut self, key: TopicKey, topic: &mut TopicState, overflow: Overflow, publish: &Publish<'_>) {
-        if !topic.in_turn {
-            topic.in_turn = true;
-            topic.run = u32::try_from(self.topics.len()).expect("a batch is bounded in bytes");
-            self.topics.push((key, overflow));
-        }
-        let run = topic.run;
-        self.scattered |= self.entries.last().is_some_and(|last| last.run > run);
-        if self.bytes.capacity() == 0 {
-            self.bytes.reserve(self.usual_len);
-        }
-        let (start, offset) = (self.bytes.len(), topic.offset);
-        websocket::publication(&mut self.bytes, topic.prefix(), offset, publish.payload);
-        let len = self.bytes.len() - start;
+    pub(super) fn push(
+        &mut self,
+        key: TopicKey,
+        topic: &mut TopicState,
+        overflow: Overflow,
+        from: &[u8],
+        publish: &Publish<'_>,
+    ) {
+        let (run, start, offset) = (self.enter(key, topic), self.bytes.len(), topic.offset);
+        websocket::publication(&mut self.bytes, Head { prefix: topic.prefix(), offset, from }, publish.payload);
+        let frame = Span::at_end(&self.bytes[..start], self.bytes.len() - start);
         let except = (!publish.echo).then_some((publish.shard, publish.conn));
         let conflate = publish.conflate.filter(|_| overflow == Overflow::Latest).map(|conflate| {
             let span = Span::at_end(&self.keys, conflate.len());
             self.keys.extend_from_slice(conflate.as_bytes());
             span
         });
-        self.entries.push(Entry { run, frame: Span::at_end(&self.bytes[..start], len), except, conflate });
+        self.entries.push(Entry { run, frame, publications: 1, except, conflate });
+    }
+
+    /// Takes one event of a topic in; `write` appends its frame.
+    pub(super) fn push_event(&mut self, key: TopicKey, topic: &mut TopicState, write: impl FnOnce(&mut Vec<u8>)) {
+        let (run, start) = (self.enter(key, topic), self.bytes.len());
+        write(&mut self.bytes);
+        let frame = Span::at_end(&self.bytes[..start], self.bytes.len() - start);
+        self.entries.push(Entry { run, frame, publications: 0, except: None, conflate: None });
+    }
+
+    /// The topic's run, into which a frame is about to be written.
+    fn enter(&mut self, key: TopicKey, topic: &mut TopicState) -> u32 {
+        if !topic.in_turn {
+            topic.in_turn = true;
+            topic.run = u32::try_from(self.topics.len()).expect("a batch is bounded in bytes");
+            self.topics.push(key);
+        }
+        let run = topic.run;
+        self.scattered |= self.entries.last().is_some_and(|last| last.run > run);
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(self.usual_len);
+        }
+        run
     }
 
     /// The frame that was pushed last.
@@ -149,25 +174,29 @@ impl Turn {
     }
 
     /// Makes the batch and is empty again.
-    pub(super) fn freeze(&mut self, home: ShardId, topics: &mut Topics) -> Batch {
+    pub(super) fn freeze(&mut self, home: ShardId, topics: &mut Topics, rules: &Rules) -> Batch {
         self.usual_len = self.bytes.len();
         if self.scattered {
             self.gather();
         }
         let mut bytes = std::mem::take(&mut self.bytes);
         let mut runs: Vec<Run> = Vec::with_capacity(self.topics.len());
-        for &(key, overflow) in &self.topics {
+        for &key in &self.topics {
             let topic = topics.at(key);
             topic.in_turn = false;
             let name = Span::at_end(&bytes, topic.name.len());
             bytes.extend_from_slice(topic.name.as_bytes());
             let shards = topic.exact.union(topic.wild);
+            let rule = topic.rule.map(|rule| rules.at(rule));
+            // The events of members are none of the operator's topics: never dropped.
+            let (access, overflow) = rule.map_or_else(Default::default, |rule| (rule.subscribe, rule.overflow));
             let topic = TopicLife { home, key, epoch: topic.epoch };
-            runs.push(Run { name, frames: Span::default(), publications: 0, shards, topic, overflow });
+            let (frames, publications) = (Span::default(), 0);
+            runs.push(Run { name, frames, publications, shards, topic, overflow, access });
         }
         let (mut exceptions, mut conflated) = (Vec::new(), Vec::new());
-        for Entry { run, frame, except, conflate } in self.entries.drain(..) {
-            runs[run as usize].publications += 1;
+        for Entry { run, frame, publications, except, conflate } in self.entries.drain(..) {
+            runs[run as usize].publications += publications;
             let frames = &mut runs[run as usize].frames;
             frames.start = if frames.is_empty() { frame.start } else { frames.start };
             frames.end = frame.end;

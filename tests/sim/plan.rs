@@ -2,6 +2,7 @@
 
 use wirefan::auth::origin::Origins;
 use wirefan::config::Config;
+use wirefan::rules::Rule;
 use wirefan::shard::Settings;
 
 use crate::random::Random;
@@ -103,6 +104,8 @@ impl Plan {
         config.limits.handshake_ms_max = self.handshake_ms_max;
         config.heartbeat.interval_s = self.interval_s;
         config.heartbeat.timeout_s = self.timeout_s;
+        // Nobody asks who is there, but every home has to know, and to know nobody when all are gone.
+        config.rules = vec![Rule { presence: true, ..Rule::default() }];
         Settings { config, origins: Origins::parse(&["same"]).expect("the default is valid"), seed: self.seed }
     }
 }

@@ -254,6 +254,8 @@ fn fill((desk, home): &mut (Desk, Home)) {
             payload,
             shard: ShardId(1),
             conn,
+            user: None,
+            permit: crate::rules::Permit::default(),
             id,
             echo: true,
             key: None,

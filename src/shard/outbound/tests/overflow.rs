@@ -12,7 +12,7 @@ use super::*;
 use crate::home::{Delivery, From, Home, Publish, Subscribe};
 use crate::ids::{ConnId, ShardId};
 use crate::protocol::{Id, Payload};
-use crate::rules::{Overflow, Rule, Rules};
+use crate::rules::{Overflow, Permit, Rule, Rules};
 use crate::topic::Topic;
 use crate::ws::{Decoder, Event, Input, Kind as Message, Role};
 
@@ -49,7 +49,10 @@ impl Reader {
                     topic,
                     shard: ME,
                     conn: CONN,
+                    user: None,
+                    permit: Permit::default(),
                     slot: 0,
+                    watch: None,
                     serial: 0,
                     id: Id::None,
                     from,
@@ -59,9 +62,20 @@ impl Reader {
             let data = format!("\"{key}\"");
             let (payload, conflate) = (Payload::Json(data.as_bytes()), Some(key).filter(|key| !key.is_empty()));
             let (shard, conn, id) = (ME, CONN, Id::None);
-            self.home.handle_publish(Publish { topic, payload, shard, conn, id, echo: true, key: None, conflate });
+            self.home.handle_publish(Publish {
+                topic,
+                payload,
+                shard,
+                conn,
+                user: None,
+                permit: Permit::default(),
+                id,
+                echo: true,
+                key: None,
+                conflate,
+            });
         }
-        self.home.seal();
+        self.home.end_turn();
         for item in std::mem::take(self.home.parcel(ME)).items {
             if let Delivery::Batch { batch, runs } = item {
                 let segment = self.desk.out.segments().insert_batch(Arc::clone(&batch));
