@@ -130,7 +130,7 @@ pub const HISTORY_CHUNK_BYTES: usize = 16 * 1024;
 /// Chunks of a long history are merged, so that a replay of it is some hundred ranges. One becomes this part of the history …
 pub const HISTORY_MERGE_SHARE: usize = 64;
 
-/// … but no more than this many bytes: what is copied at once, in the middle of a turn.
+/// … and from this many bytes on no more is added to it: about what is copied at once, in the middle of a turn.
 pub const HISTORY_MERGED_BYTES: usize = 256 * 1024;
 
 /// Publications that a home forgets for their age in one turn; the others go in the next.

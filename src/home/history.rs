@@ -240,6 +240,9 @@ impl History {
         let small = self.chunks.iter().rev().take_while(|chunk| chunk.batch.bytes.len() <= wanted / 2);
         let (mut count, mut len, mut publications) = (0, 0, 0);
         for chunk in small {
+            if len >= wanted {
+                break; // those before it were large once, in a shorter history
+            }
             count += 1;
             len += chunk.batch.bytes.len();
             publications += chunk.kept.len();

@@ -153,6 +153,23 @@ fn a_replay_of_a_long_history_is_some_hundred_pieces_however_often_it_is_read() 
 }
 
 #[test]
+fn what_is_merged_at_once_is_bounded_whatever_the_length_of_the_frames() {
+    for frame in [1_000, 15_000, 17_000, 60_000, 130_000] {
+        let mut history = History::default();
+        for offset in 1..=50_000_000 / frame as u64 {
+            history.push(offset, &vec![1; frame], Tick(0));
+        }
+        let most = history.chunks.iter().map(|chunk| chunk.batch.bytes.len()).max().expect("many");
+        assert!(most <= limits::HISTORY_MERGED_BYTES * 3 / 2, "a chunk of {most} bytes from frames of {frame}");
+        let pieces = history.replay(0).len();
+        assert!(
+            pieces <= 2 * 50_000_000 / limits::HISTORY_MERGED_BYTES + 300,
+            "{pieces} pieces from frames of {frame}"
+        );
+    }
+}
+
+#[test]
 fn merged_chunks_hold_what_they_were_made_of() {
     let mut pair = Pair::default();
     let mut early = Vec::new();
