@@ -1,7 +1,7 @@
 //! How a run comes to rest, is audited there, and ends: by an orderly stop, or by everybody leaving.
 
 use crate::commands;
-use crate::event::Event;
+use crate::event::{Begin, Event};
 use crate::model::{Judged, Oracle, broken};
 use crate::plan::TOPICS;
 use crate::world::World;
@@ -95,7 +95,7 @@ impl World {
         for topic in TOPICS {
             let id = (self.random.word() >> 11).to_string();
             let member = format!(r#""id":{id},"#);
-            all.push(commands::publish(topic, Some(id), &member, &self.plan, number, &mut self.random));
+            all.push(commands::publish(topic, Some(id), &member, None, &self.plan, number, &mut self.random));
         }
         self.say_plainly(auditor, all)?;
         self.settle()?;
@@ -109,7 +109,7 @@ impl World {
         for filter in std::mem::take(&mut self.clients[at].silent) {
             let id = (self.random.word() >> 11).to_string();
             let member = format!(r#""id":{id},"#);
-            all.push(commands::subscribe(&filter, Some(id), &member));
+            all.push(commands::subscribe(&filter, Some(id), &member, Begin::Now));
         }
         self.say_plainly(at, all)
     }

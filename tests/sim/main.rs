@@ -4,6 +4,7 @@
 //! that happened. A run fails with its seed, the broken promise ([`model::Oracle`]) and the last notes before it.
 
 mod acts;
+mod asking;
 mod client;
 mod commands;
 mod driver;

@@ -51,7 +51,7 @@ pub(crate) struct World {
     starved: Option<usize>,
     /// No client comes any more.
     pub(crate) closed_to_new: bool,
-    model: Model,
+    pub(crate) model: Model,
     notes: Vec<Note>,
     /// Prints every note as it comes.
     loud: bool,
