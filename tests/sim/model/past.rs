@@ -14,7 +14,6 @@ const AROUND_TOPIC: usize = 2_000;
 /// A topic's past at some moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Past {
-    pub(super) newest: u64,
     /// Up to this offset all is gone.
     pub(super) gone: u64,
     /// From this one on all is kept; behind `newest` if that is certain of none.
@@ -24,7 +23,7 @@ pub(super) struct Past {
 impl Publications {
     /// The past of a topic whose newest offset was `newest`, between a time and now.
     pub(super) fn past(&self, topic: &str, newest: u64, asked_ms: u64) -> Past {
-        let nothing = Past { newest, gone: newest, kept: newest + 1 };
+        let nothing = Past { gone: newest, kept: newest + 1 };
         let (Some((count, age)), Some(log)) = (self.rules.of(topic).kept, self.logs.get(topic)) else { return nothing };
         let (asked, now) = (tick(asked_ms), tick(self.now_ms));
         let too_old = log.heard.range(..=newest).rev().find(|(_, ms)| tick(**ms) + age <= asked);
@@ -35,7 +34,7 @@ impl Publications {
         };
         let young = log.at.range(..=newest).find(|(_, index)| is_young(**index));
         let kept = young.map_or(newest + 1, |(offset, _)| *offset).max((newest + 1).saturating_sub(count));
-        Past { newest, gone, kept }
+        Past { gone, kept }
     }
 
     /// Judges what a home counted as forgotten before its time, and what it kept.

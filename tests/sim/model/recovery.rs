@@ -100,12 +100,11 @@ impl View {
     fn goes_back(&mut self, topic: &str, last: u64, base: u64, newest: u64) {
         let (sure, maybe) = self.coverage.standing(topic);
         let known = self.topics.entry(topic.to_owned()).or_default();
+        if !maybe {
+            return; // it was taken back before its home answered: nothing is replayed
+        }
         if sure {
             known.base = Some(base);
-        } else if maybe {
-            known.base = None;
-        } else {
-            return; // it was taken back before its home answered: nothing is replayed
         }
         (known.last, known.replayed) = (last, newest);
     }
