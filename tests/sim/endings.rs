@@ -7,7 +7,7 @@ use crate::plan::TOPICS;
 use crate::world::World;
 
 /// Rounds in which everything that can move moves, until nothing does. Bytes drip through sockets that take one at a time.
-const ROUNDS_MAX: usize = 500_000;
+const ROUNDS_MAX: usize = 5_000_000;
 
 /// A ping frame without payload.
 const PING_BYTES: usize = 2;

@@ -132,28 +132,19 @@ impl Replies {
         }
     }
 
-    /// What an error answers. If it may be either of two, the one that was sent first.
-    pub(super) fn error(&mut self, id: Option<&str>, code: u16) -> Result<Due, Broken> {
+    /// What an error answers. `by_rule`: its reason is the topic's rule, which a home knows.
+    pub(super) fn error(&mut self, id: Option<&str>, code: u16, by_rule: bool) -> Result<Due, Broken> {
         let may_refuse = |due: &Due| match due.what {
-            What::Refused(due) => due == code,
-            What::History(_) => true, // judged by who knows the topic
+            What::Refused(due) => due == code && by_rule,
+            What::History(_) => !by_rule, // judged by who knows the topic
             _ => false,
         };
         if let Some(id) = id.filter(|id| self.later.get(*id).is_some_and(may_refuse)) {
             return Ok(self.later.remove(id).expect("just seen"));
         }
-        let nameless = self.nameless.iter().position(|due| id.is_none() && may_refuse(due));
-        let mut nameless = nameless.map(|at| self.nameless.remove(at));
-        match self.at_once(id, &What::Error(code)) {
-            Ok(due) => match &mut nameless {
-                Some(other) => {
-                    let seq = due.seq.min(other.seq); // the one may be meant, the other be still to come
-                    self.nameless.push(nameless.take().expect("just seen"));
-                    Ok(Due { seq, ..due })
-                }
-                None => Ok(due),
-            },
-            Err(broken) => nameless.ok_or(broken),
+        match self.nameless.iter().position(|due| id.is_none() && may_refuse(due)) {
+            Some(at) => Ok(self.nameless.remove(at)),
+            None => self.at_once(id, &What::Error(code)),
         }
     }
 

@@ -228,7 +228,8 @@ impl View {
             }
             "error" => {
                 let code = reply.code.unwrap_or(0);
-                let due = self.own(|view| view.replies.error(id, code))?;
+                let by_rule = reply.reason.as_ref().is_some_and(|reason| reason.contains("its rule"));
+                let due = self.own(|view| view.replies.error(id, code, by_rule))?;
                 self.seen(due.seq);
                 if let What::History(page) = &due.what {
                     self.own(|_| publications.no_page(page, code))?;
