@@ -23,7 +23,9 @@ impl Memory<'_> {
             return Begin::Now;
         }
         match random.below(10) {
-            0..5 => Begin::Since(self.position(topic, random)),
+            0..5 if self.model.newest(topic).is_some() || random.chance(5) => {
+                Begin::Since(self.position(topic, random))
+            }
             5..7 => Begin::Last(*random.pick(&[0, 1, 2, 5, 1000])),
             _ => Begin::Now,
         }
@@ -57,7 +59,8 @@ impl Memory<'_> {
     /// Asks for a page.
     pub(crate) fn history(&self, id: String, random: &mut Random) -> (String, Sent) {
         let topic = *random.pick(&TOPICS);
-        let since = random.chance(50).then(|| self.position(topic, random));
+        let positioned = self.model.newest(topic).is_some() && random.chance(60);
+        let since = positioned.then(|| self.position(topic, random));
         let limit = *random.pick(&[1, 2, 5, 1000]);
         let reverse = random.chance(40);
         let since_member = since.as_ref().map_or(String::new(), |since| format!(r#""since":"{since}","#));

@@ -1,5 +1,8 @@
 //! How a run comes to rest, is audited there, and ends: by an orderly stop, or by everybody leaving.
 
+use wirefan::rules::Rule;
+use wirefan::shard::TICK_MS;
+
 use crate::commands;
 use crate::event::{Begin, Event};
 use crate::model::{Judged, Oracle, broken};
@@ -190,7 +193,22 @@ impl World {
             return broken(Oracle::Heartbeat, format!("client {} is still there after all", client.number));
         }
         self.note(Event::Finish)?;
-        self.nothing_held(&[])
+        self.nothing_held(&[])?;
+        self.outlast_the_past()
+    }
+
+    /// What is kept goes with its time, although nobody comes to wake the shards for it.
+    fn outlast_the_past(&mut self) -> Judged {
+        let rules = self.plan.rules.iter();
+        let longest = |rule: &Rule| rule.history.map_or(0, |history| history.age_s).max(rule.idempotency_s);
+        let longest_s = rules.map(longest).max().unwrap_or(0).max(Rule::default().idempotency_s);
+        self.now_ms += u64::from(longest_s) * 1000 + TICK_MS;
+        self.settle()?;
+        for (number, driver) in self.drivers.iter().enumerate() {
+            let kept = driver.shard.kept();
+            left_behind(number, &[("bytes of history", kept.bytes), ("keys", kept.keys)], &[])?;
+        }
+        Ok(())
     }
 
     /// Longer than any deadline, in steps that let everybody answer in time.

@@ -26,7 +26,7 @@ use world::{Failure, World};
 const SEEDS: u64 = 300;
 
 /// What must happen in one seed or another: else the simulator proves less than it says.
-const CORNERS: [&str; 13] = [
+const CORNERS: [&str; 21] = [
     "a full ring",
     "a pause of reading",
     "101",
@@ -40,6 +40,14 @@ const CORNERS: [&str; 13] = [
     "4008",
     "4009",
     "4999",
+    "a replay",
+    "a replay that is not possible",
+    "the last ones",
+    "a page",
+    "an empty page",
+    "a repeat",
+    "a key after its window",
+    "an eviction",
 ];
 
 fn number(variable: &str) -> Option<u64> {
@@ -106,6 +114,7 @@ fn the_seeds_reach_every_corner() {
         let Ok(report) = World::new(Plan::of(seed), false).run() else { panic!("seed {seed} breaks a promise") };
         corners.extend((report.stalls > 0).then_some(CORNERS[0]));
         corners.extend((report.resumes > 0).then_some(CORNERS[1]));
+        corners.extend(report.tally);
         for note in report.notes {
             if let Event::Got { frame: Frame::Close(Some(code)) | Frame::Http(code), .. } = note.event {
                 corners.extend(CORNERS.iter().find(|corner| **corner == code.to_string()));

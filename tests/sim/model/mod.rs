@@ -179,6 +179,11 @@ impl Model {
         Some(format!("{epoch}:{}", had.last))
     }
 
+    /// What happened that a run is to prove something by.
+    pub(crate) fn tally(&self) -> &BTreeSet<&'static str> {
+        &self.publications.tally
+    }
+
     /// The newest position of a topic that anybody knows.
     pub(crate) fn newest(&self, topic: &str) -> Option<(&str, u64)> {
         let log = self.publications.log(topic)?;

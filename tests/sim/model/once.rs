@@ -25,7 +25,10 @@ impl Publications {
         }
         let log = self.logs.get_mut(&topic).expect("made by `offset`");
         match log.at.get(&offset) {
-            Some(&first) => self.is_repeat(index, first, offset)?,
+            Some(&first) => {
+                self.is_repeat(index, first, offset)?;
+                self.tally.insert("a repeat");
+            }
             None => log.claims.entry(offset).or_default().push(index),
         }
         Ok(offset)
@@ -51,6 +54,10 @@ impl Publications {
                 let what = format!("{topic}: published at {place} and {offset} under one key, {key}, within its window");
                 return broken(Oracle::Once, what);
             }
+        }
+        let again = |it: &&Index| self.all[**it].offset.is_some_and(|place| place != offset);
+        if self.keyed[&(topic, key.clone())].iter().any(|it| again(&it)) {
+            self.tally.insert("a key after its window");
         }
         Ok(())
     }

@@ -56,7 +56,11 @@ impl Publications {
         }
         match fault(&offsets, page, low, high, past, full) {
             Some(fault) => broken(Oracle::History, format!("{fault}: {offsets:?} of {past:?} for {page:?}")),
-            None => Ok(()),
+            None => {
+                let kind = if offsets.is_empty() { "an empty page" } else { "a page" };
+                self.tally.insert(kind);
+                Ok(())
+            }
         }
     }
 

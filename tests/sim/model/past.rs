@@ -49,6 +49,7 @@ impl Publications {
             return broken(Oracle::Kept, format!("{evicted} forgotten for want of memory: {ever} of {most} bytes"));
         }
         self.evicted_step = Some(self.step);
+        self.tally.insert("an eviction");
         Ok(())
     }
 }

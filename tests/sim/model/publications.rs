@@ -58,6 +58,8 @@ pub(crate) struct Publications {
     pub(super) step: u64,
     /// The last step in which memory for histories ran out.
     pub(super) evicted_step: Option<u64>,
+    /// What happened that a run is to prove something by.
+    pub(super) tally: BTreeSet<&'static str>,
     /// What one home may keep, in bytes.
     pub(super) history_bytes_max: usize,
 }
@@ -73,6 +75,7 @@ impl Publications {
             now_ms: 0,
             step: 0,
             evicted_step: None,
+            tally: BTreeSet::new(),
             history_bytes_max: plan.history_bytes_max / plan.shards,
         }
     }

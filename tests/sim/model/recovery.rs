@@ -63,7 +63,7 @@ impl View {
         newest: u64,
         recovered: Option<bool>,
         since: Option<u64>,
-        publications: &Publications,
+        publications: &mut Publications,
     ) -> Judged {
         let topic = it.filter.as_str();
         if newest < it.known {
@@ -83,13 +83,19 @@ impl View {
         match &it.begin {
             Begin::Since(since) if recovered == Some(true) => {
                 let offset = split(since).1;
+                publications.tally.extend((offset < newest).then_some("a replay"));
                 self.goes_back(topic, offset, offset, newest);
             }
             Begin::Last(last) => {
                 let past = publications.past(topic, newest, it.asked_ms);
+                publications.tally.extend((past.kept <= newest && *last > 0).then_some("the last ones"));
                 let least = (newest + 1).saturating_sub(*last);
                 // With which of them it begins is certain only within these bounds.
                 self.goes_back(topic, least.max(past.gone + 1) - 1, least.max(past.kept) - 1, newest);
+            }
+            Begin::Since(since) if recovered == Some(false) => {
+                let is_past = split(since).1 < newest && publications.rules.of(topic).kept.is_some();
+                publications.tally.extend(is_past.then_some("a replay that is not possible"));
             }
             _ => {}
         }
