@@ -110,6 +110,21 @@ pub(crate) enum Frame {
     Garbage(String),
 }
 
+impl Sent {
+    /// The id of a command, as it was written.
+    pub(crate) fn id(&self) -> Option<&String> {
+        match self {
+            Self::Subscribe { id, .. }
+            | Self::Unsubscribe { id, .. }
+            | Self::Publish { id, .. }
+            | Self::History { id, .. }
+            | Self::Ping { id }
+            | Self::Wrong { id, .. } => id.as_ref(),
+            Self::PingFrame(_) | Self::End(_) => None,
+        }
+    }
+}
+
 impl Note {
     /// Too frequent to be shown to people.
     pub(crate) fn is_noise(&self) -> bool {

@@ -8,6 +8,7 @@ mod asking;
 mod client;
 mod commands;
 mod driver;
+mod edges;
 mod endings;
 mod event;
 mod faults;

@@ -69,6 +69,8 @@ pub(crate) struct Plan {
     pub(crate) history_bytes_max: usize,
     /// Who connects is one of so many, and remembers where his earlier connections were.
     pub(crate) people: usize,
+    /// After how many of a hundred rests the clock is set to the edge of an age or a window.
+    pub(crate) edges: usize,
     /// Idempotency keys that are used.
     pub(crate) keys: usize,
 }
@@ -107,6 +109,7 @@ impl Plan {
             rules: rules(random, subscriptions_max),
             history_bytes_max: *random.pick(&[256 << 20, 256 << 20, 3_000, 20_000, 200_000]),
             people: random.between(1, 4),
+            edges: *random.pick(&[0, 60]),
             keys: *random.pick(&[2, 30]),
         }
     }

@@ -118,6 +118,9 @@ impl World {
             }
             if !(last && self.plan.ending == Ending::Stop) {
                 self.rest_and_audit()?;
+                if self.random.chance(self.plan.edges) {
+                    self.probe_an_edge()?;
+                }
             }
         }
         match self.plan.ending {
