@@ -34,7 +34,12 @@ impl World {
                 let person = self.clients[at].person;
                 let clients = self.clients.iter().filter(|client| client.person == person);
                 let memory = Memory { model: &self.model, clients: clients.map(|client| client.number).collect() };
-                commands::something(&mut self.clients[at], &self.plan, &memory, &mut self.random)
+                let (client, random) = (&mut self.clients[at], &mut self.random);
+                let new = std::mem::replace(&mut client.new, false);
+                match if new { memory.come_back(random) } else { Vec::new() } {
+                    nothing if nothing.is_empty() => commands::something(client, &self.plan, &memory, random),
+                    all => commands::plain(client, all, random),
+                }
             }
         };
         self.say(at, said)

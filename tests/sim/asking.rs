@@ -3,7 +3,7 @@
 //! Positions are mostly those that its person really had, on this connection or an earlier one, on whatever shard that
 //! was; some are of other topics, of other lives, too old or in the future.
 
-use crate::commands::quoted;
+use crate::commands::{quoted, subscribe};
 use crate::event::{Begin, Sent};
 use crate::model::Model;
 use crate::plan::TOPICS;
@@ -48,6 +48,19 @@ impl Memory<'_> {
                 None => "00000002:7".to_owned(),
             }),
         }
+    }
+
+    /// What a person says first who was here before: some of the topics that he had, after what he had of them.
+    pub(crate) fn come_back(&self, random: &mut Random) -> Vec<(String, Sent)> {
+        let mut all = Vec::new();
+        for topic in TOPICS {
+            if let Some(had) = self.own(topic, random).filter(|_| random.chance(50)) {
+                let id = (random.word() >> 11).to_string();
+                let member = format!(r#""id":{id},"#);
+                all.push(subscribe(topic, Some(id), &member, Begin::Since(had)));
+            }
+        }
+        all
     }
 
     /// The last position that one of the person's connections had.

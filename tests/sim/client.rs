@@ -42,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) stalled: bool,
     /// Answers neither pings nor a Close.
     pub(crate) mute: bool,
+    /// It did not say anything yet.
+    pub(crate) new: bool,
     /// It said its last: no command follows.
     pub(crate) done: bool,
     closed: bool,
@@ -76,6 +78,7 @@ impl Client {
             ended: false,
             stalled: false,
             mute: false,
+            new: true,
             done: false,
             closed: false,
             over: false,

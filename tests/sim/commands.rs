@@ -115,7 +115,8 @@ pub(crate) fn publish(
         _ => format!("\"{client}-{unique}-{pad}\""),
     };
     let key_member = key.as_ref().map_or(String::new(), |key| format!(r#""key":"{key}","#));
-    let json = format!(r#"{{"op":"publish",{member}{echo_member}{key_member}"topic":{},"data":{data}}}"#, quoted(topic));
+    let json =
+        format!(r#"{{"op":"publish",{member}{echo_member}{key_member}"topic":{},"data":{data}}}"#, quoted(topic));
     (json, Sent::Publish { topic: topic.to_owned(), id, echo, text: true, payload: data.into_bytes(), key })
 }
 

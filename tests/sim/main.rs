@@ -1,6 +1,6 @@
 //! Whole brokers on one thread under a seed: real shards and the real mesh, simulated sockets, clients, time and chance.
 //!
-//! `cargo test --test sim` runs a few hundred seeds, `SIM_SEEDS=5000` so many, `SIM_SEED=17` replays one and prints all
+//! `cargo test --test sim` runs a thousand seeds, `SIM_SEEDS=5000` so many, `SIM_SEED=17` replays one and prints all
 //! that happened. A run fails with its seed, the broken promise ([`model::Oracle`]) and the last notes before it.
 
 mod acts;
@@ -24,7 +24,7 @@ use plan::Plan;
 use world::{Failure, World};
 
 /// Seeds that are run when nothing else is said.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1000;
 
 /// What must happen in one seed or another: else the simulator proves less than it says.
 const CORNERS: [&str; 21] = [

@@ -101,7 +101,7 @@ impl Plan {
             kernel_bytes,
             // What drips through a tiny socket has to be small, or a run takes for ever.
             pad_bytes: (*random.pick(&[0, 40, 300, message_bytes_max / 4])).min(kernel_bytes * 40),
-            rude: *random.pick(&[0, 0, 2, 10]),
+            rude: *random.pick(&[0, 1, 3, 10]),
             stalls: *random.pick(&[0, 5, 20]),
             starves: *random.pick(&[0, 3, 20]),
             jumps: *random.pick(&[0, 0, 5, 30]),

@@ -44,9 +44,9 @@ fn keeps(plan: &mut Plan, count: u32, age_s: u32) {
 fn keep_all(plan: &mut Plan) {
     let history = Some(History { count: 1000, age_s: 86_400 });
     plan.rules = vec![Rule { history, ..Rule::default() }];
-    (plan.history_bytes_max, plan.people, plan.steps) = (256 << 20, 1, 300);
+    (plan.history_bytes_max, plan.people, plan.steps) = (256 << 20, 1, 800);
     (plan.message_bytes_max, plan.rude) = (plan.message_bytes_max.max(4_000), 5);
-    plan.jumps = 30;
+    (plan.jumps, plan.rounds) = (30, 2);
 }
 
 fn evicts(notes: &[Note]) -> bool {
@@ -61,10 +61,10 @@ fn a_recovery_that_is_denied_or_claimed_is_seen() {
         replace(&mut notes[at], r#""recovered":true"#, r#""recovered":false"#);
         true
     });
-    let strays: [fn(&str, &str) -> bool; 2] =
-        [|since, position| parts(since).0 != parts(position).0, |since, position| {
-            parts(since).0 == parts(position).0 && parts(since).1 > parts(position).1
-        }];
+    let strays: [fn(&str, &str) -> bool; 2] = [
+        |since, position| parts(since).0 != parts(position).0,
+        |since, position| parts(since).0 == parts(position).0 && parts(since).1 > parts(position).1,
+    ];
     for is_stray in strays {
         caught(&[Oracle::Recovered], None, |_, notes| {
             let stray = recoveries(notes).into_iter().find(|(_, since, position, _)| is_stray(since, position));
@@ -106,10 +106,11 @@ fn a_history_that_is_shorter_or_longer_than_its_rule_is_seen() {
         let all = recoveries(notes).into_iter().filter(|(_, since, position, _)| is_past(since, position));
         let late = |(at, since, ..): &(usize, String, String, bool)| {
             let topic = object(&notes[*at]).map(|(_, object)| object["topic"].as_str().unwrap_or("").to_owned());
-            let is_first = |note: &&Note| {
-                message(note).is_some_and(|it| Some(it.1) == topic && it.2 == parts(since).1 + 1)
+            let is_first =
+                |note: &&Note| message(note).is_some_and(|it| Some(it.1) == topic && it.2 == parts(since).1 + 1);
+            let (Some(first), Some(sent)) = (notes[..*at].iter().find(is_first), asked(notes, *at)) else {
+                return false;
             };
-            let (Some(first), Some(sent)) = (notes[..*at].iter().find(is_first), asked(notes, *at)) else { return false };
             first.ms + 1_200 < notes[sent].ms
         };
         let found = all.filter(|(.., recovered)| *recovered).any(|it| late(&it));
@@ -128,7 +129,9 @@ fn a_hole_or_a_repetition_in_a_replay_is_seen() {
             (found.len() > 1 && offset(found[1]) <= Some(newest)).then_some(found)
         })
     };
-    caught_with(keep_all, &[Oracle::Hole], None, |_, notes| long(notes).is_some_and(|found| notes.remove(found[0]).step > 0));
+    caught_with(keep_all, &[Oracle::Hole], None, |_, notes| {
+        long(notes).is_some_and(|found| notes.remove(found[0]).step > 0)
+    });
     caught_with(keep_all, &[Oracle::Twice], None, |_, notes| {
         let Some(found) = long(notes) else { return false };
         notes.insert(found[1] + 1, notes[found[0]].clone());
@@ -201,7 +204,9 @@ fn two_publications_under_one_key_and_a_repeat_of_another_one_are_seen() {
         _ => unreachable!("it is a publish"),
     };
     caught(&[Oracle::Once], None, |plan, notes| {
-        let sent = |at: usize| sent(notes, at).map(|(at, _)| at).filter(|at| notes[*at].ms + 200_000 > notes[notes.len() - 1].ms);
+        let sent = |at: usize| {
+            sent(notes, at).map(|(at, _)| at).filter(|at| notes[*at].ms + 200_000 > notes[notes.len() - 1].ms)
+        };
         let mut both = pairs(notes).into_iter().filter_map(|(first, second)| Some((sent(first)?, sent(second)?)));
         let Some((first, second)) = both.next().filter(|_| plan.rules.is_empty()) else { return false };
         name(&mut notes[first], "same");
@@ -215,9 +220,10 @@ fn two_publications_under_one_key_and_a_repeat_of_another_one_are_seen() {
             Some((topic.clone(), ack["position"].to_string(), asked(notes, at)?))
         };
         let all: Vec<_> = (0..notes.len()).filter_map(keyed).collect();
-        let repeat = all.iter().enumerate().find_map(|(at, it)| {
-            all[..at].iter().any(|other| (&other.0, &other.1) == (&it.0, &it.1)).then_some(it.2)
-        });
+        let repeat = all
+            .iter()
+            .enumerate()
+            .find_map(|(at, it)| all[..at].iter().any(|other| (&other.0, &other.1) == (&it.0, &it.1)).then_some(it.2));
         let Some(at) = repeat else { return false };
         name(&mut notes[at], "another");
         true
@@ -231,7 +237,9 @@ fn what_a_rule_closes_and_comes_nevertheless_is_seen() {
     };
     caught(&[Oracle::Access], None, |plan, notes| {
         let asks = |note: &Note, topic: &str| match &note.event {
-            Event::Sent { what: Sent::Subscribe { filter: it, .. } | Sent::History { topic: it, .. }, .. } => it == topic,
+            Event::Sent { what: Sent::Subscribe { filter: it, .. } | Sent::History { topic: it, .. }, .. } => {
+                it == topic
+            }
             _ => false,
         };
         let by_wildcard = |it: &(u32, String, u64)| !notes.iter().any(|note| asks(note, &it.1));

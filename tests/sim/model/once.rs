@@ -20,7 +20,8 @@ impl Publications {
         let publication = &mut self.all[index];
         publication.answer = Some(offset);
         if publication.offset.is_some_and(|own| own != offset) {
-            let what = format!("{topic} {offset}: the answer to what was published under the key {key}: {publication:?}");
+            let what =
+                format!("{topic} {offset}: the answer to what was published under the key {key}: {publication:?}");
             return broken(Oracle::Once, what);
         }
         let log = self.logs.get_mut(&topic).expect("made by `offset`");
@@ -51,7 +52,8 @@ impl Publications {
             let (first, second) = if place < offset { (other, offset) } else { (index, place) };
             let heard_ms = log.heard.range(second..).next().map_or(self.now_ms, |(_, ms)| *ms);
             if tick(self.all[first].ms) + ticks > tick(heard_ms) {
-                let what = format!("{topic}: published at {place} and {offset} under one key, {key}, within its window");
+                let what =
+                    format!("{topic}: published at {place} and {offset} under one key, {key}, within its window");
                 return broken(Oracle::Once, what);
             }
         }

@@ -105,7 +105,9 @@ impl View {
     ) {
         let ruled = |topic: &str| publications.rules.of(topic);
         let (id, what) = match what {
-            Sent::Subscribe { filter, id, begin } => (id, self.subscribes(seq, filter, id, begin, publications, limits)),
+            Sent::Subscribe { filter, id, begin } => {
+                (id, self.subscribes(seq, filter, id, begin, publications, limits))
+            }
             Sent::Unsubscribe { filter, id } => {
                 self.held.remove(filter);
                 if id.is_none() {
@@ -280,7 +282,8 @@ impl View {
             }
             (What::Published(index), Some(position)) if publications.get(*index).topic == topic => {
                 let offset = self.own(|_| publications.answered(*index, position))?;
-                let is_another = publications.log(topic).is_some_and(|log| log.at.get(&offset).is_some_and(|at| at != index));
+                let is_another =
+                    publications.log(topic).is_some_and(|log| log.at.get(&offset).is_some_and(|at| at != index));
                 if publications.get(*index).muted && !is_another {
                     self.topics.entry(topic.to_owned()).or_default().muted.insert(offset);
                 }
