@@ -2,6 +2,7 @@
 
 use wirefan::ws::Opcode;
 
+use crate::asking::Memory;
 use crate::client::Client;
 use crate::commands::{self, Said};
 use crate::event::{Event, Sent};
@@ -29,7 +30,17 @@ impl World {
         let said = match self.random.below(200) {
             0..3 => commands::no_json(&mut self.random),
             3 if self.plan.stalls > 0 => commands::flood(&mut self.random),
-            _ => commands::something(&mut self.clients[at], &self.plan, &mut self.random),
+            _ => {
+                let person = self.clients[at].person;
+                let clients = self.clients.iter().filter(|client| client.person == person);
+                let memory = Memory { model: &self.model, clients: clients.map(|client| client.number).collect() };
+                let (client, random) = (&mut self.clients[at], &mut self.random);
+                let new = std::mem::replace(&mut client.new, false);
+                match if new { memory.come_back(random) } else { Vec::new() } {
+                    nothing if nothing.is_empty() => commands::something(client, &self.plan, &memory, random),
+                    all => commands::plain(client, all, random),
+                }
+            }
         };
         self.say(at, said)
     }
@@ -38,7 +49,7 @@ impl World {
     pub(crate) fn connect(&mut self) -> Judged {
         let number = u32::try_from(self.clients.len()).expect("a run has few clients");
         let shard = self.random.below(self.plan.crowded);
-        let mut client = Client::new(number, shard, &mut self.random);
+        let mut client = Client::new(number, shard, self.random.below(self.plan.people), &mut self.random);
         let (status, request, whole) = match self.random.below(60) {
             0 => (200, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", true),
             1 => (426, "GET /ws HTTP/1.1\r\nHost: a\r\n\r\n", true),

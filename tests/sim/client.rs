@@ -15,6 +15,8 @@ use crate::random::Random;
 pub(crate) struct Client {
     pub(crate) number: u32,
     pub(crate) shard: usize,
+    /// Who it is: he remembers what his connections got.
+    pub(crate) person: usize,
     /// Once it is accepted.
     pub(crate) conn: Option<ConnId>,
     /// Bytes on their way to its shard.
@@ -40,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) stalled: bool,
     /// Answers neither pings nor a Close.
     pub(crate) mute: bool,
+    /// It did not say anything yet.
+    pub(crate) new: bool,
     /// It said its last: no command follows.
     pub(crate) done: bool,
     closed: bool,
@@ -53,12 +57,13 @@ pub(crate) struct Client {
 
 impl Client {
     /// A client of a shard, not yet accepted, that has said nothing.
-    pub(crate) fn new(number: u32, shard: usize, random: &mut Random) -> Self {
+    pub(crate) fn new(number: u32, shard: usize, person: usize, random: &mut Random) -> Self {
         let mut key = [0; 16];
         key[..8].copy_from_slice(&random.word().to_le_bytes());
         Self {
             number,
             shard,
+            person,
             conn: None,
             out: VecDeque::new(),
             sent: 0,
@@ -73,6 +78,7 @@ impl Client {
             ended: false,
             stalled: false,
             mute: false,
+            new: true,
             done: false,
             closed: false,
             over: false,

@@ -5,8 +5,9 @@
 
 use wirefan::ws::{Opcode, encode};
 
+use crate::asking::Memory;
 use crate::client::Client;
-use crate::event::Sent;
+use crate::event::{Begin, Sent};
 use crate::plan::{Plan, TOPICS, WILD};
 use crate::random::Random;
 
@@ -14,11 +15,11 @@ use crate::random::Random;
 pub(crate) type Said = (Vec<u8>, Vec<Sent>);
 
 /// Something that a well-behaved client may say, wrong commands included.
-pub(crate) fn something(client: &mut Client, plan: &Plan, random: &mut Random) -> Said {
+pub(crate) fn something(client: &mut Client, plan: &Plan, memory: &Memory<'_>, random: &mut Random) -> Said {
     match random.below(100) {
         0..10 => publish_binary(client, plan, random),
         10..15 => ping_frame(random, 20),
-        _ => text(client, plan, random),
+        _ => text(client, plan, memory, random),
     }
 }
 
@@ -33,9 +34,9 @@ pub(crate) fn flood(random: &mut Random) -> Said {
     (bytes, sent)
 }
 
-fn text(client: &mut Client, plan: &Plan, random: &mut Random) -> Said {
+fn text(client: &mut Client, plan: &Plan, memory: &Memory<'_>, random: &mut Random) -> Said {
     let many = if random.chance(15) { random.between(1, 4) } else { 0 };
-    let mut commands: Vec<(String, Sent)> = (0..many.max(1)).map(|_| command(client, plan, random)).collect();
+    let mut commands: Vec<(String, Sent)> = (0..many.max(1)).map(|_| command(client, plan, memory, random)).collect();
     let join = |commands: &[(String, Sent)]| {
         let all: Vec<&str> = commands.iter().map(|(json, _)| json.as_str()).collect();
         if many > 0 { format!("[{}]", all.join(" , ")) } else { all.concat() }
@@ -59,27 +60,40 @@ fn text(client: &mut Client, plan: &Plan, random: &mut Random) -> Said {
 }
 
 /// Any one command, in JSON.
-fn command(client: &Client, plan: &Plan, random: &mut Random) -> (String, Sent) {
+fn command(client: &Client, plan: &Plan, memory: &Memory<'_>, random: &mut Random) -> (String, Sent) {
     let id = id(random);
     let member = id.as_ref().map_or(String::new(), |id| format!(r#""id":{id},"#));
     match random.below(100) {
-        0..22 => subscribe(filter(random), id, &member),
-        22..34 => {
+        0..26 => {
+            let filter = filter(random);
+            let begin = if TOPICS.contains(&filter) { memory.begin(filter, id.as_ref(), random) } else { Begin::Now };
+            subscribe(filter, id, &member, begin)
+        }
+        26..37 => {
             let known = !client.tried.is_empty() && random.chance(80);
             let filter = if known { random.pick(&client.tried).clone() } else { filter(random).to_owned() };
             let json = format!(r#"{{"op":"unsubscribe",{member}"topic":{}}}"#, quoted(&filter));
             (json, Sent::Unsubscribe { filter, id })
         }
-        34..40 => (format!(r#"{{{member}"op":"ping"}}"#), Sent::Ping { id }),
-        40..47 => wrong(id, &member, random),
-        _ => publish(random.pick::<&str>(&TOPICS), id, &member, plan, client.number, random),
+        37..41 => (format!(r#"{{{member}"op":"ping"}}"#), Sent::Ping { id }),
+        41..47 => wrong(id, &member, random),
+        47..53 => memory.history((random.word() >> 11).to_string(), random),
+        _ => {
+            let (topic, key) = (*random.pick(&TOPICS), key(plan, random));
+            publish(topic, id, &member, key, plan, client.number, random)
+        }
     }
 }
 
 /// A subscribe; also for the world, which asks again where a client does not know.
-pub(crate) fn subscribe(filter: &str, id: Option<String>, member: &str) -> (String, Sent) {
-    let json = format!(r#"{{"op":"subscribe",{member}"topic":{}}}"#, quoted(filter));
-    (json, Sent::Subscribe { filter: filter.to_owned(), id })
+pub(crate) fn subscribe(filter: &str, id: Option<String>, member: &str, begin: Begin) -> (String, Sent) {
+    let from = match &begin {
+        Begin::Now => String::new(),
+        Begin::Since(position) => format!(r#""since":"{position}","#),
+        Begin::Last(last) => format!(r#""last":{last},"#),
+    };
+    let json = format!(r#"{{"op":"subscribe",{member}{from}"topic":{}}}"#, quoted(filter));
+    (json, Sent::Subscribe { filter: filter.to_owned(), id, begin })
 }
 
 /// A publication of JSON. One that is not to come back is acknowledged, so that the model knows its position.
@@ -87,6 +101,7 @@ pub(crate) fn publish(
     topic: &str,
     id: Option<String>,
     member: &str,
+    key: Option<String>,
     plan: &Plan,
     client: u32,
     random: &mut Random,
@@ -99,15 +114,25 @@ pub(crate) fn publish(
         1 => format!("[{client} , {unique}, 1e400, \"\u{e9}\\u0041{pad}\"]"),
         _ => format!("\"{client}-{unique}-{pad}\""),
     };
-    let json = format!(r#"{{"op":"publish",{member}{echo_member}"topic":{},"data":{data}}}"#, quoted(topic));
-    (json, Sent::Publish { topic: topic.to_owned(), id, echo, text: true, payload: data.into_bytes() })
+    let key_member = key.as_ref().map_or(String::new(), |key| format!(r#""key":"{key}","#));
+    let json =
+        format!(r#"{{"op":"publish",{member}{echo_member}{key_member}"topic":{},"data":{data}}}"#, quoted(topic));
+    (json, Sent::Publish { topic: topic.to_owned(), id, echo, text: true, payload: data.into_bytes(), key })
+}
+
+/// An idempotency key, for some; few of them, so that they come again.
+fn key(plan: &Plan, random: &mut Random) -> Option<String> {
+    random.chance(15).then(|| format!("key {}", random.below(plan.keys)))
 }
 
 fn publish_binary(client: &Client, plan: &Plan, random: &mut Random) -> Said {
     let (topic, id) = (*random.pick(&TOPICS), id(random));
     let echo = id.is_none() || random.chance(70);
     let member = id.as_ref().map_or(String::new(), |id| format!(r#""id":{id},"#));
-    let mut all = format!(r#"{{"op":"publish",{member}"echo":{echo},"topic":{}}}"#, quoted(topic)).into_bytes();
+    let key = key(plan, random);
+    let key_member = key.as_ref().map_or(String::new(), |key| format!(r#""key":"{key}","#));
+    let header = format!(r#"{{"op":"publish",{member}{key_member}"echo":{echo},"topic":{}}}"#, quoted(topic));
+    let mut all = header.into_bytes();
     all.push(b'\n');
     let mut payload = format!("{}\n\0{}", client.number, random.word()).into_bytes();
     payload.resize(payload.len() + random.between(0, plan.pad_bytes), 0xff);
@@ -116,7 +141,7 @@ fn publish_binary(client: &Client, plan: &Plan, random: &mut Random) -> Said {
         return ping_frame(random, 2);
     }
     let mut bytes = Vec::new();
-    let mut sent = vec![Sent::Publish { topic: topic.to_owned(), id, echo, text: false, payload }];
+    let mut sent = vec![Sent::Publish { topic: topic.to_owned(), id, echo, text: false, payload, key }];
     if let Some(between) = message(&mut bytes, Opcode::Binary, &all, random) {
         sent.insert(0, Sent::PingFrame(between));
     }
@@ -124,7 +149,7 @@ fn publish_binary(client: &Client, plan: &Plan, random: &mut Random) -> Said {
 }
 
 fn wrong(id: Option<String>, member: &str, random: &mut Random) -> (String, Sent) {
-    let (json, code, named) = match random.below(9) {
+    let (json, code, named) = match random.below(14) {
         0 => (format!(r#"{{"op":"publish",{member}"topic":"a"}}"#), 400, true),
         1 => (format!(r#"{{{member}"op":"fly"}}"#), 404, true),
         2 => (format!(r#"{{{member}"op":"publish","topic":"a/+","data":1}}"#), 400, true),
@@ -133,6 +158,11 @@ fn wrong(id: Option<String>, member: &str, random: &mut Random) -> (String, Sent
         5 => (format!(r##"{{{member}"op":"subscribe","topic":"a/#/b"}}"##), 400, true),
         6 => (r#"{"op":"ping","id":-1}"#.to_owned(), 400, false),
         7 => ("17".to_owned(), 400, false),
+        8 => (format!(r##"{{{member}"op":"subscribe","topic":"a/#","since":"00000000:0"}}"##), 400, true),
+        9 => (format!(r#"{{{member}"op":"subscribe","topic":"+","last":1}}"#), 400, true),
+        10 => (format!(r#"{{{member}"op":"subscribe","topic":"a","since":"00000000:0","last":1}}"#), 400, true),
+        11 => (format!(r#"{{{member}"op":"subscribe","topic":"a","since":"nowhere"}}"#), 400, true),
+        12 => (format!(r#"{{{member}"op":"history","topic":"a","limit":1001}}"#), 400, true),
         _ => (format!(r#"{{{member}"op":7}}"#), 400, true),
     };
     (json, Sent::Wrong { code, id: id.filter(|_| named) })
@@ -204,7 +234,7 @@ pub(crate) fn plain(client: &mut Client, commands: Vec<(String, Sent)>, random: 
 }
 
 fn remember(client: &mut Client, what: &Sent) {
-    if let Sent::Subscribe { filter, id } = what {
+    if let Sent::Subscribe { filter, id, .. } = what {
         client.tried.push(filter.clone());
         match id {
             None => client.silent.push(filter.clone()),

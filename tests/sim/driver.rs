@@ -72,6 +72,10 @@ pub(crate) struct Driver {
     pub(crate) stalls: u64,
     /// Connections that were read again after a pause.
     pub(crate) resumes: u64,
+    /// This home's share of `history_bytes_max`.
+    history_bytes_max: usize,
+    /// Publications forgotten before their time, as far as noted.
+    evicted: u64,
 }
 
 impl Driver {
@@ -84,6 +88,7 @@ impl Driver {
         now_ms: u64,
     ) -> Self {
         let outbound_bytes_max = settings.config.limits.outbound_bytes_max;
+        let history_bytes_max = settings.config.limits.history_bytes_max / (desk.peers_len() + 1);
         Self {
             shard: Shard::new(settings, desk, now_ms),
             sockets: Sockets::new(kernel_bytes),
@@ -101,6 +106,8 @@ impl Driver {
             finished: false,
             stalls: 0,
             resumes: 0,
+            history_bytes_max,
+            evicted: 0,
         }
     }
 
@@ -146,6 +153,7 @@ impl Driver {
         self.shard.end_turn(&mut self.sockets);
         self.act();
         self.look_at_pending();
+        self.look_at_kept();
         self.stalls += u64::from(!self.stopping && !self.shard.reads_any());
         self.finished = self.stopping && self.shard.is_stopped();
     }
@@ -246,6 +254,15 @@ impl Driver {
         let all: Vec<_> = self.sockets.all().map(waits).filter(|(_, bytes)| *bytes > self.outbound_bytes_max).collect();
         for (client, bytes) in all {
             self.sockets.events.push(Event::Pending { client, bytes });
+        }
+    }
+
+    fn look_at_kept(&mut self) {
+        let kept = self.shard.kept();
+        let evicted = kept.evicted - self.evicted;
+        if evicted > 0 || kept.bytes > self.history_bytes_max {
+            self.evicted = kept.evicted;
+            self.sockets.events.push(Event::Kept { evicted, bytes: kept.bytes });
         }
     }
 }

@@ -1,13 +1,16 @@
 //! How a run comes to rest, is audited there, and ends: by an orderly stop, or by everybody leaving.
 
+use wirefan::rules::Rule;
+use wirefan::shard::TICK_MS;
+
 use crate::commands;
-use crate::event::Event;
+use crate::event::{Begin, Event};
 use crate::model::{Judged, Oracle, broken};
 use crate::plan::TOPICS;
 use crate::world::World;
 
 /// Rounds in which everything that can move moves, until nothing does. Bytes drip through sockets that take one at a time.
-const ROUNDS_MAX: usize = 500_000;
+const ROUNDS_MAX: usize = 5_000_000;
 
 /// A ping frame without payload.
 const PING_BYTES: usize = 2;
@@ -95,7 +98,7 @@ impl World {
         for topic in TOPICS {
             let id = (self.random.word() >> 11).to_string();
             let member = format!(r#""id":{id},"#);
-            all.push(commands::publish(topic, Some(id), &member, &self.plan, number, &mut self.random));
+            all.push(commands::publish(topic, Some(id), &member, None, &self.plan, number, &mut self.random));
         }
         self.say_plainly(auditor, all)?;
         self.settle()?;
@@ -109,7 +112,7 @@ impl World {
         for filter in std::mem::take(&mut self.clients[at].silent) {
             let id = (self.random.word() >> 11).to_string();
             let member = format!(r#""id":{id},"#);
-            all.push(commands::subscribe(&filter, Some(id), &member));
+            all.push(commands::subscribe(&filter, Some(id), &member, Begin::Now));
         }
         self.say_plainly(at, all)
     }
@@ -190,7 +193,22 @@ impl World {
             return broken(Oracle::Heartbeat, format!("client {} is still there after all", client.number));
         }
         self.note(Event::Finish)?;
-        self.nothing_held(&[])
+        self.nothing_held(&[])?;
+        self.outlast_the_past()
+    }
+
+    /// What is kept goes with its time, although nobody comes to wake the shards for it.
+    fn outlast_the_past(&mut self) -> Judged {
+        let rules = self.plan.rules.iter();
+        let longest = |rule: &Rule| rule.history.map_or(0, |history| history.age_s).max(rule.idempotency_s);
+        let longest_s = rules.map(longest).max().unwrap_or(0).max(Rule::default().idempotency_s);
+        self.now_ms += u64::from(longest_s) * 1000 + TICK_MS;
+        self.settle()?;
+        for (number, driver) in self.drivers.iter().enumerate() {
+            let kept = driver.shard.kept();
+            left_behind(number, &[("bytes of history", kept.bytes), ("keys", kept.keys)], &[])?;
+        }
+        Ok(())
     }
 
     /// Longer than any deadline, in steps that let everybody answer in time.

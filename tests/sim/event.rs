@@ -34,6 +34,8 @@ pub(crate) enum Event {
     Ended { client: u32, clean: bool, torn: bool },
     /// More than `outbound_bytes_max` bytes waited for it at the end of a turn.
     Pending { client: u32, bytes: usize },
+    /// A home counted so many publications as forgotten before their time, or kept more than its share, in this turn.
+    Kept { evicted: u64, bytes: usize },
     /// Its shard begins to stop, having read `read` bytes of it.
     Stopping { client: u32, read: u64 },
     /// Nothing moves any more and everybody reads: what is owed must be there. `audited`: every topic's last
@@ -49,6 +51,7 @@ pub(crate) enum Sent {
     Subscribe {
         filter: String,
         id: Option<String>,
+        begin: Begin,
     },
     Unsubscribe {
         filter: String,
@@ -60,6 +63,14 @@ pub(crate) enum Sent {
         echo: bool,
         text: bool,
         payload: Vec<u8>,
+        key: Option<String>,
+    },
+    History {
+        topic: String,
+        id: Option<String>,
+        since: Option<String>,
+        limit: u64,
+        reverse: bool,
     },
     Ping {
         id: Option<String>,
@@ -73,6 +84,16 @@ pub(crate) enum Sent {
     PingFrame(Vec<u8>),
     /// A Close frame, or what breaks RFC 6455: either way the broker's Close must have this code.
     End(Option<u16>),
+}
+
+/// Where a subscription is to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    Now,
+    /// After this position.
+    Since(String),
+    /// With so many of the last.
+    Last(u64),
 }
 
 /// What a client got.
@@ -89,6 +110,21 @@ pub(crate) enum Frame {
     Garbage(String),
 }
 
+impl Sent {
+    /// The id of a command, as it was written.
+    pub(crate) fn id(&self) -> Option<&String> {
+        match self {
+            Self::Subscribe { id, .. }
+            | Self::Unsubscribe { id, .. }
+            | Self::Publish { id, .. }
+            | Self::History { id, .. }
+            | Self::Ping { id }
+            | Self::Wrong { id, .. } => id.as_ref(),
+            Self::PingFrame(_) | Self::End(_) => None,
+        }
+    }
+}
+
 impl Note {
     /// Too frequent to be shown to people.
     pub(crate) fn is_noise(&self) -> bool {
@@ -99,10 +135,13 @@ impl Note {
 impl fmt::Debug for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Subscribe { filter, id } => write!(f, "subscribe {filter} id {id:?}"),
+            Self::Subscribe { filter, id, begin } => write!(f, "subscribe {filter} id {id:?} {begin:?}"),
             Self::Unsubscribe { filter, id } => write!(f, "unsubscribe {filter} id {id:?}"),
-            Self::Publish { topic, id, echo, payload, .. } => {
-                write!(f, "publish {topic} id {id:?} echo {echo} {}", Excerpt(payload))
+            Self::Publish { topic, id, echo, payload, key, .. } => {
+                write!(f, "publish {topic} id {id:?} echo {echo} key {key:?} {}", Excerpt(payload))
+            }
+            Self::History { topic, id, since, limit, reverse } => {
+                write!(f, "history {topic} id {id:?} since {since:?} limit {limit} reverse {reverse}")
             }
             Self::Ping { id } => write!(f, "ping id {id:?}"),
             Self::Wrong { code, id } => write!(f, "wrong, for {code}, id {id:?}"),

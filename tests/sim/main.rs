@@ -1,12 +1,14 @@
 //! Whole brokers on one thread under a seed: real shards and the real mesh, simulated sockets, clients, time and chance.
 //!
-//! `cargo test --test sim` runs a few hundred seeds, `SIM_SEEDS=5000` so many, `SIM_SEED=17` replays one and prints all
+//! `cargo test --test sim` runs a thousand seeds, `SIM_SEEDS=5000` so many, `SIM_SEED=17` replays one and prints all
 //! that happened. A run fails with its seed, the broken promise ([`model::Oracle`]) and the last notes before it.
 
 mod acts;
+mod asking;
 mod client;
 mod commands;
 mod driver;
+mod edges;
 mod endings;
 mod event;
 mod faults;
@@ -22,10 +24,10 @@ use plan::Plan;
 use world::{Failure, World};
 
 /// Seeds that are run when nothing else is said.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1000;
 
 /// What must happen in one seed or another: else the simulator proves less than it says.
-const CORNERS: [&str; 13] = [
+const CORNERS: [&str; 21] = [
     "a full ring",
     "a pause of reading",
     "101",
@@ -39,6 +41,14 @@ const CORNERS: [&str; 13] = [
     "4008",
     "4009",
     "4999",
+    "a replay",
+    "a replay that is not possible",
+    "the last ones",
+    "a page",
+    "an empty page",
+    "a repeat",
+    "a key after its window",
+    "an eviction",
 ];
 
 fn number(variable: &str) -> Option<u64> {
@@ -105,6 +115,7 @@ fn the_seeds_reach_every_corner() {
         let Ok(report) = World::new(Plan::of(seed), false).run() else { panic!("seed {seed} breaks a promise") };
         corners.extend((report.stalls > 0).then_some(CORNERS[0]));
         corners.extend((report.resumes > 0).then_some(CORNERS[1]));
+        corners.extend(report.tally);
         for note in report.notes {
             if let Event::Got { frame: Frame::Close(Some(code)) | Frame::Http(code), .. } = note.event {
                 corners.extend(CORNERS.iter().find(|corner| **corner == code.to_string()));

@@ -2,7 +2,7 @@
 
 use wirefan::auth::origin::Origins;
 use wirefan::config::Config;
-use wirefan::rules::Rule;
+use wirefan::rules::{Access, History, Rule};
 use wirefan::shard::Settings;
 
 use crate::random::Random;
@@ -15,6 +15,9 @@ pub(crate) const WILD: [&str; 14] = [
     "#", "chat/#", "chat/+", "+", "+/1", "chat/+/x", "a/#", "+/+/#", "none/+", "chat/1/#", "+/#", "room/+", "a/+/c/#",
     "+/+",
 ];
+
+/// Filters of rules besides the topics themselves.
+const RULED: [&str; 5] = ["chat/#", "chat/+", "+", "#", "+/#"];
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,16 @@ pub(crate) struct Plan {
     /// Of a thousand steps, how many are a jump of the time.
     pub(crate) jumps: usize,
     pub(crate) ending: Ending,
+    /// What topics keep, and who may use them.
+    pub(crate) rules: Vec<Rule>,
+    /// Bytes of all histories.
+    pub(crate) history_bytes_max: usize,
+    /// Who connects is one of so many, and remembers where his earlier connections were.
+    pub(crate) people: usize,
+    /// After how many of a hundred rests the clock is set to the edge of an age or a window.
+    pub(crate) edges: usize,
+    /// Idempotency keys that are used.
+    pub(crate) keys: usize,
 }
 
 impl Plan {
@@ -69,13 +82,14 @@ impl Plan {
         let message_bytes_max = *random.pick(&[700, 4_000, 65_536]);
         let shards = random.between(1, 4);
         let kernel_bytes = *random.pick(&[1, 10, 300, 2_000, 100_000, 100_000]);
+        let subscriptions_max = *random.pick(&[1, 3, 6, 1000]);
         Self {
             seed,
             shards,
             crowded: random.between(1, shards),
             ring: random.between(1, 4),
             outbound_bytes_max: *random.pick(&[1_500, 6_000, 40_000, 1 << 20]),
-            subscriptions_max: *random.pick(&[1, 3, 6, 1000]),
+            subscriptions_max,
             message_bytes_max,
             interval_s: *random.pick(&[1, 2, 5, 25]),
             timeout_s: *random.pick(&[1, 2, 10]),
@@ -87,11 +101,16 @@ impl Plan {
             kernel_bytes,
             // What drips through a tiny socket has to be small, or a run takes for ever.
             pad_bytes: (*random.pick(&[0, 40, 300, message_bytes_max / 4])).min(kernel_bytes * 40),
-            rude: *random.pick(&[0, 0, 2, 10]),
+            rude: *random.pick(&[0, 1, 3, 10]),
             stalls: *random.pick(&[0, 5, 20]),
             starves: *random.pick(&[0, 3, 20]),
             jumps: *random.pick(&[0, 0, 5, 30]),
             ending: *random.pick(&[Ending::Stop, Ending::Leave]),
+            rules: rules(random, subscriptions_max),
+            history_bytes_max: *random.pick(&[256 << 20, 256 << 20, 3_000, 20_000, 200_000]),
+            people: random.between(1, 4),
+            edges: *random.pick(&[0, 60]),
+            keys: *random.pick(&[2, 30]),
         }
     }
 
@@ -102,10 +121,32 @@ impl Plan {
         config.limits.subscriptions_max = self.subscriptions_max;
         config.limits.message_bytes_max = self.message_bytes_max;
         config.limits.handshake_ms_max = self.handshake_ms_max;
+        config.limits.history_bytes_max = self.history_bytes_max;
+        config.rules.clone_from(&self.rules);
         config.heartbeat.interval_s = self.interval_s;
         config.heartbeat.timeout_s = self.timeout_s;
-        // Nobody asks who is there, but every home has to know, and to know nobody when all are gone.
-        config.rules = vec![Rule { presence: true, ..Rule::default() }];
         Settings { config, origins: Origins::parse(&["same"]).expect("the default is valid"), seed: self.seed }
     }
+}
+
+/// None in some runs; else a few for topics or filters, of which an earlier one may hide a later one.
+fn rules(random: &mut Random, subscriptions_max: usize) -> Vec<Rule> {
+    if random.chance(25) {
+        return Vec::new();
+    }
+    let rule = |random: &mut Random| {
+        let filter = if random.chance(60) { *random.pick(&TOPICS) } else { *random.pick(&RULED) };
+        let history = History { count: *random.pick(&[1, 3, 20, 1000]), age_s: *random.pick(&[1, 2, 10, 86_400]) };
+        let nobody = |random: &mut Random| if random.chance(8) { Access::Nobody } else { Access::Anyone };
+        Rule {
+            filter: filter.to_owned(),
+            // A subscribe that its home refuses counts until the refusal is back: the model could not tell the limit.
+            subscribe: if subscriptions_max < 1000 { Access::Anyone } else { nobody(random) },
+            publish: nobody(random),
+            history: random.chance(80).then_some(history),
+            idempotency_s: *random.pick(&[0, 1, 5, 300]),
+            ..Rule::default()
+        }
+    };
+    (0..random.between(1, 6)).map(|_| rule(random)).collect()
 }

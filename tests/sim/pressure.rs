@@ -12,6 +12,7 @@ fn press(seed: u64) -> Judged {
     let mut plan = Plan::of(seed);
     (plan.shards, plan.crowded, plan.ring) = (2, 1, 1);
     (plan.kernel_bytes, plan.read_bytes, plan.pad_bytes) = (100_000, 500, 100);
+    plan.rules.clear();
     (plan.message_bytes_max, plan.outbound_bytes_max, plan.ending) = (4_000, 1 << 20, Ending::Leave);
     let mut world = World::new(plan, false);
     while !world.clients.iter().any(|client| client.open) {
@@ -23,7 +24,7 @@ fn press(seed: u64) -> Judged {
     for number in 0..PUBLICATIONS {
         let id = Some(number.to_string());
         let (topic, member) = (TOPICS[number % TOPICS.len()], format!(r#""id":{number},"#));
-        all.push(commands::publish(topic, id, &member, &world.plan, world.clients[at].number, &mut world.random));
+        all.push(commands::publish(topic, id, &member, None, &world.plan, world.clients[at].number, &mut world.random));
     }
     world.say_plainly(at, all)?;
     world.settle_without(Some(1))?;

@@ -3,6 +3,7 @@
 //! Every choice comes from the seed. Whatever a client sends or gets is noted and judged by the model at once; the first
 //! broken promise ends the run. `acts` has what clients do, `endings` how a run comes to rest and ends.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wirefan::mesh::{self, Wake};
@@ -30,6 +31,8 @@ pub(crate) struct Failure {
 pub(crate) struct Report {
     /// Of all bytes written by all shards.
     pub(crate) hash: u64,
+    /// What happened besides, by name.
+    pub(crate) tally: BTreeSet<&'static str>,
     /// Every note, in order.
     pub(crate) notes: Vec<Note>,
     pub(crate) steps: u64,
@@ -51,7 +54,7 @@ pub(crate) struct World {
     starved: Option<usize>,
     /// No client comes any more.
     pub(crate) closed_to_new: bool,
-    model: Model,
+    pub(crate) model: Model,
     notes: Vec<Note>,
     /// Prints every note as it comes.
     loud: bool,
@@ -92,6 +95,7 @@ impl World {
                     hash,
                     stalls: sum(|driver| driver.stalls),
                     resumes: sum(|driver| driver.resumes),
+                    tally: self.model.tally().clone(),
                     notes: std::mem::take(&mut self.notes),
                     steps: self.step,
                 })
@@ -114,6 +118,9 @@ impl World {
             }
             if !(last && self.plan.ending == Ending::Stop) {
                 self.rest_and_audit()?;
+                if self.random.chance(self.plan.edges) {
+                    self.probe_an_edge()?;
+                }
             }
         }
         match self.plan.ending {

@@ -1,6 +1,6 @@
 //! Faults in what subscribers get: too much, too little, something else, in another order.
 
-use super::{caught, find, insert, is_op, loud, message, object, pairs, replace};
+use super::{caught, find, insert, is_op, loud, message, object, pairs, replace, sent};
 use crate::event::{Event, Frame, Note, Sent};
 use crate::model::Oracle;
 use crate::plan::Ending;
@@ -166,7 +166,7 @@ fn a_publication_that_was_not_counted_is_seen() {
         });
         let Some(client) = auditor else { return false };
         let payload = b"\"swallowed\"".to_vec();
-        let what = Sent::Publish { topic: "a".to_owned(), id: None, echo: true, text: true, payload };
+        let what = Sent::Publish { topic: "a".to_owned(), id: None, echo: true, text: true, payload, key: None };
         insert(notes, rest, Event::Sent { client, seq: 1 << 40, end: 1 << 40, what });
         true
     });
@@ -189,15 +189,4 @@ fn a_publisher_s_order_that_is_not_kept_is_seen() {
         }
         true
     });
-}
-
-/// Where the publication of a message was sent, and its number.
-fn sent(notes: &[Note], message: usize) -> Option<(usize, u64)> {
-    let unique = object(&notes[message])?.1["data"]["n"].to_string();
-    notes.iter().enumerate().find_map(|(at, note)| match &note.event {
-        Event::Sent { seq, what: Sent::Publish { payload, .. }, .. } => {
-            String::from_utf8_lossy(payload).contains(&unique).then_some((at, *seq))
-        }
-        _ => None,
-    })
 }

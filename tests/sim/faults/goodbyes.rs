@@ -2,7 +2,7 @@
 
 use super::{TRIED, caught, find, insert, is_op, object, welcomed};
 use crate::endings::left_behind;
-use crate::event::{Event, Frame, Note, Sent};
+use crate::event::{Begin, Event, Frame, Note, Sent};
 use crate::model::Oracle;
 use crate::plan::{Ending, Plan};
 use crate::world::World;
@@ -103,7 +103,8 @@ fn a_stop_that_leaves_a_read_command_unanswered_is_seen() {
             return false;
         };
         notes[at].event = Event::Stopping { client: it, read: u64::MAX };
-        let what = Sent::Subscribe { filter: "never/answered".to_owned(), id: Some("\"never\"".to_owned()) };
+        let (filter, id) = ("never/answered".to_owned(), Some("\"never\"".to_owned()));
+        let what = Sent::Subscribe { filter, id, begin: Begin::Now };
         let full = notes[..at]
             .iter()
             .any(|note| matches!(note.event, Event::Sent { client, what: Sent::Subscribe { .. }, .. } if client == it));

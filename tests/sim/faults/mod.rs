@@ -5,6 +5,7 @@
 
 mod deliveries;
 mod goodbyes;
+mod pasts;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,9 +20,20 @@ const TRIED: u64 = 3000;
 
 /// Runs calm seeds, changes what was noted, and expects one of these oracles to see it.
 fn caught(expected: &[Oracle], ending: Option<Ending>, change: impl Fn(&mut Plan, &mut Vec<Note>) -> bool) {
+    caught_with(|_| {}, expected, ending, change);
+}
+
+/// The same with plans that are made to have the place.
+fn caught_with(
+    tune: impl Fn(&mut Plan),
+    expected: &[Oracle],
+    ending: Option<Ending>,
+    change: impl Fn(&mut Plan, &mut Vec<Note>) -> bool,
+) {
     for seed in 0..TRIED {
         let mut plan = Plan::of(seed);
         (plan.steps, plan.rounds) = (if seed % 2 == 0 { 100 } else { 300 }, 1);
+        tune(&mut plan);
         plan.ending = ending.unwrap_or(plan.ending);
         let report = World::new(plan.clone(), false).run().expect("the run is clean before it is changed");
         let mut notes = report.notes;
@@ -106,6 +118,24 @@ fn replace(note: &mut Note, from: &str, to: &str) {
     }
 }
 
+/// Where the command stands that a reply answers.
+fn asked(notes: &[Note], reply: usize) -> Option<usize> {
+    let (replied, object) = object(&notes[reply])?;
+    let text = object["id"].to_string();
+    notes[..reply].iter().rposition(|note| match &note.event {
+        Event::Sent { client, what, .. } => *client == replied && what.id() == Some(&text),
+        _ => false,
+    })
+}
+
+/// That command.
+fn ask(notes: &[Note], reply: usize) -> Option<&Sent> {
+    match &notes[asked(notes, reply)?].event {
+        Event::Sent { what, .. } => Some(what),
+        _ => None,
+    }
+}
+
 fn find(notes: &[Note], is: impl Fn(&Note) -> bool) -> Option<usize> {
     notes.iter().position(is)
 }
@@ -119,4 +149,15 @@ fn welcomed(notes: &[Note]) -> Option<(u32, usize)> {
 fn insert(notes: &mut Vec<Note>, at: usize, event: Event) {
     let note = Note { event, ..notes[at - 1].clone() };
     notes.insert(at, note);
+}
+
+/// Where the publication of a message was sent, and its number.
+fn sent(notes: &[Note], message: usize) -> Option<(usize, u64)> {
+    let unique = object(&notes[message])?.1["data"]["n"].to_string();
+    notes.iter().enumerate().find_map(|(at, note)| match &note.event {
+        Event::Sent { seq, what: Sent::Publish { payload, .. }, .. } => {
+            String::from_utf8_lossy(payload).contains(&unique).then_some((at, *seq))
+        }
+        _ => None,
+    })
 }

@@ -68,6 +68,11 @@ impl Coverage {
         }
     }
 
+    /// Whether this very filter is sure, and whether it may be there at all.
+    pub(super) fn standing(&self, filter: &str) -> (bool, bool) {
+        self.filters.get(filter).map_or((false, false), |filter| (filter.is_sure(), filter.is_maybe()))
+    }
+
     fn of<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a Filter> {
         self.filters.iter().filter(move |(filter, _)| meets(filter, topic)).map(|(_, filter)| filter)
     }

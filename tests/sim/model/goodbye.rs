@@ -6,7 +6,7 @@ use super::{Judged, Limits, Oracle};
 use crate::event::{Event, Note};
 
 /// Bytes of the object around a payload, with the frame's header, at most.
-const AROUND_PAYLOAD: usize = 120;
+pub(super) const AROUND_PAYLOAD: usize = 120;
 
 impl View {
     /// Judges a Close frame by what the client did.
@@ -57,7 +57,8 @@ impl View {
     /// Publications within the limit (or the rest of one, when it was cut), and its replies.
     fn pending(&self, bytes: usize, publications: &Publications, limits: &Limits) -> Judged {
         let longest = publications.all().map(|it| it.payload.len()).max().unwrap_or(0) + AROUND_PAYLOAD;
-        let bound = limits.outbound_bytes_max.max(longest) + self.replies.bytes_max() + 1000;
+        let live = limits.outbound_bytes_max.max(longest);
+        let bound = live + self.replies.bytes_max() + self.replay_bytes_max(publications) + 1000;
         if bytes > bound {
             return self.broken(Oracle::Pending, format!("{bytes} bytes wait for it, at most {bound} may"));
         }
@@ -93,6 +94,7 @@ impl View {
         // The last one that came may have been the half-sent one that 4008 completed.
         let missed = publications.all().filter(|it| it.offset.is_none_or(|offset| offset >= last(&it.topic)));
         let asked = |topic: &str| self.replies.all().any(|due| due.subscribes_to(topic)); // its ack was cut off
+        let missed = missed.filter(|it| publications.rules.of(&it.topic).readable);
         let missed = missed.filter(|it| self.coverage.may_come(&it.topic) || asked(&it.topic));
         let bytes: usize = missed.map(|it| it.payload.len() + AROUND_PAYLOAD).sum();
         if bytes <= limits.outbound_bytes_max {

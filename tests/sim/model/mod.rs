@@ -5,8 +5,13 @@
 
 mod coverage;
 mod goodbye;
+mod once;
+mod pages;
+mod past;
 mod publications;
+mod recovery;
 mod replies;
+mod rules;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +49,16 @@ pub(crate) enum Oracle {
     Tail,
     /// Publications accepted are publications counted.
     Count,
+    /// Nobody reads or publishes what the topic's rule closes.
+    Access,
+    /// `recovered` says whether what follows is whole: true when it must be, false when it cannot be.
+    Recovered,
+    /// A page of history has what is kept, in order, as much as was asked for.
+    History,
+    /// One publication per key and window.
+    Once,
+    /// Histories stay within their memory, and nothing is forgotten early without need.
+    Kept,
     /// Connections end with the code that belongs to the reason.
     Close,
     /// Streams end between frames.
@@ -115,11 +130,12 @@ impl Model {
             timeout_s: plan.timeout_s,
             handshake_ms_max: plan.handshake_ms_max,
         };
-        Self { limits, views: BTreeMap::new(), publications: Publications::default(), names: BTreeSet::new() }
+        Self { limits, views: BTreeMap::new(), publications: Publications::new(plan), names: BTreeSet::new() }
     }
 
     /// Judges what happened next.
     pub(crate) fn take(&mut self, note: &Note) -> Judged {
+        self.publications.passed(note);
         match &note.event {
             Event::Asked { client, status } => {
                 self.views.insert(*client, View::new(*client, *status, note.ms));
@@ -127,10 +143,11 @@ impl Model {
             }
             Event::Rest { audited } => self.rest(*audited),
             Event::Finish => self.finish(),
+            Event::Kept { evicted, bytes } => self.publications.kept(*evicted, *bytes),
             Event::Sent { client, seq, end, what } => {
-                let publication = self.publications.sent(*client, *seq, note.step, what)?;
+                let publication = self.publications.sent(*client, *seq, what);
                 let view = self.views.get_mut(client).expect("a client asks before it sends");
-                view.sent(*seq, *end, what, publication, &self.limits);
+                view.sent(*seq, *end, what, publication, &self.publications, &self.limits);
                 Ok(())
             }
             Event::Got { client, frame } => {
@@ -153,6 +170,24 @@ impl Model {
                 view.befall(note, &self.publications, &self.limits)
             }
         }
+    }
+
+    /// The last position that a client had of a topic, as it would hand it back.
+    pub(crate) fn position(&self, client: u32, topic: &str) -> Option<String> {
+        let epoch = self.publications.log(topic)?.epoch.as_deref()?;
+        let had = self.views.get(&client)?.topics.get(topic)?;
+        Some(format!("{epoch}:{}", had.last))
+    }
+
+    /// What happened that a run is to prove something by.
+    pub(crate) fn tally(&self) -> &BTreeSet<&'static str> {
+        &self.publications.tally
+    }
+
+    /// The newest position of a topic that anybody knows.
+    pub(crate) fn newest(&self, topic: &str) -> Option<(&str, u64)> {
+        let log = self.publications.log(topic)?;
+        Some((log.epoch.as_deref()?, log.last))
     }
 
     /// What is owed to everybody who is open and reads.

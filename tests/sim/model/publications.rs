@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Broken;
+use super::rules::Rules;
 use super::{Judged, Oracle, broken, is_muted};
-use crate::event::Sent;
+use crate::event::{Note, Sent};
+use crate::plan::Plan;
 
 /// Index of a publication.
 pub(crate) type Index = usize;
@@ -18,48 +20,95 @@ pub(crate) struct Publication {
     pub(crate) seq: u64,
     /// When it was sent.
     pub(crate) step: u64,
+    pub(crate) ms: u64,
     pub(crate) muted: bool,
     pub(crate) text: bool,
     pub(crate) payload: Vec<u8>,
+    pub(crate) key: Option<String>,
     pub(crate) offset: Option<u64>,
+    /// What its ack said, if it has a key that others had before: its own offset, or the one of the first of them.
+    pub(super) answer: Option<u64>,
 }
 
 /// One topic's order.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    epoch: Option<String>,
+    pub(super) epoch: Option<String>,
     /// The highest offset that anybody heard of.
     pub(crate) last: u64,
     pub(crate) at: BTreeMap<u64, Index>,
+    /// When each highest offset was heard of first, in milliseconds.
+    pub(super) heard: BTreeMap<u64, u64>,
+    /// Publications that were answered with an offset while it was not known whose it is.
+    pub(super) claims: BTreeMap<u64, Vec<Index>>,
     /// Offsets by publisher and its numbers.
     by: BTreeMap<u32, BTreeMap<(u64, Index), u64>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Publications {
-    all: Vec<Publication>,
+    pub(super) all: Vec<Publication>,
     by_payload: BTreeMap<Vec<u8>, Index>,
-    logs: BTreeMap<String, Log>,
+    pub(super) logs: BTreeMap<String, Log>,
+    /// By topic and key, in the order in which they were sent.
+    pub(super) keyed: BTreeMap<(String, String), Vec<Index>>,
+    pub(super) rules: Rules,
+    /// The time of the note that is judged.
+    pub(super) now_ms: u64,
+    pub(super) step: u64,
+    /// The last step in which memory for histories ran out.
+    pub(super) evicted_step: Option<u64>,
+    /// What happened that a run is to prove something by.
+    pub(super) tally: BTreeSet<&'static str>,
+    /// What one home may keep, in bytes.
+    pub(super) history_bytes_max: usize,
 }
 
 impl Publications {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            all: Vec::new(),
+            by_payload: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            keyed: BTreeMap::new(),
+            rules: Rules::new(plan),
+            now_ms: 0,
+            step: 0,
+            evicted_step: None,
+            tally: BTreeSet::new(),
+            history_bytes_max: plan.history_bytes_max / plan.shards,
+        }
+    }
+
+    /// The time that it is.
+    pub(super) fn passed(&mut self, note: &Note) {
+        (self.now_ms, self.step) = (note.ms, note.step);
+    }
+
     /// Takes a publication in, if it is one.
-    pub(super) fn sent(&mut self, by: u32, seq: u64, step: u64, what: &Sent) -> Result<Option<Index>, Broken> {
-        let Sent::Publish { topic, text, payload, .. } = what else { return Ok(None) };
+    pub(super) fn sent(&mut self, by: u32, seq: u64, what: &Sent) -> Option<Index> {
+        let Sent::Publish { topic, text, payload, key, .. } = what else { return None };
         let index = self.all.len();
         let before = self.by_payload.insert(payload.clone(), index);
         assert!(before.is_none(), "the simulator's payloads are unique");
+        let key = key.clone().filter(|_| self.rules.of(topic).window > 0);
+        if let Some(key) = &key {
+            self.keyed.entry((topic.clone(), key.clone())).or_default().push(index);
+        }
         self.all.push(Publication {
             topic: topic.clone(),
             by,
             seq,
-            step,
+            step: self.step,
+            ms: self.now_ms,
             muted: is_muted(what),
             text: *text,
             payload: payload.clone(),
+            key,
             offset: None,
+            answer: None,
         });
-        Ok(Some(index))
+        Some(index)
     }
 
     pub(super) fn get(&self, index: Index) -> &Publication {
@@ -95,13 +144,19 @@ impl Publications {
         let Ok(offset) = offset.parse() else {
             return broken(Oracle::Position, format!("{position:?} is no position"));
         };
-        log.last = log.last.max(offset);
+        if offset > log.last {
+            log.last = offset;
+            log.heard.insert(offset, self.now_ms);
+        }
         Ok(offset)
     }
 
     /// Notes where a publication stands.
     pub(super) fn place(&mut self, index: Index, position: &str) -> Result<u64, Broken> {
         let (topic, by, seq) = (self.all[index].topic.clone(), self.all[index].by, self.all[index].seq);
+        if !self.rules.of(&topic).writable {
+            return broken(Oracle::Access, format!("{topic} {position}: it was published against the rule"));
+        }
         let offset = self.offset(&topic, position)?;
         let publication = &mut self.all[index];
         if *publication.offset.get_or_insert(offset) != offset {
@@ -111,8 +166,12 @@ impl Publications {
             );
         }
         let log = self.logs.get_mut(&topic).expect("made by `offset`");
-        if *log.at.entry(offset).or_insert(index) != index || offset == 0 {
+        let known = log.at.insert(offset, index);
+        if known.is_some_and(|known| known != index) || offset == 0 {
             return broken(Oracle::Position, format!("{topic}: two publications at {offset}"));
+        }
+        if known.is_some() {
+            return Ok(offset); // judged when it was heard of first
         }
         let own = log.by.entry(by).or_default();
         own.insert((seq, index), offset);
@@ -122,6 +181,7 @@ impl Publications {
             let what = format!("{topic}: client {by}'s command {seq} has offset {offset}, out of its order: {own:?}");
             return broken(Oracle::PublisherOrder, what);
         }
+        self.once(index, offset)?;
         Ok(offset)
     }
 
@@ -129,11 +189,23 @@ impl Publications {
     /// left may or may not have.
     pub(super) fn count(&self, stayed: &BTreeSet<u32>) -> Judged {
         let mut bounds: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for publication in &self.all {
+        let is_repeated = |it: &Publication| {
+            let key = it.key.as_ref().map(|key| (it.topic.clone(), key.clone()));
+            key.is_some_and(|key| self.keyed[&key].len() > 1)
+        };
+        let written = self.all.iter().filter(|it| self.rules.of(&it.topic).writable);
+        for publication in written.filter(|it| !is_repeated(it)) {
             let (least, most) = bounds.entry(&publication.topic).or_default();
             let sure = publication.offset.is_some() || stayed.contains(&publication.by);
             *least += u64::from(sure);
             *most += 1;
+        }
+        for ((topic, _), all) in self.keyed.iter().filter(|((topic, _), _)| self.rules.of(topic).writable) {
+            if all.len() > 1 {
+                let (least, most) = bounds.entry(topic).or_default();
+                let (low, high) = self.count_keyed(all, stayed);
+                (*least, *most) = (*least + low, *most + high);
+            }
         }
         for (topic, (least, most)) in bounds {
             let last = self.logs.get(topic).map_or(0, |log| log.last);

@@ -1,7 +1,8 @@
 //! What the broker owes one client, and the JSON in which it pays.
 //!
 //! Errors, pongs and the acks of unsubscribes are made by the shard at once and so come in the order of the commands; the
-//! acks of subscribes and publishes come from homes and are found by their ids.
+//! acks of subscribes, publishes and histories, and what a topic's rule refuses, come from homes and are found by their
+//! ids. A refusal without an id is found by its code.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::publications::Index;
 use super::{Broken, Oracle, broken, meets};
+use crate::event::Begin;
 
 /// One object of the broker, as a client reads it. Absent members are `None`.
 #[derive(Debug, Deserialize)]
@@ -26,6 +28,10 @@ pub(super) struct Reply<'a> {
     pub(super) client: Option<String>,
     pub(super) heartbeat: Option<u32>,
     pub(super) limits: Option<Announced>,
+    pub(super) recovered: Option<bool>,
+    #[serde(borrow)]
+    pub(super) messages: Option<Vec<&'a RawValue>>,
+    pub(super) encoding: Option<String>,
 }
 
 /// What `welcome` says of the limits.
@@ -51,20 +57,45 @@ pub(super) enum What {
     Pong,
     Error(u16),
     Unsubscribed(String),
-    Subscribed(String),
+    Subscribed(Beginning),
     Published(Index),
+    History(Page),
+    /// An error that the topic's home makes.
+    Refused(u16),
+}
+
+/// A subscribe that is to be acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Beginning {
+    pub(super) filter: String,
+    pub(super) begin: Begin,
+    /// When it was sent, and the topic's newest offset that anybody knew then.
+    pub(super) asked_ms: u64,
+    pub(super) known: u64,
+}
+
+/// A page of history that is to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) topic: String,
+    pub(super) since: Option<(String, u64)>,
+    pub(super) limit: u64,
+    pub(super) reverse: bool,
+    pub(super) asked_ms: u64,
+    pub(super) known: u64,
 }
 
 impl Due {
     /// Whether it is an ack after which the topic is delivered.
     pub(super) fn subscribes_to(&self, topic: &str) -> bool {
-        matches!(&self.what, What::Subscribed(filter) if meets(filter, topic))
+        matches!(&self.what, What::Subscribed(it) if meets(&it.filter, topic))
     }
 
     /// More bytes than its reply has.
     fn bytes_max(&self) -> usize {
         match &self.what {
             What::PongFrame(payload) => payload.len() + 4,
+            What::History(_) => wirefan::limits::HISTORY_REPLY_BYTES_MAX + 100_000,
             _ => 600,
         }
     }
@@ -75,17 +106,18 @@ impl Due {
 pub(super) struct Replies {
     at_once: VecDeque<Due>,
     later: BTreeMap<String, Due>,
+    nameless: Vec<Due>,
 }
 
 impl Replies {
     pub(super) fn owe(&mut self, due: Due) {
         match (&due.what, &due.id) {
-            (What::Subscribed(_) | What::Published(_), Some(id)) => {
+            (What::Subscribed(_) | What::Published(_) | What::History(_) | What::Refused(_), Some(id)) => {
                 let before = self.later.insert(id.clone(), due);
                 assert!(before.is_none(), "the simulator's ids are unique");
             }
-            (What::Subscribed(_) | What::Published(_), None) => {}
-            (What::Unsubscribed(_), None) => {}
+            (What::Refused(_), None) => self.nameless.push(due),
+            (What::Subscribed(_) | What::Published(_) | What::History(_) | What::Unsubscribed(_), None) => {}
             _ => self.at_once.push_back(due),
         }
     }
@@ -97,6 +129,22 @@ impl Replies {
                 Ok(self.at_once.pop_front().expect("it has a front"))
             }
             due => broken(Oracle::Reply, format!("got {what:?} for id {id:?}, due was {due:?}")),
+        }
+    }
+
+    /// What an error answers. `by_rule`: its reason is the topic's rule, which a home knows.
+    pub(super) fn error(&mut self, id: Option<&str>, code: u16, by_rule: bool) -> Result<Due, Broken> {
+        let may_refuse = |due: &Due| match due.what {
+            What::Refused(due) => due == code && by_rule,
+            What::History(_) => !by_rule, // judged by who knows the topic
+            _ => false,
+        };
+        if let Some(id) = id.filter(|id| self.later.get(*id).is_some_and(may_refuse)) {
+            return Ok(self.later.remove(id).expect("just seen"));
+        }
+        match self.nameless.iter().position(|due| id.is_none() && may_refuse(due)) {
+            Some(at) => Ok(self.nameless.remove(at)),
+            None => self.at_once(id, &What::Error(code)),
         }
     }
 
@@ -114,7 +162,7 @@ impl Replies {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Due> {
-        self.at_once.iter().chain(self.later.values())
+        self.at_once.iter().chain(self.later.values()).chain(&self.nameless)
     }
 
     /// The first reply due of those that are made at once.

@@ -6,9 +6,9 @@ use serde_json::value::RawValue;
 
 use super::coverage::Coverage;
 use super::publications::{Index, Publications};
-use super::replies::{Due, Replies, Reply, What};
+use super::replies::{Beginning, Due, Page, Replies, Reply, What};
 use super::{Broken, Judged, Limits, Oracle, broken, is_wild};
-use crate::event::{Frame, Note, Sent};
+use crate::event::{Begin, Frame, Note, Sent};
 
 /// Where the stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,9 @@ pub(super) struct Topic {
     /// The last offset it got or was told.
     pub(super) last: u64,
     /// While every publication must come: the offset after which the next one comes.
-    base: Option<u64>,
+    pub(super) base: Option<u64>,
+    /// Up to this offset it is what was asked for again: its own is not left out of that.
+    pub(super) replayed: u64,
     /// Offsets of its own `echo: false` publications.
     muted: BTreeSet<u64>,
 }
@@ -92,18 +94,19 @@ impl View {
     }
 
     /// Notes what its shard will owe it for this.
-    pub(super) fn sent(&mut self, seq: u64, end: u64, what: &Sent, publication: Option<Index>, limits: &Limits) {
+    pub(super) fn sent(
+        &mut self,
+        seq: u64,
+        end: u64,
+        what: &Sent,
+        publication: Option<Index>,
+        publications: &Publications,
+        limits: &Limits,
+    ) {
+        let ruled = |topic: &str| publications.rules.of(topic);
         let (id, what) = match what {
-            Sent::Subscribe { filter, id } => {
-                if !self.held.contains(filter) && self.held.len() >= limits.subscriptions_max {
-                    (id, What::Error(403))
-                } else {
-                    self.held.insert(filter.clone());
-                    if id.is_none() {
-                        self.coverage.subscribe_silently(filter, seq);
-                    }
-                    (id, What::Subscribed(filter.clone()))
-                }
+            Sent::Subscribe { filter, id, begin } => {
+                (id, self.subscribes(seq, filter, id, begin, publications, limits))
             }
             Sent::Unsubscribe { filter, id } => {
                 self.held.remove(filter);
@@ -113,7 +116,16 @@ impl View {
                 }
                 (id, What::Unsubscribed(filter.clone()))
             }
+            Sent::Publish { topic, id, .. } if !ruled(topic).writable => (id, What::Refused(403)),
             Sent::Publish { id, .. } => (id, What::Published(publication.expect("it is one"))),
+            Sent::History { topic, id, .. } if !ruled(topic).readable => (id, What::Refused(403)),
+            Sent::History { topic, id, .. } if ruled(topic).kept.is_none() => (id, What::Refused(404)),
+            Sent::History { topic, id, since, limit, reverse } => {
+                let since = since.as_deref().map(super::recovery::split);
+                let (asked_ms, known) = publications.moment(topic);
+                let (topic, limit, reverse) = (topic.clone(), *limit, *reverse);
+                (id, What::History(Page { topic, since, limit, reverse, asked_ms, known }))
+            }
             Sent::Ping { id } => (id, What::Pong),
             Sent::Wrong { code, id } => (id, What::Error(*code)),
             Sent::PingFrame(payload) => (&None, What::PongFrame(payload.clone())),
@@ -123,6 +135,32 @@ impl View {
             }
         };
         self.replies.owe(Due { seq, end, id: id.clone(), what });
+    }
+
+    fn subscribes(
+        &mut self,
+        seq: u64,
+        filter: &str,
+        id: &Option<String>,
+        begin: &Begin,
+        publications: &Publications,
+        limits: &Limits,
+    ) -> What {
+        if !is_wild(filter) && !publications.rules.of(filter).readable {
+            return What::Refused(403); // by its home; the plan has no limit then that this could be refused for
+        }
+        let fresh = !self.held.contains(filter);
+        if fresh && self.held.len() >= limits.subscriptions_max {
+            return What::Error(403);
+        }
+        self.held.insert(filter.to_owned());
+        if id.is_none() {
+            self.coverage.subscribe_silently(filter, seq);
+        }
+        let (asked_ms, known) = publications.moment(filter);
+        // A second subscribe to the same filter replays nothing.
+        let begin = if fresh { begin.clone() } else { Begin::Now };
+        What::Subscribed(Beginning { filter: filter.to_owned(), begin, asked_ms, known })
     }
 
     /// Judges a frame. The name in it, if it is the welcome.
@@ -192,8 +230,12 @@ impl View {
             }
             "error" => {
                 let code = reply.code.unwrap_or(0);
-                let due = self.own(|view| view.replies.at_once(id, &What::Error(code)))?;
+                let by_rule = reply.reason.as_ref().is_some_and(|reason| reason.contains("its rule"));
+                let due = self.own(|view| view.replies.error(id, code, by_rule))?;
                 self.seen(due.seq);
+                if let What::History(page) = &due.what {
+                    self.own(|_| publications.no_page(page, code))?;
+                }
                 match reply.reason {
                     Some(reason) if !reason.is_empty() => Ok(()),
                     _ => self.broken(Oracle::Reply, "an error without a reason"),
@@ -228,22 +270,27 @@ impl View {
                 self.forget_uncovered();
                 Ok(())
             }
-            (What::Subscribed(filter), None) if filter == topic && is_wild(filter) => {
-                self.coverage.acked(filter, due.seq, step);
+            (What::Subscribed(it), None) if it.filter == topic && is_wild(topic) => {
+                self.coverage.acked(topic, due.seq, step);
                 Ok(())
             }
-            (What::Subscribed(filter), Some(position)) if filter == topic && !is_wild(filter) => {
-                let since = self.coverage.sure_since(filter);
-                self.coverage.acked(filter, due.seq, step);
-                let offset = self.own(|_| publications.offset(filter, position))?;
-                self.moved_on(topic, offset, offset, since)
+            (What::Subscribed(it), Some(position)) if it.filter == topic && !is_wild(topic) => {
+                let since = self.coverage.sure_since(topic);
+                self.coverage.acked(topic, due.seq, step);
+                let offset = self.own(|_| publications.offset(topic, position))?;
+                self.begins(it, offset, reply.recovered, since, publications)
             }
             (What::Published(index), Some(position)) if publications.get(*index).topic == topic => {
-                let offset = self.own(|_| publications.place(*index, position))?;
-                if publications.get(*index).muted {
+                let offset = self.own(|_| publications.answered(*index, position))?;
+                let is_another =
+                    publications.log(topic).is_some_and(|log| log.at.get(&offset).is_some_and(|at| at != index));
+                if publications.get(*index).muted && !is_another {
                     self.topics.entry(topic.to_owned()).or_default().muted.insert(offset);
                 }
                 Ok(())
+            }
+            (What::History(page), Some(position)) if page.topic == topic => {
+                self.own(|_| publications.page(page, position, reply.messages.as_deref().unwrap_or(&[])))
             }
             _ => self.broken(Oracle::Reply, format!("{reply:?} for {due:?}")),
         }
@@ -254,26 +301,24 @@ impl View {
         if !self.coverage.may_come(topic) {
             return self.broken(Oracle::Stranger, format!("{topic} {position}, without a subscription"));
         }
-        let index = publications.find(payload).filter(|&index| {
-            let found = publications.get(index);
-            found.topic == topic && found.text == text
-        });
-        let Some(index) = index else {
-            return self.broken(Oracle::Payload, format!("{topic} {position}: nobody published this there"));
-        };
-        if publications.get(index).by == self.number && publications.get(index).muted {
+        if !publications.rules.of(topic).readable {
+            return self.broken(Oracle::Access, format!("{topic} {position}: nobody may read it"));
+        }
+        let (index, offset) = self.own(|_| publications.recognize(topic, position, payload, text))?;
+        let (last, replayed) = self.topics.get(topic).map_or((0, 0), |known| (known.last, known.replayed));
+        let publication = publications.get(index);
+        if publication.by == self.number && publication.muted && offset > replayed {
             return self.broken(Oracle::Echo, format!("{topic} {position}: its own came back"));
         }
-        let offset = self.own(|_| publications.place(index, position))?;
-        if self.topics.get(topic).is_some_and(|known| offset <= known.last) {
-            return self.broken(Oracle::Twice, format!("{topic} {position}: at or before what it had"));
+        if offset <= last {
+            return self.broken(Oracle::Twice, format!("{topic} {position}: at or before what it had, {last}"));
         }
         let since = self.coverage.sure_since(topic);
         self.moved_on(topic, offset - 1, offset, since)
     }
 
     /// It is at `last` of the topic now, and up to `reached` everything came or was its own. `since` as it was before.
-    fn moved_on(&mut self, topic: &str, reached: u64, last: u64, since: Option<u64>) -> Judged {
+    pub(super) fn moved_on(&mut self, topic: &str, reached: u64, last: u64, since: Option<u64>) -> Judged {
         let sure = self.coverage.sure_since(topic).is_some();
         let known = self.topics.entry(topic.to_owned()).or_default();
         let (before, base) = (known.last, known.base);
@@ -294,8 +339,8 @@ impl View {
 
     /// Everything after `base` up to `reached` is its own and not to come back.
     fn no_hole(&self, oracle: Oracle, topic: &str, base: u64, reached: u64) -> Judged {
-        let muted = &self.topics[topic].muted;
-        match (base + 1..=reached).find(|offset| !muted.contains(offset)) {
+        let Topic { muted, replayed, .. } = &self.topics[topic];
+        match (base + 1..=reached).find(|offset| offset <= replayed || !muted.contains(offset)) {
             Some(missing) => self.broken(oracle, format!("{topic}: {missing} is missing, of {}..={reached}", base + 1)),
             None => Ok(()),
         }
@@ -335,7 +380,7 @@ impl View {
 
     /// It has all of every topic that it surely subscribes to.
     pub(super) fn tail(&self, publications: &Publications) -> Judged {
-        for (topic, log) in publications.logs() {
+        for (topic, log) in publications.logs().filter(|(topic, _)| publications.rules.of(topic).readable) {
             let Some(since) = self.coverage.sure_since(topic) else { continue };
             match self.topics.get(topic).and_then(|known| known.base) {
                 Some(base) => self.no_hole(Oracle::Tail, topic, base, log.last)?,
