@@ -80,7 +80,8 @@ mod tests {
             assert_eq!(Algorithm::of_name(algorithm.name()), Some(algorithm));
         }
         assert_eq!(Algorithm::of_name("Ed25519"), Some(Algorithm::EdDsa));
-        for name in ["none", "None", "NONE", "", "hs256", "HS256 ", "HS1", "RS384", "RS512", "PS256", "ES384", "Ed448"] {
+        for name in ["none", "None", "NONE", "", "hs256", "HS256 ", "HS1", "RS384", "RS512", "PS256", "ES384", "Ed448"]
+        {
             assert_eq!(Algorithm::of_name(name), None, "{name:?}");
         }
     }

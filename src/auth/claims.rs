@@ -136,7 +136,9 @@ impl<'a> Members<'a> {
         let named = match (self.value("aud")?, expected) {
             (None, None) => true,
             (Some(Audience::One(audience)), Some(expected)) => audience == expected,
-            (Some(Audience::Several(audiences)), Some(expected)) => audiences.iter().any(|audience| audience == expected),
+            (Some(Audience::Several(audiences)), Some(expected)) => {
+                audiences.iter().any(|audience| audience == expected)
+            }
             (None, Some(_)) | (Some(_), None) => false,
         };
         if named { Ok(()) } else { Err(TokenError::Audience) }

@@ -221,8 +221,11 @@ impl Keyring {
                 false => Err(TokenError::UnknownKey),
             };
         }
-        let mut meant =
-            self.keys.iter().filter(|key| key.algorithm == algorithm && (kid.is_none() || key.kid.is_none())).peekable();
+        let mut meant = self
+            .keys
+            .iter()
+            .filter(|key| key.algorithm == algorithm && (kid.is_none() || key.kid.is_none()))
+            .peekable();
         if meant.peek().is_none() {
             return Err(TokenError::UnknownKey);
         }
@@ -248,7 +251,9 @@ impl fmt::Display for KeyError {
                 "is a PEM file, not a secret: with its public half anyone could sign; name it as pem_file, with RS256, \
                  ES256 or EdDSA",
             ),
-            Self::PemNeedsKeyPair => f.write_str("is for RS256, ES256 and EdDSA; HS256, HS384 and HS512 have a secret_file"),
+            Self::PemNeedsKeyPair => {
+                f.write_str("is for RS256, ES256 and EdDSA; HS256, HS384 and HS512 have a secret_file")
+            }
             Self::NoSecret(algorithm) => write!(f, "is for HS256, HS384 and HS512; {algorithm} has a pem_file"),
             Self::PrivateKey => f.write_str(
                 "has a private key; the broker needs the public one alone: openssl pkey -in PRIVATE.pem -pubout",

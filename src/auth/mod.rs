@@ -4,22 +4,28 @@
 //! bytes, the time as an argument. No token and no secret is ever shown by `Debug` or in an error.
 
 mod algorithm;
+mod api_key;
 pub mod authority;
 mod claims;
+mod credentials;
 mod grants;
 mod issue;
-mod jws;
 pub mod jwks;
+mod jws;
 mod keys;
 pub mod origin;
+mod rate;
 mod token;
 mod token_error;
 
 pub use algorithm::Algorithm;
+pub use api_key::{ApiKeyError, ApiKeys, NewApiKey, is_api_key};
 pub use claims::{Expectations, Identity, NEVER, is_user};
+pub use credentials::Credentials;
 pub use grants::{GrantError, Grants};
 pub use issue::{IssueError, PrivateKey, Wish};
 pub use keys::{Key, KeyError, Keyring};
+pub use rate::{Bucket, Pace, Rate};
 pub use token::Verifier;
 pub use token_error::TokenError;
 

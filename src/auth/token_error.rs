@@ -91,7 +91,9 @@ impl fmt::Display for TokenError {
                 f.write_str("the token is not signed by a key that is known here")
             }
             Self::ApiKey => f.write_str("the API key is not known here"),
-            Self::Claims => f.write_str("the token's claims are not a JSON object with members of the right types, each once"),
+            Self::Claims => {
+                f.write_str("the token's claims are not a JSON object with members of the right types, each once")
+            }
             Self::NoExpiry => f.write_str("the token has no `exp`, and needs one"),
             Self::NotSeconds => f.write_str("the token's `exp` or `nbf` is not a time in seconds since 1970"),
             Self::Expired => f.write_str("the token has expired"),

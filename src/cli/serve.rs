@@ -18,6 +18,9 @@ pub(super) fn serve(arguments: &Serve) -> Result<(), Failure> {
         allow_anonymous: arguments.allow_anonymous,
     };
     let config = load(arguments.config.as_deref(), &flags)?;
+    if let Some(sentence) = not_yet(&config) {
+        return Err(Failure::Wrong(sentence));
+    }
     let served = net::serve(config, |addresses| {
         let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
         tell(format_args!("listening on {}", addresses.join(", ")));
@@ -34,6 +37,8 @@ pub(super) fn serve(arguments: &Serve) -> Result<(), Failure> {
 /// Prints the configuration in force, or what it makes of one topic.
 pub(super) fn check(arguments: &Check) -> Result<(), Failure> {
     let config = load(arguments.config.as_deref(), &Flags::default())?;
+    // A file that is no key is told here, not by the first user.
+    config.credentials().map_err(|error| Failure::Wrong(error.to_string()))?;
     let text = match &arguments.topic {
         Some(topic) => config.explain(Topic::known(topic)),
         None => config.to_string(),
@@ -42,7 +47,20 @@ pub(super) fn check(arguments: &Check) -> Result<(), Failure> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::from_stdout(&error))
 }
 
-fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, Failure> {
+/// Why this version cannot serve what can be configured: it would let in whom the operator wants kept out.
+fn not_yet(config: &Config) -> Option<String> {
+    let limits = &config.limits;
+    let key = match () {
+        () if config.auth.is_configured() => "[auth]",
+        () if limits.commands_per_second_max > 0 => "limits.commands_per_second_max",
+        () if limits.accepts_per_second_max > 0 => "limits.accepts_per_second_max",
+        () => return None,
+    };
+    Some(format!("{key} is not available yet: `serve` would not keep to it, so it does not start"))
+}
+
+/// The configuration of this file, the environment and the flags.
+pub(super) fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, Failure> {
     // A variable that is not Unicode is none of ours, or is refused with what can be shown of it.
     let environment = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));

@@ -196,15 +196,31 @@ fn rfc7519_4_a_member_that_is_there_twice_is_refused() {
     for payload in ["", "[]", "null", "7", r#"{"sub":"ann","exp":1700003600"#, r#"{"sub":"ann","exp":1700003600}x"#] {
         assert_eq!(verdict(payload), Err(TokenError::Claims), "{payload}");
     }
-    assert!(verdict(r#"{"s\u0075b":"ann","exp":1700003600}"#).is_ok(), "an escape is another spelling of the same name");
+    assert!(
+        verdict(r#"{"s\u0075b":"ann","exp":1700003600}"#).is_ok(),
+        "an escape is another spelling of the same name"
+    );
 }
 
 #[test]
 fn each_refusal_is_a_sentence_of_its_own_and_a_word() {
     use TokenError::*;
     let after_the_signature = [
-        TooLong, Malformed, Critical, Signature, ApiKey, Claims, NoExpiry, NotSeconds, Expired, NotYet, Audience, Issuer,
-        User, Subscribe(GrantError::TooMany), Publish(GrantError::TooMany),
+        TooLong,
+        Malformed,
+        Critical,
+        Signature,
+        ApiKey,
+        Claims,
+        NoExpiry,
+        NotSeconds,
+        Expired,
+        NotYet,
+        Audience,
+        Issuer,
+        User,
+        Subscribe(GrantError::TooMany),
+        Publish(GrantError::TooMany),
     ];
     for (index, error) in after_the_signature.iter().enumerate() {
         assert!(error.to_string().len() > 15 && error.word().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));

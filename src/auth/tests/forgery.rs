@@ -132,9 +132,8 @@ fn rfc7515_4_1_11_what_is_critical_is_not_understood() {
 
 #[test]
 fn the_length_is_bounded_before_anything_is_decoded() {
-    let claims = |padding: usize| {
-        signed(&json!({ "sub": "ann", "exp": 1_700_003_600, "padding": "x".repeat(padding) }))
-    };
+    let claims =
+        |padding: usize| signed(&json!({ "sub": "ann", "exp": 1_700_003_600, "padding": "x".repeat(padding) }));
     let verifier = of_secret(Expectations::default());
     let overhead = claims(0).len();
     let fits = claims((TOKEN_BYTES_MAX - overhead) / 4 * 3);

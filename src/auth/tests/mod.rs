@@ -12,6 +12,7 @@ use super::*;
 use crate::limits::{GRANT_FILTERS_MAX, TOKEN_BYTES_MAX, TOKEN_KEYS_MAX, USER_BYTES_MAX};
 use crate::topic::{Filter, NameError, Topic};
 
+mod api_keys;
 mod claims;
 mod forgery;
 mod issuing;
