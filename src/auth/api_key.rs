@@ -137,7 +137,7 @@ impl Entry {
         let mut rest = line;
         let name = word(&mut rest)?.ok_or("lacks the name")?;
         if !is_user(&name) {
-            return Err("has a name that is too long or has control characters".to_owned());
+            return Err("has a name that is empty, too long or has control characters".to_owned());
         }
         let hash = word(&mut rest)?.ok_or("lacks the SHA-256 of the key")?;
         let hash = unhex(&hash).ok_or("has no SHA-256 behind the name: 64 hex digits")?;

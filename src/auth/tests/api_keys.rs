@@ -54,8 +54,8 @@ fn a_wrong_line_is_named_with_the_reason() {
         ("a 00".to_owned(), "has no SHA-256 behind the name: 64 hex digits"),
         (format!("a {}g", "0".repeat(63)), "has no SHA-256 behind the name: 64 hex digits"),
         (format!("a {}é", "0".repeat(62)), "has no SHA-256 behind the name: 64 hex digits"),
-        (format!("{} {hash}", "x".repeat(256)), "has a name that is too long or has control characters"),
-        (format!("\"a\\nb\" {hash}"), "has a name that is too long or has control characters"),
+        (format!("{} {hash}", "x".repeat(256)), "has a name that is empty, too long or has control characters"),
+        (format!("\"a\\nb\" {hash}"), "has a name that is empty, too long or has control characters"),
         (format!("a {hash} write x"), "has a right that is none: operate, subscribe FILTER or publish FILTER"),
         (format!("a {hash} publish"), "lacks the filter behind publish"),
         (
