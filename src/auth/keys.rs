@@ -25,7 +25,8 @@ pub struct Key {
 
 #[derive(Clone)]
 enum Material {
-    Secret(hmac::Key),
+    /// More than a kilobyte: its hash has begun already.
+    Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -94,7 +95,7 @@ impl Key {
         if algorithm.secret_bytes_min().is_some_and(|min| secret.len() < min) {
             return Err(KeyError::ShortSecret { algorithm, len: secret.len() });
         }
-        Ok(Self::new(algorithm, kid, Material::Secret(hmac::Key::new(hash, secret))))
+        Ok(Self::new(algorithm, kid, Material::Secret(Box::new(hmac::Key::new(hash, secret)))))
     }
 
     /// A key of RS256, ES256 or EdDSA, from a PEM file with `PUBLIC KEY` (RFC 7468 13); the first one counts.
