@@ -158,3 +158,27 @@ pub const RANGES_OWED_MAX: usize = 1024 * 1024;
 
 /// The longest message that the fast reader of commands gets, in bytes; longer ones go to the frugal one at once.
 pub const SPANS_BYTES_MAX: usize = 256 * 1024;
+
+/// The longest token, in bytes; one in a header has to fit into a request's head with all else.
+pub const TOKEN_BYTES_MAX: usize = 8192;
+
+// A token of any length that is taken at all can be sent as a header.
+const _: () = assert!(TOKEN_BYTES_MAX <= HEAD_BYTES_MAX);
+
+/// Filters that one token or API key may grant, subscribe and publish together. A topic looks at them one by one, once.
+pub const GRANT_FILTERS_MAX: usize = 256;
+
+/// Bytes of all filters that one token or API key grants: what a connection keeps of them.
+pub const GRANT_BYTES_MAX: usize = 4096;
+
+/// Bytes of a user's name, which every publication may bear.
+pub const USER_BYTES_MAX: usize = 255;
+
+/// Keys that tokens may be signed with. One without `kid` tries all of its algorithm.
+pub const TOKEN_KEYS_MAX: usize = 32;
+
+/// API keys of one broker. Each that comes is compared with all of them.
+pub const API_KEYS_MAX: usize = 1000;
+
+/// The longest file of a key, of a JWKS or of API keys, in bytes.
+pub const KEY_FILE_BYTES_MAX: u64 = 1024 * 1024;

@@ -10,6 +10,7 @@ mod publish;
 mod reply;
 mod serve;
 mod subscribe;
+mod token;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use crate::config;
 use crate::limits::{HISTORY_LAST_MAX, KEY_BYTES_MAX};
 use crate::net::client::Url;
 use crate::protocol::Position;
-use crate::topic::{NameError, Topic};
+use crate::topic::{Filter, NameError, Topic};
 
 /// Runs the command that the arguments of the process name.
 #[must_use]
@@ -33,6 +34,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => serve::check(&arguments),
         Command::Publish(arguments) => publish::publish(arguments),
         Command::Subscribe(arguments) => subscribe::subscribe(&arguments),
+        Command::Token(arguments) => token::token(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,6 +60,8 @@ enum Command {
     Publish(Publish),
     /// Print the publications of topics as they come
     Subscribe(Subscribe),
+    /// Make a token for a user, or an API key for a backend
+    Token(Token),
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +134,44 @@ struct Subscribe {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("whose").required(true).args(["user", "api_key"]), after_help = TOKENS)]
+struct Token {
+    /// User whom the token stands for
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Make an API key of this name instead: the key, and the line for `auth.api_keys_file` with its hash
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["ttl", "key", "config"])]
+    api_key: Option<String>,
+    /// Topic or filter that it may subscribe to; may be repeated
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    subscribe: Vec<String>,
+    /// Topic or filter that it may publish to; may be repeated
+    #[arg(long, value_name = "FILTER", value_parser = filter)]
+    publish: Vec<String>,
+    /// Let it list and close connections
+    #[arg(long)]
+    operate: bool,
+    /// How long the token is valid: 90s, 10m, 1h, 7d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = ttl)]
+    ttl: u32,
+    /// Configuration file (TOML) whose first HS256, HS384 or HS512 key signs
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Private key (PEM) to sign with instead; its public half is a key of the configuration
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+fn filter(text: &str) -> Result<String, NameError> {
+    Filter::parse(text).map(|filter| filter.to_string())
+}
+
+fn ttl(text: &str) -> Result<u32, &'static str> {
+    let seconds = config::duration_s(text).filter(|seconds| *seconds > 0);
+    seconds.ok_or("must be a whole number with its unit (s, m, h or d), such as 10m")
+}
+
 fn count(text: &str) -> Result<u64, &'static str> {
     match text.parse() {
         Ok(count) if count > 0 => Ok(count),
@@ -149,6 +191,9 @@ fn key(text: &str) -> Result<String, String> {
 }
 
 const DEFAULT_URL: &str = "ws://127.0.0.1:8080/ws";
+
+const TOKENS: &str =
+    "Standard output gets the token alone, or the API key and behind it, on a line of its own, what the file gets.";
 
 const SETTINGS: &str = "A flag beats an environment variable (WIREFAN_SERVER__SHARDS=4), which beats the file, which beats the \
                         default. `wirefan check` prints every key.";

@@ -36,6 +36,8 @@ pub(super) fn serve(arguments: &Serve) -> Result<(), Failure> {
 pub(super) fn check(arguments: &Check) -> Result<(), Failure> {
     let config = load(arguments.config.as_deref(), &Flags::default())?;
     warn(&config);
+    // A file that is no key is told here, not by the first user.
+    config.credentials().map_err(|error| Failure::Wrong(error.to_string()))?;
     let text = match &arguments.topic {
         Some(topic) => config.explain(Topic::known(topic)),
         None => config.to_string(),
@@ -51,7 +53,8 @@ fn warn(config: &Config) {
     }
 }
 
-fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, Failure> {
+/// The configuration of this file, the environment and the flags.
+pub(super) fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, Failure> {
     // A variable that is not Unicode is none of ours, or is refused with what can be shown of it.
     let environment = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));

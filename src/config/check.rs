@@ -18,8 +18,11 @@ pub(super) fn check(config: &Config, written: impl Fn(&'static str) -> String) -
     if let Err(error) = Origins::parse(&config.server.allowed_origins) {
         refuse("server.allowed_origins", excerpt(&error.to_string()));
     }
-    if config.server.allow_anonymous == AllowAnonymous::Never {
+    if config.server.allow_anonymous == AllowAnonymous::Never && !config.auth.is_configured() {
         refuse("server.allow_anonymous", NOBODY_LEFT.to_owned());
+    }
+    if REGISTERED.contains(&config.auth.claims.as_str()) {
+        refuse("auth.claims", "is a claim with a meaning of its own (RFC 7519 4.1)".to_owned());
     }
     let needed = config.limits.message_bytes_max + ENVELOPE_BYTES;
     if config.limits.outbound_bytes_max < needed {
@@ -46,7 +49,7 @@ fn listen(config: &Config) -> Result<(), String> {
     }
     let public = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback());
     match (public, config.server.allow_anonymous) {
-        (Some(address), AllowAnonymous::Loopback) => Err(format!(
+        (Some(address), AllowAnonymous::Loopback) if !config.auth.is_configured() => Err(format!(
             "{address} can be reached from other machines, and without authentication anyone there could subscribe and publish; \
              listen on 127.0.0.1, or say that this is meant with --allow-anonymous or server.allow_anonymous = \"always\""
         )),
@@ -58,5 +61,7 @@ fn listen(config: &Config) -> Result<(), String> {
 /// character escaped, the position, the frame header.
 const ENVELOPE_BYTES: usize = 1024;
 
-const NOBODY_LEFT: &str = "would refuse every connection, because this version has no authentication yet; \
+const NOBODY_LEFT: &str = "would refuse every connection, because without [auth] nobody can say who they are; \
                            choose \"loopback\" or \"always\"";
+
+const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];

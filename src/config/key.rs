@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::{AllowAnonymous, Config};
+use super::{AllowAnonymous, Config, auth};
 use crate::limits;
 
 /// Why a value cannot be taken: the end of a sentence that began with key and value.
@@ -123,6 +123,16 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| Value::Integer(config.limits.history_bytes_max as u64),
     },
     Key {
+        name: "limits.commands_per_second_max",
+        read: |config, value| whole(&mut config.limits.commands_per_second_max, value, 0..=PER_SECOND_MAX, ""),
+        show: |config| Value::Integer(config.limits.commands_per_second_max.into()),
+    },
+    Key {
+        name: "limits.accepts_per_second_max",
+        read: |config, value| whole(&mut config.limits.accepts_per_second_max, value, 0..=PER_SECOND_MAX, ""),
+        show: |config| Value::Integer(config.limits.accepts_per_second_max.into()),
+    },
+    Key {
         name: "heartbeat.interval_s",
         read: |config, value| whole(&mut config.heartbeat.interval_s, value, 1..=HEARTBEAT_S_MAX, " of seconds"),
         show: |config| Value::Integer(config.heartbeat.interval_s.into()),
@@ -131,6 +141,52 @@ pub(super) const KEYS: &[Key] = &[
         name: "heartbeat.timeout_s",
         read: |config, value| whole(&mut config.heartbeat.timeout_s, value, 1..=HEARTBEAT_S_MAX, " of seconds"),
         show: |config| Value::Integer(config.heartbeat.timeout_s.into()),
+    },
+    Key {
+        name: "auth.keys",
+        read: |config, value| {
+            config.auth.keys = auth::keys(value)?;
+            Ok(())
+        },
+        show: |config| Value::List(config.auth.keys.iter().map(auth::shown).collect()),
+    },
+    Key {
+        name: "auth.api_keys_file",
+        read: |config, value| {
+            let mut path = String::new();
+            text(&mut path, value, 0)?;
+            config.auth.api_keys_file = (!path.is_empty()).then(|| path.into());
+            Ok(())
+        },
+        show: |config| {
+            let path = config.auth.api_keys_file.as_ref();
+            Value::Text(path.map_or(String::new(), |path| path.to_string_lossy().into_owned()))
+        },
+    },
+    Key {
+        name: "auth.claims",
+        read: |config, value| text(&mut config.auth.claims, value, 1),
+        show: |config| Value::Text(config.auth.claims.clone()),
+    },
+    Key {
+        name: "auth.audience",
+        read: |config, value| text(&mut config.auth.audience, value, 0),
+        show: |config| Value::Text(config.auth.audience.clone()),
+    },
+    Key {
+        name: "auth.issuer",
+        read: |config, value| text(&mut config.auth.issuer, value, 0),
+        show: |config| Value::Text(config.auth.issuer.clone()),
+    },
+    Key {
+        name: "auth.leeway_s",
+        read: |config, value| whole(&mut config.auth.leeway_s, value, 0..=LEEWAY_S_MAX, " of seconds"),
+        show: |config| Value::Integer(config.auth.leeway_s.into()),
+    },
+    Key {
+        name: "auth.in_band_ms_max",
+        read: |config, value| whole(&mut config.auth.in_band_ms_max, value, 100..=HANDSHAKE_MS_MAX, " of milliseconds"),
+        show: |config| Value::Integer(config.auth.in_band_ms_max),
     },
 ];
 
@@ -232,6 +288,17 @@ pub(super) fn flag(slot: &mut bool, value: &Value) -> Result<(), Reason> {
     Ok(())
 }
 
+/// Text of one line, of `min` to [`TEXT_BYTES_MAX`] bytes.
+pub(super) fn text(slot: &mut String, value: &Value, min: usize) -> Result<(), Reason> {
+    match value {
+        Value::Text(text) if (min..=TEXT_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control) => {
+            slot.clone_from(text);
+            Ok(())
+        }
+        _ => Err(format!("must be a text of {min} to {TEXT_BYTES_MAX} bytes on one line").into()),
+    }
+}
+
 fn texts<'v>(value: &'v Value, shape: &'static str) -> Result<impl Iterator<Item = &'v str>, Reason> {
     let Value::List(values) = value else {
         return Err(shape.into());
@@ -260,3 +327,9 @@ const OUTBOUND_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 const HISTORY_BYTES_MAX: u64 = 1 << 40;
 const HANDSHAKE_MS_MAX: u64 = 600_000;
 const HEARTBEAT_S_MAX: u64 = 86_400;
+/// Above it the whole microseconds that a rate is kept in would be too coarse.
+const PER_SECOND_MAX: u64 = 100_000;
+/// Clocks that are further apart are wrong.
+const LEEWAY_S_MAX: u64 = 600;
+/// As long as a path may be.
+const TEXT_BYTES_MAX: usize = 4096;

@@ -5,6 +5,7 @@
 //! other. A flag beats an environment variable, which beats the file, which beats the default.
 //! It refuses unknown keys and variables, with the nearest known one, and reports every problem at once.
 
+mod auth;
 mod check;
 mod error;
 mod file;
@@ -16,10 +17,12 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Problem};
 pub use self::key::listen_address;
+pub use self::rule::duration_s;
+use crate::auth::Algorithm;
 use crate::rules::Rule;
 
 /// Every setting of the broker. [`Config::default`] is what runs without file, variables and flags.
@@ -31,6 +34,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[heartbeat]`: how soon a silent connection is found dead.
     pub heartbeat: Heartbeat,
+    /// `[auth]`: who is who, and what they may do.
+    pub auth: Auth,
     /// `[[rule]]`: what topics are like, in the order of the file; see [`Rules`](crate::rules::Rules). At most
     /// [`RULES_MAX`](crate::limits::RULES_MAX), no filter twice.
     pub rules: Vec<Rule>,
@@ -80,6 +85,10 @@ pub struct Limits {
     pub handshake_ms_max: u64,
     /// Bytes of all kept publications of the whole process; beyond it the oldest of all topics go first.
     pub history_bytes_max: usize,
+    /// Commands per second of one connection, twice that at once. 0: unlimited.
+    pub commands_per_second_max: u32,
+    /// Connections accepted per second by the whole process, twice that at once. 0: unlimited.
+    pub accepts_per_second_max: u32,
 }
 
 /// `[heartbeat]`
@@ -89,6 +98,45 @@ pub struct Heartbeat {
     pub interval_s: u32,
     /// Seconds that its pong may take.
     pub timeout_s: u32,
+}
+
+/// `[auth]`. Without keys and without API keys nobody can say who they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Auth {
+    /// What tokens may be signed with.
+    pub keys: Vec<AuthKey>,
+    /// API keys, a line each; absolute. None: there are none.
+    pub api_keys_file: Option<PathBuf>,
+    /// The member of a token's claims that has the grants.
+    pub claims: String,
+    /// What `aud` has to name. Empty: a token with `aud` is refused.
+    pub audience: String,
+    /// What `iss` has to be. Empty: it is not looked at.
+    pub issuer: String,
+    /// How far the clocks of issuer and broker may be apart, in seconds.
+    pub leeway_s: u32,
+    /// How long a connection that came without a token may take for its `auth` command, in milliseconds.
+    pub in_band_ms_max: u64,
+}
+
+/// One of `auth.keys`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuthKey {
+    /// The file; absolute.
+    pub file: PathBuf,
+    /// What the file is.
+    pub kind: AuthKeyKind,
+}
+
+/// What a key's file is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AuthKeyKind {
+    /// `secret_file`, for HS256, HS384 or HS512.
+    Secret(Algorithm, Option<String>),
+    /// `pem_file`, for RS256, ES256 or EdDSA.
+    Pem(Algorithm, Option<String>),
+    /// `jwks_file`, which says of each key what it is.
+    Jwks,
 }
 
 /// What the command line said. Nothing said leaves the setting to the environment, the file and the default.
@@ -124,6 +172,8 @@ impl Default for Limits {
             outbound_bytes_max: 1024 * 1024,
             handshake_ms_max: 10_000,
             history_bytes_max: 256 * 1024 * 1024,
+            commands_per_second_max: 0,
+            accepts_per_second_max: 0,
         }
     }
 }
@@ -131,6 +181,21 @@ impl Default for Limits {
 impl Default for Heartbeat {
     fn default() -> Self {
         Self { interval_s: 25, timeout_s: 10 }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        let crate::auth::Expectations { claims, leeway_s, .. } = crate::auth::Expectations::default();
+        Self {
+            keys: Vec::new(),
+            api_keys_file: None,
+            claims,
+            audience: String::new(),
+            issuer: String::new(),
+            leeway_s: u32::try_from(leeway_s).expect("it is half a minute"),
+            in_band_ms_max: 10_000,
+        }
     }
 }
 

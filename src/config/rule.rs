@@ -228,21 +228,24 @@ fn history(value: &Value) -> Result<History, Reason> {
 
 /// A whole number and its unit, such as `10m`.
 fn seconds(value: &Value, min: u32, max: u32) -> Result<u32, Reason> {
-    let read = |text: &str| {
-        let (unit_at, _) = text.char_indices().next_back()?;
-        let (number, unit) = text.split_at(unit_at);
-        let (_, unit_s) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-        number.parse::<u32>().ok().filter(|_| digits)?.checked_mul(*unit_s)
-    };
     match value {
-        Value::Text(text) => read(text).filter(|seconds| (min..=max).contains(seconds)),
+        Value::Text(text) => duration_s(text).filter(|seconds| (min..=max).contains(seconds)),
         _ => None,
     }
     .ok_or_else(|| {
         let (min, max) = (duration(min), duration(max));
         format!(r#"must be a whole number with its unit (s, m, h or d) from "{min}" to "{max}", such as "10m""#).into()
     })
+}
+
+/// The seconds that a whole number with its unit stands for, such as `90s`, `10m`, `1h` or `2d`; none for all else.
+#[must_use]
+pub fn duration_s(text: &str) -> Option<u32> {
+    let (unit_at, _) = text.char_indices().next_back()?;
+    let (number, unit) = text.split_at(unit_at);
+    let (_, unit_s) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse::<u32>().ok().filter(|_| digits)?.checked_mul(*unit_s)
 }
 
 /// In the largest unit without a remainder.

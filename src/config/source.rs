@@ -40,6 +40,8 @@ impl Draft {
                 Item::Rule(table) => self.read_rule(&file, &table),
             }
         }
+        // What the file names lies beside it, wherever the broker is started.
+        self.config.auth.resolve(path.parent().unwrap_or(Path::new("")));
         Ok(())
     }
 
@@ -101,6 +103,7 @@ impl Draft {
             let value = value_of_text(&(key.show)(&self.config), &text);
             self.set(key, &value, format!("{name}={}", excerpt(&text)));
         }
+        self.config.auth.resolve(Path::new(""));
     }
 
     /// Lays the flags over what is there.
@@ -240,7 +243,7 @@ fn is_service_link(name: &str) -> bool {
 }
 
 /// The tables that the keys are in.
-pub(super) const TABLES: [&str; 3] = ["server", "limits", "heartbeat"];
+pub(super) const TABLES: [&str; 4] = ["server", "limits", "heartbeat", "auth"];
 
 /// The list of tables that the rules are.
 pub(super) const RULE: &str = "rule";

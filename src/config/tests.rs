@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::rules::History;
 
+mod auth;
 mod rules;
 
 /// Loads `toml` as a file called `wirefan.toml`, with these variables and flags.
@@ -73,8 +74,21 @@ fn every_key_can_be_set_in_the_file_and_by_its_variable() {
         ("limits.outbound_bytes_max", "70000", "70000"),
         ("limits.handshake_ms_max", "100", "100"),
         ("limits.history_bytes_max", "4096", "4_096"),
+        ("limits.commands_per_second_max", "50", "50"),
+        ("limits.accepts_per_second_max", "1_000", "1000"),
         ("heartbeat.interval_s", "1", "1"),
         ("heartbeat.timeout_s", "2", " 2 "),
+        (
+            "auth.keys",
+            r#"[{ alg = "HS256", secret_file = "/s", kid = "k" }, { jwks_file = "/j" }]"#,
+            r#"[{ kid = "k", secret_file = "/s", alg = "HS256" }, { jwks_file = "/j" }]"#,
+        ),
+        ("auth.api_keys_file", r#""/etc/wirefan/api_keys""#, "/etc/wirefan/api_keys"),
+        ("auth.claims", r#""https://example.com/grants""#, "https://example.com/grants"),
+        ("auth.audience", r#""wirefan.example.com""#, "wirefan.example.com"),
+        ("auth.issuer", r#""https://id.example.com/""#, "https://id.example.com/"),
+        ("auth.leeway_s", "0", "0"),
+        ("auth.in_band_ms_max", "5000", "5000"),
     ];
     assert!(values.iter().map(|&(name, ..)| name).eq(Config::keys()), "the table above names every key");
     for (name, in_file, in_variable) in values {
@@ -226,6 +240,8 @@ fn a_public_address_needs_the_operators_word() {
         assert!(refused.contains(&format!("{address} can be reached from other machines")), "{refused}");
         assert!(refused.contains("--allow-anonymous or server.allow_anonymous = \"always\""), "{refused}");
         load(&format!("{toml}\nserver.allow_anonymous = \"always\""), &[], &Flags::default()).unwrap();
+        // With [auth] strangers stay out.
+        load(&format!("{toml}\nauth.api_keys_file = \"k\""), &[], &Flags::default()).unwrap();
     }
     for address in ["127.8.9.1:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
         load(&format!("server.listen = [\"{address}\"]"), &[], &Flags::default()).unwrap();
@@ -236,9 +252,11 @@ fn a_public_address_needs_the_operators_word() {
 fn never_refuses_every_address_because_nobody_could_come_in() {
     let refused = refusal("server.allow_anonymous = \"never\"");
     assert!(
-        refused.contains("= \"never\": would refuse every connection, because this version has no authentication yet"),
+        refused
+            .contains("= \"never\": would refuse every connection, because without [auth] nobody can say who they are"),
         "{refused}"
     );
+    load("server.allow_anonymous = \"never\"\nauth.keys = [{ jwks_file = \"j\" }]", &[], &Flags::default()).unwrap();
 }
 
 #[test]

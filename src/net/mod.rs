@@ -3,6 +3,7 @@
 //! [`Broker::start`] binds, starts a thread per shard and returns; [`serve`] also waits for signals. Each thread owns its
 //! shard, its listeners and its sockets; the threads share a stop flag and the count of connections, nothing else.
 
+pub mod ambient;
 pub mod client;
 mod event_loop;
 mod listener;

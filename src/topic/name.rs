@@ -129,6 +129,29 @@ impl<'a> Filter<'a> {
         }
         names.next().is_none()
     }
+
+    /// Whether it stands for every topic that `other` stands for.
+    #[must_use]
+    pub fn covers(self, other: Filter<'_>) -> bool {
+        if other.is_broker() && self.text.starts_with(['+', '#']) {
+            return false;
+        }
+        // A topic has a first level, so a lone `#` says what `+/#` says.
+        let (first, rest) = if other.text == "#" { ("+", Some("#")) } else { (other.text, None) };
+        let mut others = first.split('/').chain(rest);
+        for level in self.text.split('/') {
+            if level == "#" {
+                return true;
+            }
+            match others.next() {
+                // The `#` of the other stands for no level at all, too, and a level here is one.
+                Some("#") => return false,
+                Some(theirs) if level == "+" || level == theirs => {}
+                _ => return false,
+            }
+        }
+        others.next().is_none()
+    }
 }
 
 impl fmt::Display for Filter<'_> {

@@ -140,6 +140,68 @@ fn mqtt_4_7_1_examples_match_as_the_standard_says() {
 }
 
 #[test]
+fn a_filter_covers_another_if_it_stands_for_all_of_its_topics() {
+    for (wide, narrow, expected) in [
+        ("chat/#", "chat/1", true),
+        ("chat/#", "chat", true),
+        ("chat/#", "chat/+", true),
+        ("chat/#", "chat/#", true),
+        ("chat/+", "chat/1", true),
+        ("chat/+", "chat/+", true),
+        ("chat/+", "chat/#", false),
+        ("chat/+/#", "chat/#", false),
+        ("chat/1", "chat/+", false),
+        ("chat/1", "chat/#", false),
+        ("chat/1", "chat/1/#", false),
+        ("chat", "chat/#", false),
+        ("+/#", "#", true),
+        ("+", "#", false),
+        ("#", "+/#", true),
+        ("#", "$sys/load", false),
+        ("+/load", "$sys/load", false),
+        ("$sys/#", "$sys/+", true),
+        ("$sys/#", "#", false),
+        ("a/#", "a/$b", true),
+        ("chat/#", "chats/#", false),
+    ] {
+        let covers = Filter::parse(wide).unwrap().covers(Filter::parse(narrow).unwrap());
+        assert_eq!(covers, expected, "{wide} {narrow}");
+    }
+}
+
+/// Every name of up to `depth` levels, `last` among them only at the end.
+fn names(levels: &[&str], last: &[&str], depth: usize) -> Vec<String> {
+    let (mut all, mut open) = (Vec::new(), vec![String::new()]);
+    for _ in 0..depth {
+        let extended = |with: &[&str]| -> Vec<String> {
+            let gap = |name: &str| if name.is_empty() { "" } else { "/" };
+            open.iter().flat_map(|name| with.iter().map(move |level| format!("{name}{}{level}", gap(name)))).collect()
+        };
+        let (closed, next) = (extended(last), extended(levels));
+        all.extend(closed.into_iter().chain(next.iter().cloned()));
+        open = next;
+    }
+    all
+}
+
+#[test]
+fn covering_is_what_the_topics_say_for_every_pair_of_small_filters() {
+    let filters = names(&["a", "b", "$s", "+"], &["#"], 3);
+    // A name that no filter holds, and one level more than the deepest of them.
+    let topics = names(&["a", "b", "$s", "other"], &[], 4);
+    let stands_for: Vec<Vec<bool>> = filters
+        .iter()
+        .map(|filter| topics.iter().map(|topic| Filter::known(filter).matches(Topic::known(topic))).collect())
+        .collect();
+    for (wide, all) in filters.iter().zip(&stands_for) {
+        for (narrow, some) in filters.iter().zip(&stands_for) {
+            let expected = all.iter().zip(some).all(|(all, some)| *all || !some);
+            assert_eq!(Filter::known(wide).covers(Filter::known(narrow)), expected, "{wide} {narrow}");
+        }
+    }
+}
+
+#[test]
 fn names_of_the_broker_start_with_a_dollar() {
     assert!(Topic::parse("$sys/load").unwrap().is_broker());
     assert!(!Topic::parse("a/$sys").unwrap().is_broker());
