@@ -48,6 +48,17 @@ impl fmt::Display for ConnId {
     }
 }
 
+/// One topic in one life of its counter: the same two never mean different topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TopicLife {
+    /// The shard whose home owns it.
+    pub home: ShardId,
+    /// Its place there, which another topic may have when this one was forgotten.
+    pub key: u32,
+    /// Which life it is.
+    pub epoch: u32,
+}
+
 /// One connection of the broker, as clients are told of it: `{shard}-{index}-{generation}` in hexadecimal.
 ///
 /// Its order is what a list of members is paged by; it has no other meaning.

@@ -62,13 +62,7 @@ pub(super) const RULE_KEYS: &[RuleKey] = &[
     },
     RuleKey {
         name: "rule.overflow",
-        read: |rule, value| {
-            word(&mut rule.overflow, value, &OVERFLOW)?;
-            match rule.overflow {
-                Overflow::Disconnect => Ok(()),
-                _ => Err(r#"is not available yet: write "disconnect" or nothing"#.into()),
-            }
-        },
+        read: |rule, value| word(&mut rule.overflow, value, &OVERFLOW),
         show: |rule| Some(shown(rule.overflow, &OVERFLOW)),
     },
     RuleKey {

@@ -16,7 +16,7 @@ mod presence;
 mod recovery;
 mod topics;
 
-pub use batch::{Batch, Exception, Run};
+pub use batch::{Batch, Conflated, Exception, Run};
 pub use delivery::{Delivery, Parcel, Refusal, Span, Subscribed};
 pub use history::Piece;
 pub use interest::ShardSet;
@@ -59,6 +59,8 @@ pub struct Publish<'a> {
     pub echo: bool,
     /// Its idempotency key: a second publish with it is answered like the first and publishes nothing.
     pub key: Option<&'a str>,
+    /// For a slow consumer it makes an older one with the same value obsolete, if the rule says so.
+    pub conflate: Option<&'a str>,
 }
 
 /// One subscribe to one topic on its way into its home.
@@ -135,6 +137,7 @@ pub struct Kept {
 /// All topics of one shard; see the module's page.
 #[derive(Debug)]
 pub struct Home {
+    me: ShardId,
     topics: Topics,
     watchers: Watchers,
     rules: Rc<Rules>,
@@ -149,15 +152,18 @@ pub struct Home {
     from: Vec<u8>,
     stopped: bool,
     out: Vec<Parcel<Delivery>>,
+    /// The frame of a publication that is kept and that nobody subscribes to, while it is made.
+    alone: Vec<u8>,
     now: Tick,
 }
 
 impl Home {
-    /// A home that serves `shards` shards; `seed` feeds epochs and hash tables. Its histories may take
+    /// The home on shard `me` of `shards`; `seed` feeds epochs and hash tables. Its histories may take
     /// `history_bytes_max` together.
     #[must_use]
-    pub fn new(shards: u16, rules: Rc<Rules>, history_bytes_max: usize, seed: u64) -> Self {
+    pub fn new(me: ShardId, shards: u16, rules: Rc<Rules>, history_bytes_max: usize, seed: u64) -> Self {
         Self {
+            me,
             topics: Topics::new(seed),
             watchers: Watchers::new(seed ^ 0x9e37_79b9_7f4a_7c15),
             rules,
@@ -169,6 +175,7 @@ impl Home {
             from: Vec::new(),
             stopped: false,
             out: (0..shards).map(|_| Parcel::default()).collect(),
+            alone: Vec::new(),
             now: Tick::default(),
         }
     }
@@ -196,7 +203,7 @@ impl Home {
         };
         let window_s = rule.idempotency_s;
         if let Some(idempotency) = publish.key.filter(|_| window_s > 0) {
-            if let Some(offset) = Keys::find(&mut self.topics, key, idempotency) {
+            if let Some(offset) = Keys::find(&mut self.topics, key, idempotency, self.now) {
                 return self.acknowledge(key, &publish, offset);
             }
             self.topics.at(key).offset += 1;
@@ -226,18 +233,18 @@ impl Home {
         let readable = rule.subscribe != Access::Nobody;
         let wanted = readable && !self.watchers.interest(topic).is_empty();
         if wanted {
-            let except = (!publish.echo).then_some((publish.shard, publish.conn));
-            self.turn.push(key, topic, &self.from, publish.payload, except);
+            self.turn.push(key, topic, rule.overflow, &self.from, publish);
         }
         if let Some(kept) = &rule.history {
-            let mut alone = Vec::new();
             let frame = if wanted {
                 self.turn.last_frame()
             } else {
                 let offset = topic.offset;
                 let head = Head { prefix: topic.prefix(), offset, from: &self.from };
-                websocket::publication(&mut alone, head, publish.payload);
-                &alone
+                self.alone.clear();
+                self.alone.shrink_to(limits::SPARE_BYTES_MAX); // a large one leaves nothing behind
+                websocket::publication(&mut self.alone, head, publish.payload);
+                &self.alone
             };
             self.archive.keep(key, topic, kept, frame, self.now);
         }
@@ -382,7 +389,7 @@ impl Home {
         if self.turn.is_empty() {
             return;
         }
-        let batch = Arc::new(self.turn.freeze(&mut self.topics, &self.rules));
+        let batch = Arc::new(self.turn.freeze(self.me, &mut self.topics, &self.rules));
         let mut concerned = ShardSet::default();
         for run in &batch.runs {
             concerned = concerned.union(run.shards);

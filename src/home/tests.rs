@@ -42,6 +42,7 @@ fn publish_by(home: &mut Home, name: &str, shard: u16, conn: ConnId, echo: bool)
         id,
         echo,
         key: None,
+        conflate: None,
     });
     newest(home, name)
 }
@@ -55,7 +56,7 @@ fn newest(home: &mut Home, name: &str) -> Position {
 
 /// A home without rules.
 fn plain(shards: u16, seed: u64) -> Home {
-    Home::new(shards, Rc::default(), usize::MAX, seed)
+    Home::new(ShardId(0), shards, Rc::default(), usize::MAX, seed)
 }
 
 fn subscribe(home: &mut Home, name: &str, shard: u16, serial: u32) {
@@ -349,6 +350,7 @@ fn an_ack_goes_to_the_shard_that_asked_and_to_nobody_without_an_id() {
         id,
         echo: true,
         key: None,
+        conflate: None,
     });
     assert_eq!(hear(&mut home, 0), [""; 0]);
     assert_eq!(hear(&mut home, 1), ["published a 2"]);
@@ -383,6 +385,7 @@ fn a_batch_is_sealed_when_it_is_full_and_loses_nothing() {
             id,
             echo: true,
             key: None,
+            conflate: None,
         });
     }
     home.end_turn();

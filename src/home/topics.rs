@@ -15,7 +15,7 @@ use super::members::Members;
 use crate::limits;
 use crate::protocol::publication;
 use crate::rules::{RuleId, Rules};
-use crate::topic::{NameIndex, Topic};
+use crate::topic::{NameIndex, Topic, subject};
 
 /// Index of a topic in its home.
 pub(super) type TopicKey = u32;
@@ -121,7 +121,7 @@ impl Topics {
             wild_generation: u64::MAX,
             run: 0,
             in_turn: false,
-            rule: rules.of(topic),
+            rule: if subject(topic).is_some() { None } else { rules.of(topic) }, // its events are the home's own
             history: None,
             keys: None,
             members: None,

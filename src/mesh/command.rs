@@ -105,21 +105,22 @@ pub struct PackedPublish {
     id: Id,
     echo: bool,
     key: Option<Span>,
+    conflate: Option<Span>,
 }
 
 impl Parcel<Command> {
     /// Packs a publication in.
     pub fn push_publish(&mut self, publish: Publish<'_>) {
-        let Publish { topic, payload, conn, user, permit, id, echo, key, .. } = publish;
+        let Publish { topic, payload, conn, user, permit, id, echo, key, conflate, .. } = publish;
         let topic = self.keep(topic.as_str().as_bytes());
         let (binary, bytes) = match payload {
             Payload::Json(bytes) => (false, bytes),
             Payload::Binary(bytes) => (true, bytes),
         };
         let payload = self.keep(bytes);
-        let user = user.map(|user| self.keep(user.as_bytes()));
-        let key = key.map(|key| self.keep(key.as_bytes()));
-        let packed = PackedPublish { topic, payload, binary, conn, user, permit, id, echo, key };
+        let mut keep = |text: Option<&str>| text.map(|text| self.keep(text.as_bytes()));
+        let (user, key, conflate) = (keep(user), keep(key), keep(conflate));
+        let packed = PackedPublish { topic, payload, binary, conn, user, permit, id, echo, key, conflate };
         self.items.push(Command::Publish(packed));
     }
 }
@@ -139,6 +140,7 @@ impl PackedPublish {
             id: self.id,
             echo: self.echo,
             key: self.key.map(|key| key.text(bytes)),
+            conflate: self.conflate.map(|conflate| conflate.text(bytes)),
         }
     }
 }

@@ -23,6 +23,13 @@ pub fn prefix(topic: Topic<'_>, epoch: u32) -> Box<[u8]> {
     out.into_boxed_slice()
 }
 
+/// The offset in what [`write_json`] or [`write_binary`] made of a prefix of that length.
+#[must_use]
+pub fn offset_of(object: &[u8], prefix_len: usize) -> u64 {
+    let digits = object[prefix_len..].iter().take_while(|digit| digit.is_ascii_digit());
+    digits.fold(0, |offset, digit| offset * 10 + u64::from(digit - b'0'))
+}
+
 /// What a `message` says before its payload.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {

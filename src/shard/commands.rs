@@ -21,10 +21,10 @@ use crate::transport::websocket;
 impl Shard {
     pub(super) fn handle_command(&mut self, conn: ConnId, command: Result<Command<'_>, Fault>) {
         match command {
-            Ok(Command { id, op: Op::Publish { topic, payload, echo, key, .. } }) => {
+            Ok(Command { id, op: Op::Publish { topic, payload, echo, key, conflate } }) => {
                 let (user, permit) = self.who(conn);
                 let user = user.as_ref().map(|user| &*user.name);
-                self.publish(Publish { topic, payload, shard: self.me, conn, user, permit, id, echo, key });
+                self.publish(Publish { topic, payload, shard: self.me, conn, user, permit, id, echo, key, conflate });
             }
             Ok(Command { id, op: Op::Subscribe { filter, since, last, presence } }) => {
                 let from = match (since, last) {

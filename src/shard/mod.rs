@@ -77,6 +77,8 @@ pub struct Counters {
     pub published: u64,
     /// Publications that met a subscriber of this shard, counted per filter.
     pub delivered: u64,
+    /// Publications that a subscriber of this shard was too slow for, and that a `gap` tells of.
+    pub missed: u64,
     /// Commands answered with an error.
     pub faults: u64,
     /// Times that accepting paused because the machine was out of descriptors or memory.
@@ -130,7 +132,7 @@ impl Shard {
             registry: Registry::new(seed ^ 0x5bd1_e995),
             outbound: Outbound::new(settings.config.limits.outbound_bytes_max),
             wheel: Wheel::new(now),
-            home: Home::new(shards, Rc::clone(&rules), history_bytes_max, seed),
+            home: Home::new(me, shards, Rc::clone(&rules), history_bytes_max, seed),
             rules,
             desk,
             first_peer: 0,
@@ -160,6 +162,7 @@ impl Shard {
         self.flush(wire);
         self.close_slow();
         self.desk.post(&mut self.home); // what ended in the flush released its topics
+        self.counters.missed = self.outbound.missed();
     }
 
     fn flush(&mut self, wire: &mut impl Wire) {

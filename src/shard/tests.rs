@@ -9,6 +9,7 @@ mod heartbeat;
 mod held;
 mod idle;
 mod opening;
+mod overflow;
 mod presence;
 mod pressure;
 mod recovery;
@@ -323,6 +324,7 @@ fn json_line(text: &str, bytes: &str) -> String {
         "error" => format!("error {} {}", value["id"], value["code"]),
         "pong" => format!("pong {}", value["id"]),
         "welcome" => "welcome".to_owned(),
+        "gap" => format!("gap {} {}{at}", word("topic"), value["missed"]),
         _ => format!("text {text}"),
     }
 }

@@ -146,16 +146,6 @@ fn wrong_values_of_a_rule_name_line_key_value_and_reason() {
 }
 
 #[test]
-fn what_a_rule_promises_and_the_broker_does_not_do_yet_is_refused() {
-    for line in ["overflow = \"drop_oldest\"", "overflow = \"latest\""] {
-        let (key, value) = line.split_once(" = ").unwrap();
-        let reason = r#"is not available yet: write "disconnect" or nothing"#;
-        assert_eq!(refused(line), format!("wirefan.toml:3: rule.{key} = {value}: {reason}"));
-    }
-    assert_eq!(rules("[[rule]]\nfilter = \"a\"\noverflow = \"disconnect\"").len(), 1);
-}
-
-#[test]
 fn a_rule_may_want_to_know_who_is_there_and_who_it_is() {
     let all = "[[rule]]\nfilter = \"a\"\npresence = true\nfrom = true\nsubscribe = \"user\"\npublish = \"granted\"";
     let (filter, subscribe, publish) = ("a".to_owned(), Access::User, Access::Granted);

@@ -13,7 +13,7 @@ fn ruled() -> Home {
         Rule { publish: Access::Nobody, ..rule("mute/#") },
         Rule { idempotency_s: 0, ..rule("often/#") },
     ];
-    Home::new(2, Rc::new(Rules::new(rules)), usize::MAX, 7)
+    Home::new(ShardId(0), 2, Rc::new(Rules::new(rules)), usize::MAX, 7)
 }
 
 fn publish_15(home: &mut Home) {
@@ -252,6 +252,7 @@ fn a_list_is_bounded_in_bytes_and_a_turn_s_lists_too() {
             id,
             echo: true,
             key: None,
+            conflate: None,
         });
     }
     assert_eq!(list(&mut home, "kept/a", None, 1000, false), Ok(vec![1, 2]));
@@ -292,6 +293,7 @@ fn one_publication_beyond_the_bytes_of_a_list_is_given_all_the_same() {
         id: Id::None,
         echo: true,
         key: None,
+        conflate: None,
     });
     publish(&mut home, "kept/a");
     assert_eq!(list(&mut home, "kept/a", None, 1000, false), Ok(vec![1]));
@@ -320,6 +322,7 @@ fn a_rule_lets_nobody_in_and_nobody_publish() {
         id,
         echo: true,
         key: Some("k"),
+        conflate: None,
     });
     assert_eq!(hear(&mut home, 0), ["refused Int(1) 403"]);
     assert_eq!(newest(&mut home, "mute/a").offset, 0, "it has no position");
@@ -342,6 +345,7 @@ fn refused_commands_cannot_grow_a_home_beyond_its_limit() {
             id,
             echo: true,
             key: None,
+            conflate: None,
         });
     }
     assert_eq!(home.topics_len(), limits::TOPICS_IDLE_MAX);
@@ -391,6 +395,7 @@ fn publish_key(home: &mut Home, name: &str, key: &str) {
         id,
         echo: true,
         key: Some(key),
+        conflate: None,
     });
 }
 

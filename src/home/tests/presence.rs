@@ -18,7 +18,7 @@ fn rooms(shards: u16) -> Home {
         rule("closed/#", Access::Nobody),
         Rule { filter: "granted/#".to_owned(), publish: Access::Granted, ..Rule::default() },
     ];
-    Home::new(shards, Rc::new(Rules::new(rules)), usize::MAX, 7)
+    Home::new(ShardId(0), shards, Rc::new(Rules::new(rules)), usize::MAX, 7)
 }
 
 /// Subscribes a connection, which wants to be told or not.
@@ -231,6 +231,7 @@ fn rules_for_users_and_for_the_granted_admit_those_alone() {
             id,
             echo: true,
             key: None,
+            conflate: None,
         });
         assert_eq!(hear(&mut home, 0), [answer]);
     }
@@ -251,6 +252,7 @@ fn a_publication_names_its_user_where_the_rule_says_so() {
             id: Id::None,
             echo: true,
             key: None,
+            conflate: None,
         });
     };
     for name in ["room/a", "bare"] {
