@@ -293,7 +293,7 @@ fn lists_of_one_turn_are_bounded_and_the_rest_is_to_ask_again() {
 #[test]
 fn what_is_kept_names_its_user_in_lists_and_replays_too() {
     let rule = Rule { history: Some(crate::rules::History { count: 9, age_s: 9 }), from: true, ..Rule::default() };
-    let mut home = Home::new(1, Rc::new(Rules::new(vec![rule])), usize::MAX, 7);
+    let mut home = Home::new(ShardId(0), 1, Rc::new(Rules::new(vec![rule])), usize::MAX, 7);
     for (user, payload) in
         [(Some("a\"nn"), Payload::Json(b"1")), (None, Payload::Json(b"2")), (Some("bob"), Payload::Binary(b"\n"))]
     {
@@ -308,6 +308,7 @@ fn what_is_kept_names_its_user_in_lists_and_replays_too() {
             id: Id::None,
             echo: true,
             key: None,
+            conflate: None,
         });
     }
     let (topic, shard, conn, permit) = (topic("a"), ShardId(0), conn(1), Permit::default());
@@ -319,4 +320,17 @@ fn what_is_kept_names_its_user_in_lists_and_replays_too() {
         |name: &str| list.as_array().expect("three").iter().map(|message| message[name].clone()).collect::<Vec<_>>();
     assert_eq!(part("from"), [serde_json::json!("a\"nn"), serde_json::Value::Null, serde_json::json!("bob")]);
     assert_eq!(part("data"), [serde_json::json!(1), serde_json::json!(2), serde_json::json!("Cg==")]);
+}
+
+#[test]
+fn no_rule_of_an_operator_is_one_for_events() {
+    let own =
+        Rule { filter: "$presence/#".to_owned(), overflow: crate::rules::Overflow::DropOldest, ..Rule::default() };
+    let mut home =
+        Home::new(ShardId(0), 1, Rc::new(Rules::new(vec![own, Rule { presence: true, ..Rule::default() }])), 0, 7);
+    enter(&mut home, "a", 0, 1, None, true);
+    home.end_turn();
+    let parcel = std::mem::take(home.parcel(ShardId(0)));
+    let Some(Delivery::Batch { batch, .. }) = parcel.items.last() else { panic!("{:?}", parcel.items) };
+    assert_eq!(batch.runs[0].overflow, crate::rules::Overflow::Disconnect);
 }
