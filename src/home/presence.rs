@@ -86,7 +86,9 @@ impl Home {
     pub(super) fn watch_members(&mut self, key: TopicKey, name: Topic<'_>, shard: ShardId) {
         self.seal_events(key);
         let watch = self.topics.open(Topic::known(&presence_of(name)), &self.rules);
-        self.topics.at(watch).exact.insert(shard);
+        let state = self.topics.at(watch);
+        state.exact.insert(shard);
+        state.rule = None; // whatever a filter with `$` says: events have no positions to be counted in a gap by
         self.topics.touch(watch);
         self.topics.at(key).members.get_or_insert_default().set_watch(Some(watch));
     }

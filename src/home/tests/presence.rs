@@ -271,3 +271,66 @@ fn a_publication_names_its_user_where_the_rule_says_so() {
         assert_eq!(text.contains(":3\",\"from\":\"bob\"}\nx"), name == "room/a", "{text}");
     }
 }
+
+#[test]
+fn lists_of_one_turn_are_bounded_and_the_rest_is_to_ask_again() {
+    let mut home = rooms(1);
+    for index in 0..1_000 {
+        enter(&mut home, "room/a", 0, index, Some(&format!("user number {index}")), false);
+    }
+    hear(&mut home, 0);
+    for _ in 0..200 {
+        ask(&mut home, "room/a", 1_000, None);
+    }
+    assert!(home.parcel(ShardId(0)).bytes.len() < limits::HISTORY_PARCEL_BYTES_MAX + 100_000);
+    let heard = hear(&mut home, 0);
+    let refused = heard.iter().filter(|answer| *answer == "refused None 429").count();
+    assert!((1..150).contains(&refused) && heard.len() == 200, "{refused}");
+    ask(&mut home, "room/a", 1, None);
+    assert!(hear(&mut home, 0)[0].starts_with("presence [0-0-1 user number 0] 1000 users"));
+}
+
+#[test]
+fn what_is_kept_names_its_user_in_lists_and_replays_too() {
+    let rule = Rule { history: Some(crate::rules::History { count: 9, age_s: 9 }), from: true, ..Rule::default() };
+    let mut home = Home::new(ShardId(0), 1, Rc::new(Rules::new(vec![rule])), usize::MAX, 7);
+    for (user, payload) in
+        [(Some("a\"nn"), Payload::Json(b"1")), (None, Payload::Json(b"2")), (Some("bob"), Payload::Binary(b"\n"))]
+    {
+        let (topic, shard, permit) = (topic("a"), ShardId(0), Permit::default());
+        home.handle_publish(Publish {
+            topic,
+            payload,
+            shard,
+            conn: NO_ONE,
+            user,
+            permit,
+            id: Id::None,
+            echo: true,
+            key: None,
+            conflate: None,
+        });
+    }
+    let (topic, shard, conn, permit) = (topic("a"), ShardId(0), conn(1), Permit::default());
+    home.handle_history(History { topic, shard, conn, permit, id: Id::None, since: None, limit: 9, reverse: false });
+    let parcel = std::mem::take(home.parcel(ShardId(0)));
+    let [Delivery::History { messages, .. }] = &parcel.items[..] else { panic!("{:?}", parcel.items) };
+    let list: serde_json::Value = serde_json::from_str(&format!("[{}]", messages.text(&parcel.bytes))).expect("JSON");
+    let part =
+        |name: &str| list.as_array().expect("three").iter().map(|message| message[name].clone()).collect::<Vec<_>>();
+    assert_eq!(part("from"), [serde_json::json!("a\"nn"), serde_json::Value::Null, serde_json::json!("bob")]);
+    assert_eq!(part("data"), [serde_json::json!(1), serde_json::json!(2), serde_json::json!("Cg==")]);
+}
+
+#[test]
+fn no_rule_of_an_operator_is_one_for_events() {
+    let own =
+        Rule { filter: "$presence/#".to_owned(), overflow: crate::rules::Overflow::DropOldest, ..Rule::default() };
+    let mut home =
+        Home::new(ShardId(0), 1, Rc::new(Rules::new(vec![own, Rule { presence: true, ..Rule::default() }])), 0, 7);
+    enter(&mut home, "a", 0, 1, None, true);
+    home.end_turn();
+    let parcel = std::mem::take(home.parcel(ShardId(0)));
+    let Some(Delivery::Batch { batch, .. }) = parcel.items.last() else { panic!("{:?}", parcel.items) };
+    assert_eq!(batch.runs[0].overflow, crate::rules::Overflow::Disconnect);
+}

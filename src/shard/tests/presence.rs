@@ -1,5 +1,7 @@
 //! Who is there, over several shards: every road on which a member leaves, those who are told, users, rules that ask who.
 
+mod random;
+
 use super::*;
 use crate::rules::{Access, Rule};
 use crate::shard::connection::User;
