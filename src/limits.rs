@@ -182,3 +182,16 @@ pub const API_KEYS_MAX: usize = 1000;
 
 /// The longest file of a key, of a JWKS or of API keys, in bytes.
 pub const KEY_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Plaintext of one TLS record, in bytes (RFC 8446 5.1).
+pub const TLS_PLAINTEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// The longest TLS record, in bytes, with its header (RFC 5246 6.2.3): what a connection keeps at most of one that has not
+/// come whole, and of one that the kernel did not take.
+pub const TLS_RECORD_BYTES_MAX: usize = 5 + TLS_PLAINTEXT_BYTES_MAX + 2048;
+
+// A read makes progress, whatever is kept of the record before it.
+const _: () = assert!(TLS_RECORD_BYTES_MAX < READ_BYTES_PER_TURN);
+
+/// Certificates of one broker. A handshake looks at them one by one.
+pub const TLS_CERTIFICATES_MAX: usize = 64;

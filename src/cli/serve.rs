@@ -1,13 +1,12 @@
 //! `wirefan serve` and `wirefan check`: the configuration, and the broker that runs with it.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::Path;
 
 use super::outcome::{Failure, tell};
 use super::{Check, Serve};
 use crate::config::{Config, Flags};
-use crate::net;
+use crate::net::{self, Bound, tls};
 use crate::topic::Topic;
 
 /// Runs the broker until it is stopped.
@@ -20,7 +19,7 @@ pub(super) fn serve(arguments: &Serve) -> Result<(), Failure> {
     let config = load(arguments.config.as_deref(), &flags)?;
     warn(&config);
     let served = net::serve(config, |addresses| {
-        let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+        let addresses: Vec<_> = addresses.iter().map(Bound::to_string).collect();
         tell(format_args!("listening on {}", addresses.join(", ")));
     });
     match served {
@@ -37,7 +36,12 @@ pub(super) fn check(arguments: &Check) -> Result<(), Failure> {
     let config = load(arguments.config.as_deref(), &Flags::default())?;
     warn(&config);
     // A file that is no key is told here, not by the first user.
-    config.credentials().map_err(|error| Failure::Wrong(error.to_string()))?;
+    let credentials = config.credentials().map(|_| ()).map_err(|error| error.to_string());
+    let certificates = tls::check(&config.tls).map_err(|error| error.to_string());
+    let wrong: Vec<_> = [credentials, certificates].into_iter().filter_map(Result::err).collect();
+    if !wrong.is_empty() {
+        return Err(Failure::Wrong(wrong.join("\n")));
+    }
     let text = match &arguments.topic {
         Some(topic) => config.explain(Topic::known(topic)),
         None => config.to_string(),

@@ -3,17 +3,29 @@
 //! Called by `Draft::finish`, last of all. Refuses above all a broker that strangers could use without its operator
 //! having said so.
 
+use std::net::SocketAddr;
+
 use crate::auth::origin::Origins;
 
 use super::error::excerpt;
-use super::{AllowAnonymous, Config, Problem};
+use super::{AllowAnonymous, Config, Problem, Tls};
 
 /// All problems of `config`; `written` begins a sentence about a key: the place, the key, the value.
 pub(super) fn check(config: &Config, written: impl Fn(&'static str) -> String) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut refuse = |name, reason: String| problems.push(Problem::new(written(name), reason));
-    if let Err(reason) = listen(config) {
-        refuse("server.listen", reason);
+    if config.server.listen.is_empty() {
+        refuse("server.listen", "must name at least one address to listen on".to_owned());
+    }
+    for (name, addresses, before) in
+        [("server.listen", &config.server.listen, [].as_slice()), ("tls.listen", &config.tls.listen, &config.server.listen)]
+    {
+        if let Err(reason) = listen(config, addresses, before) {
+            refuse(name, reason);
+        }
+    }
+    if let Some((name, reason)) = tls(&config.tls) {
+        refuse(name, reason.to_owned());
     }
     if let Err(error) = Origins::parse(&config.server.allowed_origins) {
         refuse("server.allowed_origins", excerpt(&error.to_string()));
@@ -36,15 +48,15 @@ pub(super) fn check(config: &Config, written: impl Fn(&'static str) -> String) -
     problems
 }
 
-fn listen(config: &Config) -> Result<(), String> {
-    let addresses = &config.server.listen;
-    if addresses.is_empty() {
-        return Err("must name at least one address to listen on".to_owned());
-    }
+/// `before`: the other addresses that are listened on.
+fn listen(config: &Config, addresses: &[SocketAddr], before: &[SocketAddr]) -> Result<(), String> {
     for (index, address) in addresses.iter().enumerate() {
         // Each port 0 becomes a port of its own.
         if address.port() != 0 && addresses[..index].contains(address) {
             return Err(format!("names {address} twice"));
+        }
+        if address.port() != 0 && before.contains(address) {
+            return Err(format!("names {address}, as server.listen does; without tls.listen TLS is spoken there"));
         }
     }
     let public = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback());
@@ -56,6 +68,20 @@ fn listen(config: &Config) -> Result<(), String> {
         _ => Ok(()),
     }
 }
+
+/// The key at fault, and why.
+fn tls(tls: &Tls) -> Option<(&'static str, &'static str)> {
+    let (cert, key) = (tls.is_configured(), !tls.first.key.as_os_str().is_empty());
+    match (cert, key) {
+        (true, false) => Some(("tls.key", "must name the key of tls.cert")),
+        (false, true) => Some(("tls.cert", "must name the certificate of tls.key")),
+        (false, false) if !tls.others.is_empty() => Some(("tls.certificates", NO_FIRST)),
+        (false, false) if !tls.listen.is_empty() => Some(("tls.listen", "needs a certificate, tls.cert and tls.key")),
+        _ => None,
+    }
+}
+
+const NO_FIRST: &str = "are those beside tls.cert and tls.key, which must name the one for all other names";
 
 /// What surrounds the data of a publication on its way to a subscriber, at most: member names, the topic with every
 /// character escaped, the position, the frame header.

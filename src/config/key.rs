@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::{AllowAnonymous, Config, auth};
+use super::{AllowAnonymous, Config, auth, tls};
 use crate::limits;
 
 /// Why a value cannot be taken: the end of a sentence that began with key and value.
@@ -187,6 +187,32 @@ pub(super) const KEYS: &[Key] = &[
         name: "auth.in_band_ms_max",
         read: |config, value| whole(&mut config.auth.in_band_ms_max, value, 100..=HANDSHAKE_MS_MAX, " of milliseconds"),
         show: |config| Value::Integer(config.auth.in_band_ms_max),
+    },
+    Key {
+        name: "tls.cert",
+        read: |config, value| tls::path(&mut config.tls.first.cert, value, 0),
+        show: |config| tls::shown_path(&config.tls.first.cert),
+    },
+    Key {
+        name: "tls.key",
+        read: |config, value| tls::path(&mut config.tls.first.key, value, 0),
+        show: |config| tls::shown_path(&config.tls.first.key),
+    },
+    Key {
+        name: "tls.certificates",
+        read: |config, value| {
+            config.tls.others = tls::certificates(value)?;
+            Ok(())
+        },
+        show: |config| Value::List(config.tls.others.iter().map(tls::shown).collect()),
+    },
+    Key {
+        name: "tls.listen",
+        read: |config, value| {
+            config.tls.listen = addresses(value)?;
+            Ok(())
+        },
+        show: |config| list(&config.tls.listen),
     },
 ];
 

@@ -14,6 +14,7 @@ mod rule;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -36,6 +37,8 @@ pub struct Config {
     pub heartbeat: Heartbeat,
     /// `[auth]`: who is who, and what they may do.
     pub auth: Auth,
+    /// `[tls]`: certificates, and where they are shown.
+    pub tls: Tls,
     /// `[[rule]]`: what topics are like, in the order of the file; see [`Rules`](crate::rules::Rules). At most
     /// [`RULES_MAX`](crate::limits::RULES_MAX), no filter twice.
     pub rules: Vec<Rule>,
@@ -137,6 +140,27 @@ pub enum AuthKeyKind {
     Pem(Algorithm, Option<String>),
     /// `jwks_file`, which says of each key what it is.
     Jwks,
+}
+
+/// `[tls]`. Without certificates no TLS is spoken.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tls {
+    /// `cert` and `key`: what is shown to whoever asks for no name, or for one that no certificate has.
+    pub first: Certificate,
+    /// `certificates`: those for other names. At most [`TLS_CERTIFICATES_MAX`](crate::limits::TLS_CERTIFICATES_MAX) with
+    /// the first.
+    pub others: Vec<Certificate>,
+    /// Addresses that speak TLS, while those of `server.listen` do not. Empty: those of `server.listen` do.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// A certificate with its key: absolute paths of PEM files, or empty ones.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Certificate {
+    /// The certificate, and behind it the chain up to the one that clients know.
+    pub cert: PathBuf,
+    /// Its private key, not encrypted.
+    pub key: PathBuf,
 }
 
 /// What the command line said. Nothing said leaves the setting to the environment, the file and the default.

@@ -41,7 +41,9 @@ impl Draft {
             }
         }
         // What the file names lies beside it, wherever the broker is started.
-        self.config.auth.resolve(path.parent().unwrap_or(Path::new("")));
+        let directory = path.parent().unwrap_or(Path::new(""));
+        self.config.auth.resolve(directory);
+        self.config.tls.resolve(directory);
         Ok(())
     }
 
@@ -104,6 +106,7 @@ impl Draft {
             self.set(key, &value, format!("{name}={}", excerpt(&text)));
         }
         self.config.auth.resolve(Path::new(""));
+        self.config.tls.resolve(Path::new(""));
     }
 
     /// Lays the flags over what is there.
@@ -243,7 +246,7 @@ fn is_service_link(name: &str) -> bool {
 }
 
 /// The tables that the keys are in.
-pub(super) const TABLES: [&str; 4] = ["server", "limits", "heartbeat", "auth"];
+pub(super) const TABLES: [&str; 5] = ["server", "limits", "heartbeat", "auth", "tls"];
 
 /// The list of tables that the rules are.
 pub(super) const RULE: &str = "rule";

@@ -12,6 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::listener::{Accepted, Listener};
 use super::sockets::{Got, Sockets};
+use super::tls::Terms;
 use super::{ServeError, Shared};
 use crate::ids::ConnId;
 use crate::limits;
@@ -146,6 +147,7 @@ impl EventLoop {
             }
             let id = ConnId::from_bits(token.0 as u64);
             if event.is_writable() {
+                self.sockets.handle_writable(id);
                 self.shard.handle_writable(id);
             }
             let ended = event.is_read_closed() || event.is_error();
@@ -166,7 +168,7 @@ impl EventLoop {
             while self.listeners[number].ready && budget > 0 {
                 budget -= 1;
                 match self.listeners[number].accept() {
-                    Accepted::Connection(stream) => self.welcome(stream),
+                    Accepted::Connection(stream) => self.welcome(stream, number),
                     Accepted::Lost => {}
                     Accepted::Nobody => self.listeners[number].ready = false,
                     Accepted::Exhausted => {
@@ -182,15 +184,21 @@ impl EventLoop {
         }
     }
 
-    fn welcome(&mut self, mut stream: mio::net::TcpStream) {
+    fn welcome(&mut self, mut stream: mio::net::TcpStream, listener: usize) {
+        let terms = self.shared.tls.as_ref().filter(|_| self.listeners[listener].tls);
         let before = self.shared.connections.fetch_add(1, Ordering::Relaxed);
         if before >= self.shared.connections_max {
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-            let _ = std::io::Write::write(&mut stream, FULL); // best effort: it is closed in any case
+            if terms.is_none() {
+                let _ = std::io::Write::write(&mut stream, FULL); // best effort: it is closed in any case
+            }
             return;
         }
+        let session = terms.and_then(Terms::session);
         let id = self.shard.handle_accept();
-        if self.sockets.add(self.poll.registry(), id, stream).is_err() {
+        // Never in the clear where TLS is spoken.
+        let complete = session.is_some() == terms.is_some();
+        if !complete || self.sockets.add(self.poll.registry(), id, stream, session).is_err() {
             self.shard.handle_reset(id);
         }
     }
@@ -209,7 +217,9 @@ impl EventLoop {
             match self.sockets.read(id, &mut self.buf[..limits::READ_BYTES_PER_TURN]) {
                 Got::Bytes { len, more } => {
                     budget = budget.saturating_sub(len);
-                    self.shard.handle_bytes(id, &mut self.buf, len);
+                    if len > 0 {
+                        self.shard.handle_bytes(id, &mut self.buf, len);
+                    }
                     if more && self.sockets.note_readable(id, false) {
                         self.readable.push_back(id);
                     }

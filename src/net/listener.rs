@@ -9,13 +9,15 @@ use std::net::SocketAddr;
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{ServeError, sys};
+use super::{Bound, ServeError, sys};
 use crate::limits;
 
 /// One listening socket of one shard.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
+    /// Its connections speak TLS.
+    pub(super) tls: bool,
     /// The kernel said that somebody waits, and it was not yet told that nobody does.
     pub(super) ready: bool,
     /// Until when it is left alone, in milliseconds of the loop's clock.
@@ -52,24 +54,20 @@ impl Listener {
 }
 
 /// Binds every address once per shard: the listeners of each shard, and the addresses with their real ports.
-pub(super) fn bind(
-    addresses: &[SocketAddr],
-    shards: usize,
-) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), ServeError> {
+pub(super) fn bind(addresses: &[Bound], shards: usize) -> Result<(Vec<Vec<Listener>>, Vec<Bound>), ServeError> {
     let mut listeners: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
     let mut bound = Vec::with_capacity(addresses.len());
-    for &address in addresses {
+    for &Bound { address, .. } in addresses {
         probe(address).map_err(|error| ServeError::Listen(address, error))?;
     }
-    for &address in addresses {
-        let mut address = address;
+    for &Bound { mut address, tls } in addresses {
         for of_shard in &mut listeners {
             let failed = |error| ServeError::Listen(address, error);
             let socket = listen(address).map_err(failed)?;
             address = socket.local_addr().map_err(failed)?; // the first one's port serves all
-            of_shard.push(Listener { socket, ready: true, paused_until_ms: 0 });
+            of_shard.push(Listener { socket, tls, ready: true, paused_until_ms: 0 });
         }
-        bound.push(address);
+        bound.push(Bound { address, tls });
     }
     Ok((listeners, bound))
 }

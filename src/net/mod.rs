@@ -9,6 +9,7 @@ mod event_loop;
 mod listener;
 mod sockets;
 mod sys;
+pub mod tls;
 
 use std::fmt;
 use std::io;
@@ -19,7 +20,7 @@ use std::thread;
 
 use core_affinity::CoreId;
 use mio::{Poll, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::auth::origin::{NotAnOrigin, Origins};
@@ -28,6 +29,7 @@ use crate::limits;
 use crate::mesh::{self, Wake};
 use crate::shard::{CloseReason, Counters, Settings, Shard};
 use event_loop::{EventLoop, WAKER};
+use tls::{CertificateError, Terms};
 
 /// Why a broker did not start, or ended.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub enum ServeError {
     Listen(SocketAddr, io::Error),
     /// An entry of `server.allowed_origins` is none.
     Origins(NotAnOrigin),
+    /// Files of `[tls]` that are not what they should be.
+    Certificates(CertificateError),
     /// More shards than there can be.
     Shards(usize),
     /// The machine refused something else.
@@ -50,6 +54,7 @@ impl fmt::Display for ServeError {
             }
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Origins(error) => write!(f, "server.allowed_origins: {error}"),
+            Self::Certificates(error) => error.fmt(f),
             Self::Shards(shards) => write!(f, "server.shards: {shards} is more than {}", limits::SHARDS_MAX),
             Self::Machine(what, error) => write!(f, "cannot {what}: {error}"),
         }
@@ -64,6 +69,8 @@ struct Shared {
     stop: AtomicBool,
     connections: AtomicUsize,
     connections_max: usize,
+    /// What TLS listeners speak.
+    tls: Option<Terms>,
 }
 
 impl Shared {
@@ -86,9 +93,34 @@ impl Wake for Bell {
     }
 }
 
+/// Where a broker listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// With the port that the kernel chose for port 0.
+    pub address: SocketAddr,
+    /// Whether TLS is spoken there.
+    pub tls: bool,
+}
+
+impl Bound {
+    fn all(config: &Config) -> Vec<Self> {
+        let with = |addresses: &[SocketAddr], tls| addresses.iter().map(|&address| Self { address, tls }).collect();
+        let others: Vec<_> = with(&config.tls.listen, true);
+        // Without addresses of its own TLS is spoken at all of them.
+        let all: Vec<_> = with(&config.server.listen, config.tls.is_configured() && others.is_empty());
+        [all, others].concat()
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.address, if self.tls { " (TLS)" } else { "" })
+    }
+}
+
 /// A running broker.
 pub struct Broker {
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Bound>,
     shared: Arc<Shared>,
     bells: Bells,
     threads: Vec<thread::JoinHandle<Result<Counters, ServeError>>>,
@@ -118,11 +150,13 @@ impl Broker {
             return Err(ServeError::Shards(shards));
         }
         sys::raise_file_limit();
-        let (listeners, addresses) = listener::bind(&config.server.listen, shards)?;
+        let tls = Terms::read(&config.tls).map_err(ServeError::Certificates)?;
+        let (listeners, addresses) = listener::bind(&Bound::all(&config), shards)?;
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             connections_max: config.limits.connections_max,
+            tls,
         });
         let (polls, bells) = polls(shards)?;
         let seed = getrandom::u64().map_err(|error| ServeError::Machine("get randomness", io::Error::other(error)))?;
@@ -153,10 +187,27 @@ impl Broker {
         Ok(Self { addresses, shared, bells, threads })
     }
 
-    /// Where it listens, with the ports that the kernel chose for port 0.
+    /// Where it listens: `server.listen`, then `tls.listen`.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Bound] {
         &self.addresses
+    }
+
+    /// Reads the certificates and keys of `[tls]` again, for all handshakes that begin from now on. Does nothing without
+    /// TLS.
+    ///
+    /// # Errors
+    /// All that is wrong with the files; those read before stay in force then.
+    pub fn reload_certificates(&self) -> Result<(), CertificateError> {
+        self.shared.tls.as_ref().map_or(Ok(()), Terms::reload)
+    }
+
+    fn reload(&self) {
+        match self.reload_certificates() {
+            Ok(()) if self.shared.tls.is_some() => eprintln!("wirefan: the certificates were read again"),
+            Ok(()) => {}
+            Err(error) => eprintln!("{error}\nwirefan: the certificates stay as they are"),
+        }
     }
 
     /// Asks it to stop: accepts nothing more, delivers what it has, closes every connection with 1001.
@@ -210,23 +261,27 @@ fn pin_to(core: Option<CoreId>) {
     }
 }
 
-/// Runs a broker until SIGTERM or SIGINT; a second signal ends the process at once, with exit code 1. `ready` is called
-/// with the addresses once connections are accepted.
+/// Runs a broker until SIGTERM or SIGINT; a second of these ends the process at once, with exit code 1. SIGHUP reads the
+/// certificates again, and says what came of it. `ready` is called with the addresses once connections are accepted.
 ///
 /// # Errors
 /// As [`Broker::start`] and [`Broker::join`].
-pub fn serve(config: Config, ready: impl FnOnce(&[SocketAddr])) -> Result<Summary, ServeError> {
+pub fn serve(config: Config, ready: impl FnOnce(&[Bound])) -> Result<Summary, ServeError> {
     let failed = |error| ServeError::Machine("listen to signals", error);
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
     let handle = signals.handle();
     let broker = Broker::start_then(config, move || handle.close())?;
     ready(broker.addresses());
-    let mut signals = signals.forever();
-    if signals.next().is_some() {
-        broker.stop();
-    }
-    if signals.next().is_some() {
-        std::process::exit(1);
+    let mut stopping = false;
+    for signal in signals.forever() {
+        match signal {
+            SIGHUP => broker.reload(),
+            _ if stopping => std::process::exit(1),
+            _ => {
+                stopping = true;
+                broker.stop();
+            }
+        }
     }
     broker.join()
 }

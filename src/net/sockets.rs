@@ -1,7 +1,8 @@
 //! The sockets of one shard, by the slot of their connection, and how a flush writes to them.
 //!
 //! A socket is registered once, edge-triggered, for both directions, and never again: the kernel says when a full socket
-//! takes bytes again, and when new bytes came after it had none.
+//! takes bytes again, and when new bytes came after it had none. A connection with TLS has a session beside its socket,
+//! through which all its bytes go; who reads and writes here sees plaintext in any case.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -9,6 +10,7 @@ use std::net::Shutdown;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::tls::{Scratch, Session};
 use crate::ids::ConnId;
 use crate::shard::{Sent, Wire};
 
@@ -26,7 +28,7 @@ struct Socket {
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Got {
-    /// So many bytes, and whether more may wait.
+    /// So many bytes, with TLS perhaps none, and whether more may wait.
     Bytes { len: usize, more: bool },
     /// Nothing now.
     Nothing,
@@ -40,32 +42,60 @@ pub(super) enum Got {
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     slots: Vec<Option<Socket>>,
+    /// The sessions of those with TLS, by the same slots; as long as the last of them needs it, so nothing without TLS.
+    sessions: Vec<Option<Box<Session>>>,
+    scratch: Scratch,
 }
 
 impl Sockets {
-    /// Takes a socket in and registers it. On an error the socket is closed.
-    pub(super) fn add(&mut self, registry: &Registry, id: ConnId, mut stream: TcpStream) -> io::Result<()> {
+    /// Takes a socket in, with its session if it has TLS, and registers it. On an error the socket is closed.
+    pub(super) fn add(
+        &mut self,
+        registry: &Registry,
+        id: ConnId,
+        mut stream: TcpStream,
+        session: Option<Box<Session>>,
+    ) -> io::Result<()> {
         registry.register(&mut stream, token(id), Interest::READABLE | Interest::WRITABLE)?;
         let index = id.index as usize;
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || None);
         }
         self.slots[index] = Some(Socket { stream, generation: id.generation, queued: false, ended: false });
+        if session.is_some() && self.sessions.len() <= index {
+            self.sessions.resize_with(index + 1, || None);
+        }
+        if let Some(slot) = self.sessions.get_mut(index) {
+            *slot = session;
+        }
         Ok(())
     }
 
     /// Closes and forgets it. The kernel takes a closed socket off the event queue by itself.
     /// Does nothing if it never came in, or if the slot has its next tenant already.
     pub(super) fn remove(&mut self, id: ConnId) {
-        if self.at(id).is_some() {
-            self.slots[id.index as usize] = None;
+        let Some((socket, session)) = self.with_session(id) else { return };
+        if let Some((session, _)) = session {
+            session.say_goodbye(&mut socket.stream);
+            self.sessions[id.index as usize] = None;
         }
+        self.slots[id.index as usize] = None;
     }
 
     /// Ends our side of the stream.
     pub(super) fn shutdown(&mut self, id: ConnId) {
-        if let Some(socket) = self.at(id) {
+        let Some((socket, session)) = self.with_session(id) else { return };
+        if session.is_none_or(|(session, _)| session.shutdown(&mut socket.stream)) {
             let _ = socket.stream.shutdown(Shutdown::Write); // it fails if the peer is gone, which a read will tell
+        }
+    }
+
+    /// The socket takes bytes again: what the shard knows nothing of goes first.
+    pub(super) fn handle_writable(&mut self, id: ConnId) {
+        if let Some((socket, Some((session, _)))) = self.with_session(id)
+            && session.handle_writable(&mut socket.stream)
+        {
+            let _ = socket.stream.shutdown(Shutdown::Write); // as above
         }
     }
 
@@ -86,7 +116,10 @@ impl Sockets {
 
     /// Reads once. A read shorter than `buf` proves that nothing more was there: the kernel will say when there is.
     pub(super) fn read(&mut self, id: ConnId, buf: &mut [u8]) -> Got {
-        let Some(socket) = self.at(id) else { return Got::Nothing };
+        let Some((socket, session)) = self.with_session(id) else { return Got::Nothing };
+        if let Some((session, scratch)) = session {
+            return session.read(&mut socket.stream, scratch, buf, socket.ended);
+        }
         loop {
             return match socket.stream.read(buf) {
                 Ok(0) => Got::End,
@@ -102,8 +135,24 @@ impl Sockets {
         self.slots.get_mut(id.index as usize)?.as_mut().filter(|socket| socket.generation == id.generation)
     }
 
-    fn write(&mut self, conn: u32, write: impl Fn(&mut TcpStream) -> io::Result<usize>) -> Sent {
+    /// The socket, and its session, if it has one, with what this one works in.
+    fn with_session(&mut self, id: ConnId) -> Option<(&mut Socket, Option<(&mut Session, &mut Scratch)>)> {
+        let index = id.index as usize;
+        let socket = self.slots.get_mut(index)?.as_mut().filter(|socket| socket.generation == id.generation)?;
+        let session = self.sessions.get_mut(index).and_then(Option::as_deref_mut);
+        Some((socket, session.map(|session| (session, &mut self.scratch))))
+    }
+
+    fn write(
+        &mut self,
+        conn: u32,
+        pieces: &[IoSlice<'_>],
+        write: impl Fn(&mut TcpStream) -> io::Result<usize>,
+    ) -> Sent {
         let Some(Some(socket)) = self.slots.get_mut(conn as usize) else { return Sent::Gone };
+        if let Some(Some(session)) = self.sessions.get_mut(conn as usize) {
+            return session.send(&mut socket.stream, &mut self.scratch, pieces);
+        }
         loop {
             return match write(&mut socket.stream) {
                 Ok(sent) => Sent::Bytes(sent),
@@ -117,11 +166,11 @@ impl Sockets {
 
 impl Wire for Sockets {
     fn send(&mut self, conn: u32, bytes: &[u8]) -> Sent {
-        self.write(conn, |stream| stream.write(bytes))
+        self.write(conn, &[IoSlice::new(bytes)], |stream| stream.write(bytes))
     }
 
     fn send_pieces(&mut self, conn: u32, pieces: &[IoSlice<'_>]) -> Sent {
-        self.write(conn, |stream| stream.write_vectored(pieces))
+        self.write(conn, pieces, |stream| stream.write_vectored(pieces))
     }
 }
 
@@ -156,7 +205,7 @@ mod tests {
         let poll = mio::Poll::new().unwrap();
         let mut sockets = Sockets::default();
         let id = ConnId { index: 0, generation: 1 };
-        sockets.add(poll.registry(), id, TcpStream::from_std(stream)).unwrap();
+        sockets.add(poll.registry(), id, TcpStream::from_std(stream), None).unwrap();
         sockets.remove(ConnId { index: 0, generation: 0 });
         assert_eq!(sockets.send(0, b"x"), Sent::Bytes(1));
         sockets.remove(id);
