@@ -212,21 +212,23 @@ fn unknown_variable(name: &str) -> String {
     }
 }
 
-/// The key that was probably meant: near as a whole, or by its last part where the table is wrong or missing.
+/// The key that was probably meant: one of the table it was written in, if one is near, else one that is near as a whole,
+/// or by its last part where the table is wrong or missing.
 fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let parts = |name| str::rsplit_once(name, '.').unwrap_or(("", name));
     let (table, leaf) = parts(name);
-    let likeness = |known: &'static str| {
-        let (table_known, leaf_known) = parts(known);
-        let last = strsim::normalized_damerau_levenshtein(leaf, leaf_known);
-        if table == table_known {
-            return last;
-        }
-        // A little less than certain, so that a full match in the right table wins.
-        strsim::normalized_damerau_levenshtein(name, known).max(last * 0.95)
-    };
-    let best = known.map(|known| (likeness(known), known)).max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.filter(|&(likeness, _)| likeness >= LIKENESS_MIN).map(|(_, known)| known)
+    let of_leaf = |known: &'static str| strsim::normalized_damerau_levenshtein(leaf, parts(known).1);
+    // A little less than certain for the last part, so that a full match wins.
+    let of_all = |known| strsim::normalized_damerau_levenshtein(name, known).max(of_leaf(known) * 0.95);
+    let (here, elsewhere): (Vec<_>, Vec<_>) = known.partition(|known| parts(known).0 == table);
+    let here = best(here.into_iter().map(|known| (of_leaf(known), known)));
+    here.or_else(|| best(elsewhere.into_iter().map(|known| (of_all(known), known))))
+}
+
+/// The first of the likeliest, if any is likely at all.
+fn best(known: impl Iterator<Item = (f64, &'static str)>) -> Option<&'static str> {
+    let likely = known.filter(|&(likeness, _)| likeness >= LIKENESS_MIN);
+    likely.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, known)| known)
 }
 
 /// Kubernetes gives every container addresses of the services beside it, `WIREFAN_SERVICE_HOST` and

@@ -10,6 +10,7 @@ use crate::rules::History;
 
 mod auth;
 mod rules;
+mod tls;
 
 /// Loads `toml` as a file called `wirefan.toml`, with these variables and flags.
 fn load(toml: &str, variables: &[(&str, &str)], flags: &Flags) -> Result<Config, String> {
@@ -89,14 +90,26 @@ fn every_key_can_be_set_in_the_file_and_by_its_variable() {
         ("auth.issuer", r#""https://id.example.com/""#, "https://id.example.com/"),
         ("auth.leeway_s", "0", "0"),
         ("auth.in_band_ms_max", "5000", "5000"),
+        ("tls.cert", r#""/etc/wirefan/a.pem""#, "/etc/wirefan/a.pem"),
+        ("tls.key", r#""/etc/wirefan/a.key""#, "/etc/wirefan/a.key"),
+        ("tls.certificates", r#"[{ cert = "/b.pem", key = "/b.key" }]"#, r#"[{ key = "/b.key", cert = "/b.pem" }]"#),
+        ("tls.listen", r#"["127.0.0.2:443"]"#, "127.0.0.2:443"),
     ];
+    // What a key demands of others.
+    let beside = |name| match name {
+        "tls.cert" => "tls.key = \"/k\"\n",
+        "tls.key" => "tls.cert = \"/c\"\n",
+        "tls.certificates" | "tls.listen" => "tls.cert = \"/c\"\ntls.key = \"/k\"\n",
+        _ => "",
+    };
     assert!(values.iter().map(|&(name, ..)| name).eq(Config::keys()), "the table above names every key");
     for (name, in_file, in_variable) in values {
-        let by_file = load(&format!("{name} = {in_file}"), &[], &Flags::default()).unwrap();
+        let beside = beside(name);
+        let by_file = load(&format!("{beside}{name} = {in_file}"), &[], &Flags::default()).unwrap();
         let variable = format!("WIREFAN_{}", name.replace('.', "__").to_uppercase());
-        let by_variable = load("", &[(&variable, in_variable)], &Flags::default()).unwrap();
+        let by_variable = load(beside, &[(&variable, in_variable)], &Flags::default()).unwrap();
         assert_eq!(by_file, by_variable, "{name}");
-        assert_ne!(by_file, Config::default(), "{name}");
+        assert_ne!(by_file.to_string(), Config::default().to_string(), "{name}");
         let again = load(&by_file.to_string(), &[], &Flags::default()).unwrap();
         assert_eq!(again, by_file, "what check prints can be read again: {name}");
     }
@@ -142,7 +155,7 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_one() {
             "wirefan.toml:2: heartbeat.interval: unknown key; did you mean heartbeat.interval_s?",
         ),
         ("[limit]\nconnections_max = 1", "wirefan.toml:1: [limit]: unknown table; did you mean [limits]?"),
-        ("[tls]\ncert = \"a\"", "wirefan.toml:1: [tls]: unknown table; `wirefan check` lists every known one"),
+        ("[broker]\ncert = \"a\"", "wirefan.toml:1: [broker]: unknown table; `wirefan check` lists every known one"),
         (
             "[server]\ndeflate = true",
             "wirefan.toml:2: server.deflate: unknown key; `wirefan check` lists every known one",

@@ -327,3 +327,6 @@ const GOODBYE_BYTES_MAX: usize = 256;
 /// What a client gets that speaks HTTP to a TLS address.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 37\r\nConnection: close\r\n\r\n\
     this address speaks TLS: use https://";
+
+#[cfg(test)]
+mod tests;
