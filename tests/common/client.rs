@@ -1,5 +1,6 @@
 //! A client of the broker on top of tungstenite, an implementation of RFC 6455 that is not ours.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -11,9 +12,14 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use super::{Broker, PATIENCE};
 
+/// What a client reads from and writes to.
+pub(crate) trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
+
 /// One connection.
 pub(crate) struct Client {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Box<dyn Stream>>,
     /// The `client` of the welcome.
     pub(crate) name: String,
 }
@@ -29,7 +35,9 @@ impl Client {
         Self::over(dial(broker.address, Some(receive_bytes)), broker.address)
     }
 
-    fn over(stream: TcpStream, address: SocketAddr) -> Self {
+    /// The same over a stream that is there already.
+    pub(crate) fn over(stream: impl Stream + 'static, address: SocketAddr) -> Self {
+        let stream: Box<dyn Stream> = Box::new(stream);
         let (socket, _) = upgrade(stream, &format!("ws://{address}/ws"), &[]).expect("a handshake");
         let mut client = Self { socket, name: String::new() };
         let welcome = client.next();
@@ -152,11 +160,11 @@ pub(crate) fn dial(address: SocketAddr, receive_bytes: Option<usize>) -> TcpStre
 }
 
 /// A handshake with extra headers; a refusal is its status.
-pub(crate) fn upgrade(
-    stream: TcpStream,
+pub(crate) fn upgrade<S: Stream>(
+    stream: S,
     url: &str,
     headers: &[(&'static str, &str)],
-) -> Result<(WebSocket<TcpStream>, Response), StatusCode> {
+) -> Result<(WebSocket<S>, Response), StatusCode> {
     let mut request = url.into_client_request().expect("a URL");
     for (name, value) in headers {
         let value = HeaderValue::from_str(value).expect("a header value");

@@ -32,8 +32,10 @@ impl Drop for Process {
 /// A running `wirefan serve` with two shards on a free port.
 pub(crate) struct Broker {
     process: Process,
-    /// Where it listens.
+    /// Where it listens: first of all addresses.
     pub(crate) address: SocketAddr,
+    /// Where it listens.
+    pub(crate) addresses: Vec<SocketAddr>,
 }
 
 impl Broker {
@@ -46,15 +48,17 @@ impl Broker {
 
     /// Runs a command that ends up as the broker, and waits until it listens.
     pub(crate) fn run(command: Command) -> Self {
-        let mut broker = Self { process: Process::spawn(command), address: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        loop {
-            let line = broker.process.stderr.recv_timeout(PATIENCE).expect("the broker says where it listens");
-            if let Some((_, address)) = line.split_once("listening on ") {
-                let address = address.split_whitespace().next().expect("an address");
-                broker.address = address.parse().expect("IP:PORT");
-                return broker;
-            }
-        }
+        let process = Process::spawn(command);
+        let line = process.hear("listening on ");
+        let (_, list) = line.split_once("listening on ").expect("it was found by it");
+        let address = |one: &str| one.split_whitespace().next().expect("an address").parse().expect("IP:PORT");
+        let addresses: Vec<SocketAddr> = list.split(", ").map(address).collect();
+        Self { process, address: addresses[0], addresses }
+    }
+
+    /// Waits for a line of standard error with these words.
+    pub(crate) fn hear(&self, words: &str) -> String {
+        self.process.hear(words)
     }
 
     /// The operating system's number of the process.
@@ -111,6 +115,15 @@ impl Process {
             }
         });
         Self { child, stderr }
+    }
+
+    fn hear(&self, words: &str) -> String {
+        loop {
+            let line = self.stderr.recv_timeout(PATIENCE).expect("the words come");
+            if line.contains(words) {
+                return line;
+            }
+        }
     }
 
     /// Waits for the end, which closes standard error: how it ended, and what it had left to say.

@@ -14,3 +14,4 @@ mod lifecycle;
 mod presence;
 mod pubsub;
 mod rfc6455;
+mod tls;
