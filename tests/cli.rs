@@ -93,7 +93,7 @@ fn wrong_arguments_exit_with_2_and_a_sentence() {
         (&["serve", "--listen", "8080"], "lacks the address: write 127.0.0.1:8080"),
         (&["serve", "--listen", "127.0.0.1"], "lacks the port: write 127.0.0.1:8080"),
         (&["publish"], "<TOPIC>"),
-        (&["publish", "t", "1", "--url", "wss://h/ws"], "needs TLS, which this version does not have: use ws://"),
+        (&["publish", "t", "1", "--ca", "f"], "--ca is for wss://, and ws://127.0.0.1:8080/ws is in the clear"),
         (&["publish", "t", "1", "--url", "http://h/ws"], "is a WebSocket's: write ws://h/ws"),
         (&["subscribe"], "<FILTER>..."),
         (&["subscribe", "t", "--count", "0"], "must be a whole number from 1"),

@@ -151,6 +151,64 @@ fn a_port_in_use_is_a_sentence_and_exit_code_1() {
 }
 
 #[test]
+fn wss_is_spoken_with_whom_the_file_says_to_trust_and_with_nobody_else() {
+    let directory = std::env::temp_dir().join(format!("wirefan-wss-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = |name: &str| directory.join(name).display().to_string();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(path("cert"), made.cert.pem()).unwrap();
+    std::fs::write(path("key"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(path("other"), rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap().cert.pem())
+        .unwrap();
+    let mut command = wirefan(&["serve", "--listen", "127.0.0.1:0", "--shards", "2"]);
+    let settings = [("WIREFAN_TLS__CERT", path("cert")), ("WIREFAN_TLS__KEY", path("key"))];
+    let broker = Running::start(command.envs(settings.clone()).env("WIREFAN_TLS__LISTEN", "127.0.0.1:0"));
+    let (plain, tls) = broker.ready.strip_prefix("listening on ").unwrap().split_once(", ").unwrap();
+    let tls = tls.strip_suffix(" (TLS)").unwrap();
+    let port = tls.rsplit_once(':').unwrap().1;
+    let (by_name, by_address) = (format!("wss://localhost:{port}/ws"), format!("wss://{tls}/ws"));
+
+    let (cert, other) = (path("cert"), path("other"));
+    let mut subscriber = subscribe(&by_name, &["t", "--count", "50", "--ca", &cert]);
+    // Many, and longer than a record, so that both ways have parts of records to put together.
+    let data = format!("\"{}\"", "x".repeat(20_000));
+    let mut publisher = wirefan(&["publish", "t", "--url", &by_address, "--ca", &cert]);
+    let mut publisher = publisher.stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = publisher.stdin.take().unwrap();
+    (0..50).for_each(|_| writeln!(input, "{data}").unwrap());
+    drop(input);
+    let (code, positions, err) = told(publisher.wait_with_output().unwrap());
+    assert_eq!((code, positions.lines().count(), err.as_str()), (0, 50, ""));
+    for position in positions.lines() {
+        assert_eq!(line(&mut subscriber.out), format!("{position} {data}"));
+    }
+    assert_eq!(subscriber.end(), (Some(0), String::new()));
+
+    let refused = |url: &str, ca: Option<&str>| {
+        let mut command = wirefan(&["publish", "t", "1", "--url", url]);
+        command.args(ca.iter().flat_map(|ca| ["--ca", ca]));
+        // Whom the machine of the test trusts is none of its business.
+        let (code, _, err) = run(command.env("SSL_CERT_FILE", &other));
+        assert_eq!(code, 1, "{err}");
+        err
+    };
+    for ca in [None, Some(other.as_str())] {
+        let err = refused(&by_name, ca);
+        assert!(err.contains("nobody whom we trust has signed its certificate; --ca FILE"), "{err}");
+    }
+    let err = refused(&by_name, Some("/nonexistent"));
+    assert!(err.contains("/nonexistent: cannot be opened"), "{err}");
+    let err = refused(&format!("wss://{plain}/ws"), Some(&cert));
+    assert!(err.contains("the server does not speak TLS there"), "{err}");
+    let err = refused(&format!("ws://{tls}/ws"), None);
+    assert!(err.contains("this address speaks TLS: use https://"), "{err}");
+    // What the machine trusts is trusted.
+    let (code, _, err) = run(wirefan(&["publish", "t", "1", "--url", &by_name]).env("SSL_CERT_FILE", &cert));
+    assert_eq!((code, err.as_str()), (0, ""));
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
 fn a_stopped_broker_says_goodbye_to_its_subscribers() {
     for signal in ["-TERM", "-INT"] {
         let (broker, url) = serve(&["--shards", "2"]);

@@ -4,6 +4,7 @@
 //! for the connection to end into a sentence.
 
 use std::io::{self, BufWriter, StdoutLock, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use super::outcome::Failure;
@@ -35,8 +36,11 @@ pub(super) type Out = BufWriter<StdoutLock<'static>>;
 
 impl Connection {
     /// Connects and waits for the welcome.
-    pub(super) fn open(url: &Url) -> Result<Self, Failure> {
-        let client = Client::connect(url, ANSWER_PATIENCE)
+    pub(super) fn open(url: &Url, ca: Option<&Path>) -> Result<Self, Failure> {
+        if ca.is_some() && !url.is_secure() {
+            return Err(Failure::Wrong(format!("--ca is for wss://, and {url} is in the clear")));
+        }
+        let client = Client::connect(url, ca, ANSWER_PATIENCE)
             .map_err(|error| Failure::Failed(format!("cannot connect to {url}: {error}")))?;
         let mut connection = Self { client, url: url.clone(), patience: ANSWER_PATIENCE, message_bytes_max: None };
         match connection.client.wait(ANSWER_PATIENCE) {

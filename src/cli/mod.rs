@@ -100,9 +100,12 @@ struct Publish {
     /// JSON value to publish [default: each line of standard input is one]
     #[arg(allow_negative_numbers = true)]
     data: Option<String>,
-    /// Where the broker is
+    /// Where the broker is, ws:// or wss://
     #[arg(long, default_value = DEFAULT_URL)]
     url: Url,
+    /// Certificates (PEM) of whom to trust to sign that of a wss:// broker [default: whom this machine trusts]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Publish bytes instead of JSON: DATA as it is, or all of standard input as one publication
     #[arg(long)]
     binary: bool,
@@ -117,9 +120,12 @@ struct Subscribe {
     /// Topics, or filters with wildcards: + for one level, a last # for all that follow
     #[arg(required = true, value_name = "FILTER")]
     filters: Vec<String>,
-    /// Where the broker is
+    /// Where the broker is, ws:// or wss://
     #[arg(long, default_value = DEFAULT_URL)]
     url: Url,
+    /// Certificates (PEM) of whom to trust to sign that of a wss:// broker [default: whom this machine trusts]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Begin behind this position of the one topic, with what was missed
     #[arg(long, value_name = "POS", conflicts_with = "last")]
     since: Option<Position>,

@@ -18,7 +18,7 @@ use crate::ws::Kind;
 
 /// Publishes what the arguments or standard input say.
 pub(super) fn publish(arguments: Publish) -> Result<(), Failure> {
-    let Publish { topic, data, url, binary, key } = arguments;
+    let Publish { topic, data, url, ca, binary, key } = arguments;
     if key.is_some() && data.is_none() && !binary {
         let sentence = "--key names one publication, and each line of standard input is one: give DATA, or --binary";
         return Err(Failure::Wrong(sentence.to_owned()));
@@ -34,7 +34,7 @@ pub(super) fn publish(arguments: Publish) -> Result<(), Failure> {
         None if binary => Some(read_all()?),
         None => None,
     };
-    let connection = Connection::open(&url)?;
+    let connection = Connection::open(&url, ca.as_deref())?;
     let mut publishing =
         Publishing { connection, topic, binary, key, under_way: Vec::new(), failed: false, out: out() };
     match single {

@@ -17,9 +17,10 @@ pub(super) fn check(config: &Config, written: impl Fn(&'static str) -> String) -
     if config.server.listen.is_empty() {
         refuse("server.listen", "must name at least one address to listen on".to_owned());
     }
-    for (name, addresses, before) in
-        [("server.listen", &config.server.listen, [].as_slice()), ("tls.listen", &config.tls.listen, &config.server.listen)]
-    {
+    for (name, addresses, before) in [
+        ("server.listen", &config.server.listen, [].as_slice()),
+        ("tls.listen", &config.tls.listen, &config.server.listen),
+    ] {
         if let Err(reason) = listen(config, addresses, before) {
             refuse(name, reason);
         }

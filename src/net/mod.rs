@@ -206,7 +206,12 @@ impl Broker {
         match self.reload_certificates() {
             Ok(()) if self.shared.tls.is_some() => eprintln!("wirefan: the certificates were read again"),
             Ok(()) => {}
-            Err(error) => eprintln!("{error}\nwirefan: the certificates stay as they are"),
+            Err(error) => {
+                for line in error.to_string().lines() {
+                    eprintln!("wirefan: {line}");
+                }
+                eprintln!("wirefan: the certificates stay as they are");
+            }
         }
     }
 

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion, version};
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion, version,
+};
 use rustls_pki_types::CertificateDer;
 use tungstenite::Message;
 
@@ -54,7 +56,9 @@ impl Files {
 
     /// A broker that speaks TLS with the certificate `a`, and with these settings.
     fn start(&self, settings: &[(&str, &str)]) -> Broker {
-        Broker::start(&[&[("TLS__CERT", self.path("a.pem").as_str()), ("TLS__KEY", &self.path("a.key"))], settings].concat())
+        Broker::start(
+            &[&[("TLS__CERT", self.path("a.pem").as_str()), ("TLS__KEY", &self.path("a.key"))], settings].concat(),
+        )
     }
 }
 
@@ -88,7 +92,11 @@ fn shake(
     Ok(stream)
 }
 
-fn connect(trusted: &CertificateDer<'static>, version: &'static SupportedProtocolVersion, address: SocketAddr) -> Client {
+fn connect(
+    trusted: &CertificateDer<'static>,
+    version: &'static SupportedProtocolVersion,
+    address: SocketAddr,
+) -> Client {
     Client::over(shake(&[trusted], version, "localhost", address).expect("a handshake"), address)
 }
 
@@ -99,8 +107,11 @@ fn plain_and_tls_of_both_versions_share_topics_in_one_order() {
     let broker = files.start(&[("TLS__LISTEN", "127.0.0.1:0")]);
     let [plain, tls] = broker.addresses[..] else { panic!("two addresses: {:?}", broker.addresses) };
     assert_eq!(plain, broker.address);
-    let mut clients =
-        [Client::connect(&broker), connect(&certificate, &version::TLS12, tls), connect(&certificate, &version::TLS13, tls)];
+    let mut clients = [
+        Client::connect(&broker),
+        connect(&certificate, &version::TLS12, tls),
+        connect(&certificate, &version::TLS13, tls),
+    ];
     for client in &mut clients {
         client.subscribe("a/#");
     }
@@ -240,7 +251,8 @@ fn a_stalled_handshake_ends_by_its_limit() {
     let broker = files.start(&[("LIMITS__HANDSHAKE_MS_MAX", "300")]);
     let began = Instant::now();
     let mut hello = Vec::new();
-    let mut client = secure(&Arc::new(config(&[&certificate], &version::TLS13)), "localhost", dial(broker.address, None));
+    let mut client =
+        secure(&Arc::new(config(&[&certificate], &version::TLS13)), "localhost", dial(broker.address, None));
     client.conn.write_tls(&mut hello).expect("memory takes all");
     // One says half of what it should, the other shakes hands and then nothing.
     client.sock.write_all(&hello[..hello.len() / 2]).expect("the broker accepts");
@@ -312,6 +324,33 @@ fn resident_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+#[test]
+fn an_idle_connection_costs_its_keys_and_no_buffers() {
+    let files = Files::new();
+    let certificate = files.make("a", "localhost");
+    let broker = files.start(&[]);
+    let config = Arc::new(config(&[&certificate], &version::TLS13));
+    let mut idle = Vec::new();
+    let mut sizes = Vec::new();
+    let data = "x".repeat(30_000);
+    for count in [100, 500] {
+        while idle.len() < count {
+            let stream = secure(&config, "localhost", dial(broker.address, None));
+            let mut client = Client::over(stream, broker.address);
+            // Records of the full length both ways, before it falls silent.
+            client.subscribe("a");
+            client.send(format!(r#"{{"op":"publish","topic":"a","data":"{data}","id":1}}"#));
+            while client.next()["op"] != "message" {}
+            client.ask(r#"{"op":"unsubscribe","topic":"a","id":2}"#);
+            idle.push(client);
+        }
+        sizes.push(resident_bytes(broker.pid()));
+    }
+    let each = (sizes[1] - sizes[0]) / 400;
+    println!("{each} bytes for each idle connection");
+    assert!((1000..6000).contains(&each), "{each}");
 }
 
 #[test]

@@ -67,7 +67,10 @@ fn what_belongs_together_is_demanded() {
 fn a_public_address_with_tls_needs_the_operators_word_as_any_other() {
     let written = "tls.cert = \"/c\"\ntls.key = \"/k\"\ntls.listen = [\"0.0.0.0:443\"]\n";
     let refused = refusal(written);
-    assert!(refused.starts_with("wirefan.toml:3: tls.listen = [\"0.0.0.0:443\"]: 0.0.0.0:443 can be reached"), "{refused}");
+    assert!(
+        refused.starts_with("wirefan.toml:3: tls.listen = [\"0.0.0.0:443\"]: 0.0.0.0:443 can be reached"),
+        "{refused}"
+    );
     load(&format!("{written}server.allow_anonymous = \"always\""), &[], &Flags::default()).unwrap();
 }
 

@@ -1,23 +1,29 @@
-//! From a URL to a socket on which both sides have shaken hands.
+//! From a URL to a stream on which both sides have shaken hands.
 //!
 //! Called by `Client::connect`. What is said is the matter of `ws::handshake`; here are the addresses, the timeouts and
 //! the reading. A refusal is read to its end, within a limit, because it says why.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{ConnectError, Url, random};
+use super::{ConnectError, Stream, Url, random};
 use crate::limits::HEAD_BYTES_MAX;
 use crate::ws::handshake::{ClientError, SUBPROTOCOL, parse_response, request};
 
-/// The socket, and what was read after the server's answer.
-pub(super) fn connect(url: &Url, deadline: Instant) -> Result<(TcpStream, Vec<u8>), ConnectError> {
-    let mut stream = open(url, deadline)?;
+/// The stream, and what was read after the server's answer.
+pub(super) fn connect(url: &Url, ca: Option<&Path>, deadline: Instant) -> Result<(Stream, Vec<u8>), ConnectError> {
+    let socket = open(url, deadline)?;
+    socket.set_nodelay(true).map_err(ConnectError::Handshake)?;
+    let mut stream = if url.is_secure() {
+        Stream::secure(socket, url, ca, |socket| socket.set_read_timeout(Some(left(deadline)?)))?
+    } else {
+        Stream::plain(socket)
+    };
     let key = random().map_err(ConnectError::Handshake)?;
     let mut out = Vec::new();
     request(&mut out, url.host(), url.target(), key, &[SUBPROTOCOL]);
-    stream.set_nodelay(true).map_err(ConnectError::Handshake)?;
     stream.write_all(&out).map_err(ConnectError::Handshake)?;
     let mut answer = Vec::new();
     loop {
@@ -45,7 +51,7 @@ fn open(url: &Url, deadline: Instant) -> Result<TcpStream, ConnectError> {
 }
 
 /// The refusal with as much of its text as comes soon.
-fn read_refusal(stream: &mut TcpStream, mut answer: Vec<u8>, key: [u8; 16]) -> ConnectError {
+fn read_refusal(stream: &mut Stream, mut answer: Vec<u8>, key: [u8; 16]) -> ConnectError {
     let deadline = Instant::now() + REFUSAL_PATIENCE;
     while answer.len() < HEAD_BYTES_MAX && read_some(stream, &mut answer, deadline).is_ok_and(|received| received > 0) {
     }
@@ -55,7 +61,7 @@ fn read_refusal(stream: &mut TcpStream, mut answer: Vec<u8>, key: [u8; 16]) -> C
     }
 }
 
-fn read_some(stream: &mut TcpStream, answer: &mut Vec<u8>, deadline: Instant) -> io::Result<usize> {
+fn read_some(stream: &mut Stream, answer: &mut Vec<u8>, deadline: Instant) -> io::Result<usize> {
     stream.set_read_timeout(Some(left(deadline)?))?;
     let mut chunk = [0; 1024];
     let received = stream.read(&mut chunk)?;

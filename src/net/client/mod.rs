@@ -3,18 +3,19 @@
 //! One thread reads the socket, answers pings and closes, and puts what it hears into a bounded inbox; the other
 //! sources of a command, standard input and signals (`sources`), use the same inbox, so that a command waits in one
 //! place for all of them. A full inbox stops the reading, and so the sender.
-//! Refuses TLS, extensions, and messages over [`CLIENT_MESSAGE_BYTES_MAX`].
+//! Refuses extensions, and messages over [`CLIENT_MESSAGE_BYTES_MAX`].
 #![expect(clippy::disallowed_methods, reason = "net has the sockets, the threads, the clock and the randomness")]
 
 mod handshake;
 mod sources;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod url;
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use self::sources::Lines;
+use self::stream::Stream;
 pub use self::url::Url;
 use crate::limits::{CLIENT_INBOX_MAX, CLIENT_MESSAGE_BYTES_MAX, READ_BYTES_PER_TURN};
 use crate::ws::{self, Decoder, Event, Input, Kind, Opcode, Role, Violation, encode};
@@ -80,6 +82,10 @@ pub enum ConnectError {
     Connect(io::Error),
     /// The connection broke during the handshake.
     Handshake(io::Error),
+    /// The certificates to trust cannot be had.
+    Authorities(String),
+    /// There is no TLS to be had with the server, or not with the right one.
+    Tls(rustls::Error),
     /// The server ended the stream instead of answering.
     Hangup,
     /// The answer is no WebSocket connection.
@@ -87,17 +93,18 @@ pub enum ConnectError {
 }
 
 impl Client {
-    /// Connects and shakes hands, offering `wirefan.v1`, within `patience`.
+    /// Connects and shakes hands, offering `wirefan.v1`, within `patience`. With `wss://` the broker's certificate has to
+    /// be signed by one of the file `ca`, or by whom this machine trusts.
     ///
     /// # Errors
     /// Why there is no connection.
-    pub fn connect(url: &Url, patience: Duration) -> Result<Self, ConnectError> {
-        let (stream, rest) = handshake::connect(url, Instant::now() + patience)?;
+    pub fn connect(url: &Url, ca: Option<&Path>, patience: Duration) -> Result<Self, ConnectError> {
+        let (stream, rest) = handshake::connect(url, ca, Instant::now() + patience)?;
         Self::start(stream, rest).map_err(ConnectError::Handshake)
     }
 
     /// `rest`: bytes that were read after the handshake.
-    fn start(stream: TcpStream, rest: Vec<u8>) -> io::Result<Self> {
+    fn start(stream: Stream, rest: Vec<u8>) -> io::Result<Self> {
         stream.set_read_timeout(None)?;
         stream.set_write_timeout(Some(WRITE_PATIENCE))?;
         let (post, inbox) = sync_channel(CLIENT_INBOX_MAX);
@@ -196,7 +203,7 @@ struct Writer {
 
 #[derive(Debug)]
 struct Writing {
-    stream: TcpStream,
+    stream: Stream,
     scratch: Vec<u8>,
     /// RFC 6455 5.5.1: no frame follows our close frame.
     closed: bool,
@@ -226,15 +233,15 @@ impl Writer {
     }
 
     fn shut(&self) {
-        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         // A peer that is gone already needs no goodbye.
-        let _ = writing.stream.shutdown(Shutdown::Both);
+        let _ = writing.stream.shutdown();
     }
 }
 
 /// The reading half, on its thread.
 struct Reader {
-    stream: TcpStream,
+    stream: Stream,
     writer: Arc<Writer>,
     post: SyncSender<Heard>,
     life: Arc<Life>,
@@ -355,6 +362,8 @@ impl fmt::Display for ConnectError {
                 f.write_str("the server did not answer the handshake in time; does it speak WebSocket?")
             }
             Self::Handshake(error) => write!(f, "the handshake failed: {error}"),
+            Self::Authorities(reason) => f.write_str(reason),
+            Self::Tls(error) => f.write_str(&stream::why(error)),
             Self::Hangup => f.write_str("the server hung up during the handshake"),
             Self::Answer(error) => error.fmt(f),
         }

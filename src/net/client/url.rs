@@ -1,7 +1,7 @@
-//! `ws://` URLs (RFC 6455 3), parsed.
+//! `ws://` and `wss://` URLs (RFC 6455 3), parsed.
 //!
 //! The command line turns its `--url` into one; what a [`Url`] gives is fit for the wire by existing: no space, no
-//! control character, nothing but ASCII. Refuses fragments, user names and, as long as there is no TLS, `wss://`.
+//! control character, nothing but ASCII. Refuses fragments and user names.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -11,6 +11,8 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     text: String,
+    /// `wss`.
+    secure: bool,
     /// Without the brackets of IPv6.
     name: String,
     port: u16,
@@ -20,10 +22,16 @@ pub struct Url {
 }
 
 impl Url {
-    /// `host[:port]` as the Host header wants it: the port only if it is not 80, IPv6 in brackets.
+    /// `host[:port]` as the Host header wants it: the port only if it is not the default one, IPv6 in brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether TLS is spoken there.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure
     }
 
     /// Path and query, from the first `/`.
@@ -43,7 +51,8 @@ impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = after_scheme(text)?;
+        let (secure, rest) = after_scheme(text)?;
+        let default_port = if secure { 443 } else { 80 }; // RFC 6455 3
         if rest.contains('#') {
             // RFC 6455 3: fragment identifiers must not be used.
             return Err("must not have a fragment (#): write %23 if the path has that character".to_owned());
@@ -56,11 +65,12 @@ impl FromStr for Url {
             return Err("must not have a user name".to_owned());
         }
         let (name, port) = split_port(authority)?;
+        let port = port.unwrap_or(default_port);
         let name = check_name(name)?;
         let bracketed = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
-        let host = if port == DEFAULT_PORT { bracketed } else { format!("{bracketed}:{port}") };
+        let host = if port == default_port { bracketed } else { format!("{bracketed}:{port}") };
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-        Ok(Self { text: text.to_owned(), name: name.to_owned(), port, host, target })
+        Ok(Self { text: text.to_owned(), secure, name: name.to_owned(), port, host, target })
     }
 }
 
@@ -70,33 +80,35 @@ impl fmt::Display for Url {
     }
 }
 
-fn after_scheme(text: &str) -> Result<&str, String> {
+/// Whether it is the secure one, and what follows it.
+fn after_scheme(text: &str) -> Result<(bool, &str), String> {
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err("must begin with ws://, such as ws://127.0.0.1:8080/ws".to_owned());
+        return Err("must begin with ws:// or wss://, such as ws://127.0.0.1:8080/ws".to_owned());
     };
     match scheme.to_ascii_lowercase().as_str() {
-        "ws" => Ok(rest),
-        "wss" => Err("needs TLS, which this version does not have: use ws://".to_owned()),
+        "ws" => Ok((false, rest)),
+        "wss" => Ok((true, rest)),
         "http" => Err(format!("is a WebSocket's: write ws://{}", rest.escape_default())),
-        _ => Err("must begin with ws://, such as ws://127.0.0.1:8080/ws".to_owned()),
+        "https" => Err(format!("is a WebSocket's: write wss://{}", rest.escape_default())),
+        _ => Err("must begin with ws:// or wss://, such as ws://127.0.0.1:8080/ws".to_owned()),
     }
 }
 
-fn split_port(authority: &str) -> Result<(&str, u16), String> {
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), String> {
     if authority.starts_with('[') && !authority.contains(']') {
         // No port can be told apart; the name is refused for what it is.
-        return Ok((authority, DEFAULT_PORT));
+        return Ok((authority, None));
     }
     // The colons of an IPv6 address stand before the bracket.
     let end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     let Some(colon) = authority[end..].find(':') else {
-        return Ok((authority, DEFAULT_PORT));
+        return Ok((authority, None));
     };
     let (name, port) = authority.split_at(end + colon);
     match &port[1..] {
-        "" => Ok((name, DEFAULT_PORT)),
+        "" => Ok((name, None)),
         digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => match digits.parse() {
-            Ok(port) if port > 0 => Ok((name, port)),
+            Ok(port) if port > 0 => Ok((name, Some(port))),
             _ => Err(format!("has the port {digits}: it must be from 1 to 65535")),
         },
         colons if colons.contains(':') => {
@@ -121,6 +133,3 @@ fn check_name(name: &str) -> Result<&str, String> {
         _ => Err(format!("has {name} where a host name should be")),
     }
 }
-
-/// RFC 6455 3: the default port of ws.
-const DEFAULT_PORT: u16 = 80;

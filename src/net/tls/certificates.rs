@@ -70,7 +70,11 @@ impl Certificates {
 
     /// The first that is for `name` and that the client can verify, else the first for that name, else the first of all:
     /// whoever sends no name gets an answer to judge for himself.
-    fn choose(&self, name: Option<&ServerName<'_>>, verifies: impl Fn(&CertifiedKey) -> bool) -> Option<Arc<CertifiedKey>> {
+    fn choose(
+        &self,
+        name: Option<&ServerName<'_>>,
+        verifies: impl Fn(&CertifiedKey) -> bool,
+    ) -> Option<Arc<CertifiedKey>> {
         let is_named = |certified: &&Arc<CertifiedKey>| name.is_none_or(|name| is_for(certified, name));
         let mut named = self.all.iter().filter(is_named);
         let first_named = named.next();

@@ -13,8 +13,8 @@ use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::NoServerSessionStorage;
 
-use self::certificates::{Certificates, Resolver};
 pub use self::certificates::{CertificateError, check};
+use self::certificates::{Certificates, Resolver};
 pub(super) use self::session::{Scratch, Session};
 use crate::config::Tls;
 

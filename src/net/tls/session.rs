@@ -325,7 +325,8 @@ fn write_some(stream: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
 const GOODBYE_BYTES_MAX: usize = 256;
 
 /// What a client gets that speaks HTTP to a TLS address.
-const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 37\r\nConnection: close\r\n\r\n\
+const PLAIN: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 37\r\nConnection: close\r\n\r\n\
     this address speaks TLS: use https://";
 
 #[cfg(test)]

@@ -185,7 +185,8 @@ fn an_idle_session_keeps_no_buffers() {
 
 #[test]
 fn both_versions_agree_on_http_1_1() {
-    for (version, expected) in [(&version::TLS12, ProtocolVersion::TLSv1_2), (&version::TLS13, ProtocolVersion::TLSv1_3)]
+    for (version, expected) in
+        [(&version::TLS12, ProtocolVersion::TLSv1_2), (&version::TLS13, ProtocolVersion::TLSv1_3)]
     {
         let pair = Pair::shaken(version);
         assert_eq!(pair.client.protocol_version(), Some(expected));
