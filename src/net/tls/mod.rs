@@ -1,6 +1,6 @@
 //! TLS 1.2 and 1.3 on accepted sockets, by rustls: the one module that knows it.
 //!
-//! `net` makes one [`Terms`] at the start, hands a [`Session`] to each connection of a TLS listener, and reloads the
+//! `net` makes one `Terms` at the start, hands a `Session` to each connection of a TLS listener, and reloads the
 //! certificates when it is told to. The shard knows nothing of all this: it reads and writes plaintext.
 //! Refuses early data, client certificates and every application protocol but HTTP/1.1.
 
