@@ -13,6 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::listener::{Accepted, Listener};
 use super::sockets::{Got, Sockets};
 use super::{ServeError, Shared};
+use crate::auth::{Bucket, Pace, Rate};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::shard::{Action, Counters, Shard};
@@ -53,6 +54,9 @@ pub(super) struct EventLoop {
     /// The shard's one read buffer.
     buf: Vec<u8>,
     clock: Clock,
+    /// This thread's share of the rate at which connections are accepted.
+    accepts: Option<Rate>,
+    accepted: Bucket,
     now_ms: u64,
     shared: Arc<Shared>,
     accept_pauses: u64,
@@ -66,6 +70,7 @@ impl EventLoop {
         shard: Shard,
         mut listeners: Vec<Listener>,
         clock: Clock,
+        accepts: Option<Rate>,
         shared: Arc<Shared>,
     ) -> Result<Self, ServeError> {
         for (number, listener) in listeners.iter_mut().enumerate() {
@@ -82,6 +87,8 @@ impl EventLoop {
             readable: VecDeque::new(),
             buf: vec![0; limits::READ_BYTES_PER_TURN],
             clock,
+            accepts,
+            accepted: Bucket::default(),
             now_ms: 0,
             shared,
             accept_pauses: 0,
@@ -183,6 +190,10 @@ impl EventLoop {
     }
 
     fn welcome(&mut self, mut stream: mio::net::TcpStream) {
+        if self.accepts.is_some_and(|rate| self.accepted.take(rate, self.now_ms * 1000) != Pace::Ok) {
+            let _ = std::io::Write::write(&mut stream, HURRIED); // best effort: it is closed in any case
+            return;
+        }
         let before = self.shared.connections.fetch_add(1, Ordering::Relaxed);
         if before >= self.shared.connections_max {
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
@@ -246,6 +257,11 @@ impl EventLoop {
         }
     }
 }
+
+/// What a connection beyond `accepts_per_second_max` gets.
+const HURRIED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/problem+json\r\n\
+    Content-Length: 106\r\nConnection: close\r\n\r\n\
+    {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"limits.accepts_per_second_max\"}";
 
 /// What a connection beyond `connections_max` gets.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: application/problem+json\r\n\

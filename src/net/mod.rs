@@ -22,11 +22,12 @@ use mio::{Poll, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::auth::Rate;
 use crate::auth::origin::{NotAnOrigin, Origins};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::limits;
 use crate::mesh::{self, Wake};
-use crate::shard::{CloseReason, Counters, Settings, Shard};
+use crate::shard::{CloseReason, Counters, Guard, Settings, Shard};
 use event_loop::{EventLoop, WAKER};
 
 /// Why a broker did not start, or ended.
@@ -38,6 +39,8 @@ pub enum ServeError {
     Origins(NotAnOrigin),
     /// More shards than there can be.
     Shards(usize),
+    /// The files of `[auth]` are not what they should be.
+    Credentials(ConfigError),
     /// The machine refused something else.
     Machine(&'static str, io::Error),
 }
@@ -51,6 +54,7 @@ impl fmt::Display for ServeError {
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Origins(error) => write!(f, "server.allowed_origins: {error}"),
             Self::Shards(shards) => write!(f, "server.shards: {shards} is more than {}", limits::SHARDS_MAX),
+            Self::Credentials(error) => write!(f, "{error}"),
             Self::Machine(what, error) => write!(f, "cannot {what}: {error}"),
         }
     }
@@ -127,20 +131,28 @@ impl Broker {
         let (polls, bells) = polls(shards)?;
         let seed = getrandom::u64().map_err(|error| ServeError::Machine("get randomness", io::Error::other(error)))?;
         let pin = config.server.pin;
-        let settings = Settings { config, origins, seed };
+        let shards_len = u16::try_from(shards).expect("at most SHARDS_MAX");
+        let credentials = config.credentials().map_err(ServeError::Credentials)?;
+        let known = config.auth.is_configured();
+        let guard = known.then(|| Guard { credentials: Arc::new(credentials), began_unix_s: 0 });
+        let settings = Settings { config, origins, guard, seed };
         let desks = mesh::join(bells.clone(), limits::RING_PARCELS);
         let ended = Arc::new(AtEnd { left: AtomicUsize::new(shards), call: ended });
         let mut threads = Vec::with_capacity(shards);
         for (number, ((poll, desk), listeners)) in polls.into_iter().zip(desks).zip(listeners).enumerate() {
-            let (settings, shared, ended) = (settings.clone(), Arc::clone(&shared), Arc::clone(&ended));
+            let (mut settings, shared, ended) = (settings.clone(), Arc::clone(&shared), Arc::clone(&ended));
             let core = if pin && !cores.is_empty() { Some(cores[number % cores.len()]) } else { None };
             let bells = bells.clone();
             let run = move || {
                 pin_to(core);
                 let clock = event_loop::Clock::new();
+                if let Some(guard) = &mut settings.guard {
+                    guard.began_unix_s = ambient::now_unix_s() - clock.now_ms() / 1000;
+                }
+                let accepts = Rate::shared(settings.config.limits.accepts_per_second_max, shards_len);
                 let shard = Shard::new(settings, desk, clock.now_ms());
                 let all = Arc::clone(&shared);
-                let ran = EventLoop::new(poll, shard, listeners, clock, shared).and_then(EventLoop::run);
+                let ran = EventLoop::new(poll, shard, listeners, clock, accepts, shared).and_then(EventLoop::run);
                 if ran.is_err() {
                     all.stop(&bells); // its topics are gone: half a broker would be worse than none
                 }

@@ -59,6 +59,8 @@ pub enum Field {
     Reverse,
     /// The `next` of the answer that this one goes on from.
     After,
+    /// Who the connection is.
+    Token,
 }
 
 impl Field {
@@ -79,12 +81,13 @@ impl Field {
             Self::Limit => "limit",
             Self::Reverse => "reverse",
             Self::After => "after",
+            Self::Token => "token",
         }
     }
 
     fn expected(self) -> &'static str {
         match self {
-            Self::Op | Self::Topic | Self::Key | Self::Conflate | Self::After => "a string",
+            Self::Op | Self::Topic | Self::Key | Self::Conflate | Self::After | Self::Token => "a string",
             Self::Id => "an integer from 0 to 2^53-1 or a string",
             Self::Data => "a JSON value",
             Self::Echo | Self::Presence | Self::Reverse => "true or false",
@@ -274,7 +277,10 @@ impl fmt::Display for Reason {
             Self::IdRange => f.write_str("the member `id` is no integer from 0 to 2^53-1"),
             Self::IdTooLong { len } => write!(f, "the member `id` has {len} bytes; the limit is {ID_BYTES_MAX}"),
             Self::UnknownOp { op } => {
-                write!(f, "unknown op {op}; known are subscribe, unsubscribe, publish, history, presence and ping")
+                write!(
+                    f,
+                    "unknown op {op}; known are auth, subscribe, unsubscribe, publish, history, presence and ping"
+                )
             }
             Self::Length { field, len: 0, max } => {
                 write!(f, "the member `{}` is empty; it has 1 to {max} bytes", field.name())

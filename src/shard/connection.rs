@@ -10,8 +10,8 @@
 
 use std::rc::Rc;
 
+use super::identity::User;
 use crate::ids::Tick;
-use crate::rules::Permit;
 use crate::ws::{Decoder, Role};
 
 /// Where a connection stands; see the module's page.
@@ -51,11 +51,17 @@ pub enum CloseReason {
     HttpRefused,
     /// The broker stops (1001).
     Stopping,
+    /// Its token expired and was not refreshed (4001).
+    TokenExpired,
+    /// Its token was refused, or none came (4501).
+    TokenRefused,
+    /// It went on for too long with more commands than its rate (4029).
+    TooFast,
 }
 
 impl CloseReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Reset,
@@ -66,6 +72,9 @@ impl CloseReason {
         Self::HttpAnswered,
         Self::HttpRefused,
         Self::Stopping,
+        Self::TokenExpired,
+        Self::TokenRefused,
+        Self::TooFast,
     ];
 
     /// In a few words, for people.
@@ -82,6 +91,9 @@ impl CloseReason {
             Self::HttpAnswered => "HTTP answered",
             Self::HttpRefused => "HTTP refused",
             Self::Stopping => "stopping",
+            Self::TokenExpired => "token expired",
+            Self::TokenRefused => "token refused",
+            Self::TooFast => "too fast",
         }
     }
 }
@@ -89,13 +101,6 @@ impl CloseReason {
 /// The bytes of a head that has not arrived whole.
 #[derive(Debug, Default)]
 pub(super) struct PartialHead(pub(super) Vec<u8>);
-
-/// The user behind a connection.
-#[derive(Debug)]
-pub(super) struct User {
-    /// As every `from` and every list of members names it.
-    pub(super) name: Box<str>,
-}
 
 /// The fat record of a connection; what a fan-out touches lives elsewhere (`outbound`).
 #[derive(Debug)]
@@ -110,6 +115,8 @@ pub(super) struct Connection {
     /// Open: its place in the heartbeat interval or, if pinged, when the pong must have come. Otherwise: when the phase
     /// must be over.
     pub(super) deadline: Tick,
+    /// Open: when its identity ends, or must have been given.
+    pub(super) until: Tick,
     pub(super) phase: Phase,
     /// Set with the first event that ends it.
     pub(super) reason: Option<CloseReason>,
@@ -126,11 +133,6 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Who it is to a topic's rule.
-    pub(super) fn permit(&self) -> Permit {
-        Permit { user: self.user.is_some(), granted: false }
-    }
-
     pub(super) fn new(now: Tick, deadline: Tick) -> Self {
         Self {
             decoder: Decoder::new(Role::Server),
@@ -138,6 +140,7 @@ impl Connection {
             user: None,
             seen: now,
             deadline,
+            until: Tick(u32::MAX),
             phase: Phase::Handshake,
             reason: None,
             echo: false,

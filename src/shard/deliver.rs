@@ -12,6 +12,7 @@ use crate::ids::{ConnId, ShardId};
 use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
 use crate::protocol::{Id, Position, reply};
+use crate::rules::Permit;
 use crate::topic::{Filter, Topic};
 use crate::transport::websocket;
 
@@ -136,6 +137,10 @@ impl Shard {
     pub(super) fn settle_waiter(&mut self, slot: Slot, waiter: &Waiter) {
         let Some(index) = self.speaking(waiter.conn) else { return };
         self.registry.settle(index, slot, waiter.serial);
+        if let Some(user) = &self.connections[index as usize].user {
+            let granted = user.reads(Filter::known(self.registry.filter(slot))).granted;
+            self.registry.grant(index, slot, granted);
+        }
         self.acknowledge(index, slot, &waiter.id, None, None);
     }
 
@@ -230,7 +235,8 @@ impl Shard {
             let asked = run.access.needs_permit() && self.registry.is_wildcard(slot);
             for subscriber in self.registry.subscribers(slot) {
                 let conn = subscriber.conn;
-                if asked && !run.access.admits(self.connections[conn as usize].permit()) {
+                let user = || self.connections[conn as usize].user.is_some();
+                if asked && !run.access.admits(Permit { user: user(), granted: subscriber.is_granted() }) {
                     continue;
                 }
                 if self.outbound.mark(conn) {

@@ -3,14 +3,25 @@
 //! Bytes come in the shard's one padded read buffer and are parsed there; a connection owns memory for input only while a
 //! head, a frame or a message is incomplete.
 
+use std::rc::Rc;
+
 use super::Shard;
-use super::connection::{CloseReason, PartialHead, Phase};
+use super::connection::{CloseReason, Connection, PartialHead, Phase};
+use super::identity::User;
 use crate::http::{self, Problem};
 use crate::ids::{ClientName, ConnId};
 use crate::limits;
 use crate::protocol::{Command, Fault, reply};
 use crate::transport::websocket;
 use crate::ws::{Event, Input, Kind, Opcode, Violation, encode, handshake};
+
+/// What an upgrade request asks for.
+struct Asked<'h> {
+    upgrade: handshake::Upgrade<'h>,
+    /// The endpoint is `/echo`.
+    echo: bool,
+    credential: Option<&'h str>,
+}
 
 impl Shard {
     /// Takes `buf[..filled]`, just read from the connection. The bytes are changed in place, those behind them are not
@@ -52,9 +63,8 @@ impl Shard {
             }
         };
         // A client that sent frames right behind its request gets its answers behind the 101.
-        if self.connections.get(index as usize).is_some_and(|connection| connection.phase == Phase::Open)
-            && taken < filled
-        {
+        let speaks = |connection: &Connection| matches!(connection.phase, Phase::Open | Phase::Closing);
+        if self.connections.get(index as usize).is_some_and(speaks) && taken < filled {
             self.handle_frames(index, &mut Input::new(&mut buf[taken..], filled - taken));
         }
     }
@@ -66,22 +76,32 @@ impl Shard {
             return self.linger(index, CloseReason::HttpAnswered);
         }
         match self.judge_upgrade(head) {
-            Ok((upgrade, echo)) => {
+            Ok(Asked { upgrade, echo, credential }) => {
                 self.outbound.push_solid(index, |out| upgrade.respond(out));
-                self.open(index, echo);
+                match self.identify(credential) {
+                    Ok(user) => self.open(index, echo, user),
+                    // A browser tells its page nothing of a refused handshake, but the code of a close.
+                    Err(error) => {
+                        self.connections[index as usize].phase = Phase::Open;
+                        self.refuse_token(index, error);
+                    }
+                }
             }
             Err(problem) => self.refuse(index, &problem),
         }
     }
 
-    /// The upgrade, and whether it is one to `/echo`.
-    fn judge_upgrade<'h>(&self, head: &'h http::Head<'_>) -> Result<(handshake::Upgrade<'h>, bool), Problem> {
+    fn judge_upgrade<'h>(&self, head: &'h http::Head<'_>) -> Result<Asked<'h>, Problem> {
         let upgrade = handshake::upgrade(head)?;
         let echo = http::endpoint(upgrade.path, self.settings.config.server.echo)? == http::Endpoint::Echo;
         if !self.settings.origins.allows(upgrade.origin, upgrade.host) {
             return Err(Problem::new(403, "this origin is not among server.allowed_origins"));
         }
-        Ok((upgrade, echo))
+        let credential = http::credential(head)?;
+        if echo && credential.is_none() && self.shuts_strangers_out() {
+            return Err(Problem::new(401, "a token is needed").with_header("WWW-Authenticate", "Bearer"));
+        }
+        Ok(Asked { upgrade, echo, credential })
     }
 
     fn refuse(&mut self, index: u32, problem: &Problem) {
@@ -90,17 +110,18 @@ impl Shard {
     }
 
     /// The handshake is done: the connection speaks WebSocket, and the topic protocol unless it is an echo.
-    fn open(&mut self, index: u32, echo: bool) {
+    fn open(&mut self, index: u32, echo: bool, user: Option<Rc<User>>) {
         let connection = &mut self.connections[index as usize];
         (connection.phase, connection.echo) = (Phase::Open, echo);
         self.outbound.open(index, true);
+        self.take_identity(index, user);
         self.file_heartbeat(index);
         if echo {
             return;
         }
         let client = ClientName { shard: self.me, conn: self.id_of(index) };
         let (user, limits) = (self.connections[index as usize].user.clone(), &self.settings.config.limits);
-        let user = user.as_ref().map(|user| &*user.name);
+        let user = user.as_ref().map(|user| user.name());
         let heartbeat_s = self.settings.config.heartbeat.interval_s;
         self.outbound.push_reply(index, |out| {
             websocket::reply(out, |out| {

@@ -5,6 +5,7 @@
 
 use super::connection::{CloseReason, Connection, Phase};
 use super::{Action, Shard, slot};
+use crate::auth::Bucket;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::ws::encode;
@@ -18,6 +19,10 @@ impl Shard {
             self.generations.resize(index as usize + 1, 0);
         }
         self.outbound.add(index);
+        if self.rate.is_some() {
+            self.buckets.resize(self.generations.len(), Bucket::default());
+            self.buckets[index as usize] = Bucket::default();
+        }
         self.wheel.file(index, deadline);
         self.counters.accepted += 1;
         self.id_of(index)

@@ -10,6 +10,7 @@ mod connection;
 mod deliver;
 mod heartbeat;
 mod held;
+mod identity;
 mod inbound;
 mod lifecycle;
 mod outbound;
@@ -20,6 +21,7 @@ mod wheel;
 
 pub use crate::ids::TICK_MS;
 pub use connection::CloseReason;
+pub use identity::Guard;
 pub use outbound::{Sent, Wire};
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +32,7 @@ use foldhash::fast::FixedState;
 use slab::Slab;
 
 use crate::auth::origin::Origins;
+use crate::auth::{Bucket, Rate};
 use crate::config::Config;
 use crate::home::{Home, Kept};
 use crate::ids::{ConnId, ShardId, Tick};
@@ -51,6 +54,8 @@ pub struct Settings {
     pub config: Config,
     /// The configured origins, parsed.
     pub origins: Origins,
+    /// `[auth]`, its files read; none without it.
+    pub guard: Option<Guard>,
     /// Feeds hash tables, epochs and the placement of topics; the same for all shards of a broker.
     pub seed: u64,
 }
@@ -108,6 +113,11 @@ pub struct Shard {
     /// Publications that wait for a wildcard subscribe of their own connection.
     held: BTreeMap<ConnId, Held>,
     now: Tick,
+    now_ms: u64,
+    /// Commands per second of a connection; `None` is any number.
+    rate: Option<Rate>,
+    /// By connection, if there is a rate.
+    buckets: Vec<Bucket>,
     stop: Stop,
     counters: Counters,
 }
@@ -140,6 +150,9 @@ impl Shard {
             actions: VecDeque::new(),
             held: BTreeMap::new(),
             now,
+            now_ms,
+            rate: Rate::per_second(settings.config.limits.commands_per_second_max),
+            buckets: Vec::new(),
             stop: Stop::default(),
             counters: Counters::default(),
             settings: Rc::new(settings),
@@ -148,7 +161,8 @@ impl Shard {
 
     /// The time of all that happens until the next turn, in milliseconds; never goes back.
     pub fn begin_turn(&mut self, now_ms: u64) {
-        self.now = self.now.max(Tick::of_ms(now_ms));
+        self.now_ms = self.now_ms.max(now_ms);
+        self.now = Tick::of_ms(self.now_ms);
         self.home.begin_turn(self.now);
     }
 

@@ -37,19 +37,22 @@ impl Shard {
 
     /// A subscription of the connection, pending or live, was just taken away: its home is told.
     pub(super) fn detached(&mut self, conn: ConnId, slot: Slot) {
-        if self.registry.has_members(slot)
-            && let Some(topic) = Filter::known(self.registry.filter(slot)).as_topic()
-        {
-            let home = self.home_of(topic);
-            if home == self.me {
-                self.home.handle_leave(self.me, topic, conn);
-            } else {
-                let parcel = self.desk.commands_to(home);
-                let topic = parcel.keep(topic.as_str().as_bytes());
-                parcel.items.push(Envelope::Leave { topic, conn });
-            }
+        if self.registry.has_members(slot) {
+            let topic: Box<str> = self.registry.filter(slot).into();
+            self.leave_home(conn, Topic::known(&topic));
         }
         self.release(slot);
+    }
+
+    /// Tells the topic's home that the connection is no member any more.
+    pub(super) fn leave_home(&mut self, conn: ConnId, topic: Topic<'_>) {
+        let home = self.home_of(topic);
+        if home == self.me {
+            return self.home.handle_leave(self.me, topic, conn);
+        }
+        let parcel = self.desk.commands_to(home);
+        let topic = parcel.keep(topic.as_str().as_bytes());
+        parcel.items.push(Envelope::Leave { topic, conn });
     }
 }
 

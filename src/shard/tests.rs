@@ -7,6 +7,7 @@
 mod closing;
 mod heartbeat;
 mod held;
+mod identity;
 mod idle;
 mod opening;
 mod overflow;
@@ -92,10 +93,14 @@ impl World {
     }
 
     fn with(shards: usize, ring: usize, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::guarded(shards, ring, None, configure)
+    }
+
+    fn guarded(shards: usize, ring: usize, guard: Option<Guard>, configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         configure(&mut config);
         let origins = Origins::parse(&config.server.allowed_origins).expect("valid");
-        let settings = Settings { config, origins, seed: 42 };
+        let settings = Settings { config, origins, guard, seed: 42 };
         let desks = mesh::join((0..shards).map(|_| Arc::new(Silent) as Arc<dyn Wake>).collect(), ring);
         let now_ms = 1_000;
         let shards = desks.into_iter().map(|desk| Shard::new(settings.clone(), desk, now_ms)).collect();

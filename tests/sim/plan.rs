@@ -125,7 +125,12 @@ impl Plan {
         config.rules.clone_from(&self.rules);
         config.heartbeat.interval_s = self.interval_s;
         config.heartbeat.timeout_s = self.timeout_s;
-        Settings { config, origins: Origins::parse(&["same"]).expect("the default is valid"), seed: self.seed }
+        Settings {
+            config,
+            origins: Origins::parse(&["same"]).expect("the default is valid"),
+            guard: None,
+            seed: self.seed,
+        }
     }
 }
 

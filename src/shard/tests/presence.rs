@@ -3,8 +3,9 @@
 mod random;
 
 use super::*;
+use crate::auth::{Grants, Identity, NEVER};
 use crate::rules::{Access, Rule};
-use crate::shard::connection::User;
+use crate::shard::identity::User;
 
 /// `chat/#` has presence and names publishers; `users/#` and `granted/#` are read by those alone.
 fn rooms(shards: usize) -> World {
@@ -43,7 +44,9 @@ impl World {
     fn open_user(&mut self, shard: usize, name: &str) -> usize {
         let peer = self.open(shard);
         let index = self.peers[peer].id.index as usize;
-        self.shards[shard].connections[index].user = Some(Rc::new(User { name: name.into() }));
+        let (subscribe, publish) = (Grants::default(), Grants::default());
+        let identity = Identity { user: name.into(), expires_unix_s: NEVER, subscribe, publish, operate: false };
+        self.shards[shard].connections[index].user = Some(User::new(identity));
         peer
     }
 
