@@ -145,3 +145,16 @@ pub const RANGES_OWED_MAX: usize = 1024 * 1024;
 
 /// The longest message that the fast reader of commands gets, in bytes; longer ones go to the frugal one at once.
 pub const SPANS_BYTES_MAX: usize = 256 * 1024;
+
+/// Unread bytes of pipelined HTTP requests that one connection may keep while an earlier request is being answered: two
+/// reads. Reading from it pauses meanwhile.
+pub const PIPELINE_BYTES_MAX: usize = 2 * READ_BYTES_PER_TURN;
+
+/// Bytes of chunk extensions in one HTTP body, all its chunks together.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 1024;
+
+/// Bytes of the trailer section of one HTTP body.
+pub const TRAILER_BYTES_MAX: usize = 4096;
+
+/// Parameters of one query.
+pub const QUERY_PARAMETERS_MAX: usize = 512;
