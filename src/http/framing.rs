@@ -4,6 +4,7 @@
 //! `reader` asks once per head. Where two recipients could disagree about a body's end, the request is refused and its
 //! connection closed: that is how requests are smuggled (RFC 9112 11.2).
 
+use super::head::Asked;
 use super::{Head, Problem, tokens};
 
 /// How long a request's body is.
@@ -37,7 +38,11 @@ impl Terms {
     #[must_use]
     pub fn of(head: &Head<'_>) -> Self {
         let says = |option: &[u8]| tokens(head, "connection").any(|element| element.eq_ignore_ascii_case(option));
-        let keep_alive = !says(b"close") && (head.version_minor > 0 || says(b"keep-alive"));
+        let keep_alive = if head.lacks(Asked::Connection) {
+            head.version_minor > 0
+        } else {
+            !says(b"close") && (head.version_minor > 0 || says(b"keep-alive"))
+        };
         Self { keep_alive, head_only: head.method == "HEAD", version_minor: head.version_minor }
     }
 
@@ -50,15 +55,15 @@ impl Terms {
 
 /// RFC 9112 6.3, with every MAY used to refuse.
 pub(super) fn framing(head: &Head<'_>) -> Result<Framing, Problem> {
-    let length = content_length(head)?;
+    let length = if head.lacks(Asked::ContentLength) { None } else { content_length(head)? };
+    if head.lacks(Asked::TransferEncoding) {
+        return Ok(length.map_or(Framing::Absent, Framing::Length));
+    }
     let (mut count, mut last, mut earlier_faulty) = (0, &b""[..], false);
     for coding in head.all("transfer-encoding").flat_map(|value| value.split(|&byte| byte == b',')) {
         // RFC 9112 6.1: chunked is not applied twice. An empty element is refused too: recipients skip it or do not.
         earlier_faulty |= count > 0 && (last.is_empty() || is_chunked(last));
         (count, last) = (count + 1, coding.trim_ascii());
-    }
-    if count == 0 {
-        return Ok(length.map_or(Framing::Absent, Framing::Length));
     }
     if length.is_some() {
         return Err(Problem::bad_request("both Content-Length and Transfer-Encoding: one body has one length"));
@@ -90,8 +95,8 @@ fn content_length(head: &Head<'_>) -> Result<Option<u64>, Problem> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Problem::bad_request("the Content-Length header is not a number"));
     }
-    let digits = value.iter().map(|digit| u64::from(digit - b'0'));
-    let length = digits.fold(Some(0_u64), |length, digit| length?.checked_mul(10)?.checked_add(digit));
+    let mut digits = value.iter().map(|digit| u64::from(digit - b'0'));
+    let length = digits.try_fold(0_u64, |length, digit| length.checked_mul(10)?.checked_add(digit));
     // A number all the same, and more than anyone may send.
     length.map(Some).ok_or_else(Problem::content_too_large)
 }
@@ -101,6 +106,9 @@ fn content_length(head: &Head<'_>) -> Result<Option<u64>, Problem> {
 /// # Errors
 /// 417 for any other expectation.
 pub(super) fn expects_continue(head: &Head<'_>) -> Result<bool, Problem> {
+    if head.lacks(Asked::Expect) {
+        return Ok(false);
+    }
     let mut expects = false;
     for expectation in tokens(head, "expect") {
         if !expectation.eq_ignore_ascii_case(b"100-continue") {

@@ -24,6 +24,32 @@ pub struct Head<'a> {
     bytes: &'a [u8],
     lines: [Line; HEADERS_MAX],
     lines_len: usize,
+    /// The bits of the [`Asked`] names that occur.
+    asked: u8,
+}
+
+/// Names that every head is asked for, and most lack: whether they occur is noted while the lines are filed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Asked {
+    Expect = 1,
+    Connection = 2,
+    ContentLength = 4,
+    TransferEncoding = 8,
+}
+
+impl Asked {
+    /// The bit of a header's name, 0 if nobody asks for it.
+    fn bit(name: &str) -> u8 {
+        let (asked, spelled) = match name.len() {
+            6 => (Self::Expect, "expect"),
+            10 => (Self::Connection, "connection"),
+            14 => (Self::ContentLength, "content-length"),
+            17 => (Self::TransferEncoding, "transfer-encoding"),
+            _ => return 0,
+        };
+        if name.eq_ignore_ascii_case(spelled) { asked as u8 } else { 0 }
+    }
 }
 
 /// Where a header line's name and value lie in the head's bytes: a quarter of what two slices take, because a head is
@@ -76,6 +102,11 @@ impl<'a> Head<'a> {
     #[must_use]
     pub fn target(&self) -> Target<'a> {
         Target { path: self.path, query: self.query }
+    }
+
+    /// No header has this name.
+    pub(super) fn lacks(&self, asked: Asked) -> bool {
+        self.asked & asked as u8 == 0
     }
 
     /// Names and values in order.
@@ -177,24 +208,48 @@ fn ends(bytes: &[u8]) -> Ends {
 
 /// Parses bytes that end in the empty line of the head.
 pub(super) fn whole_head(bytes: &[u8]) -> Result<Head<'_>, Problem> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    // Most heads have few lines: room for the most that may come is cleared only for those that need it.
+    match parse_lines::<HEADERS_USUAL>(bytes)? {
+        Some(head) => Ok(head),
+        None => match parse_lines::<HEADERS_MAX>(bytes)? {
+            Some(head) => Ok(head),
+            None => Err(problem(httparse::Error::TooManyHeaders, bytes)),
+        },
+    }
+}
+
+/// The head, or `None` if it has more than `N` lines.
+fn parse_lines<const N: usize>(bytes: &[u8]) -> Result<Option<Head<'_>>, Problem> {
+    let mut headers = [httparse::EMPTY_HEADER; N];
     let mut request = httparse::Request::new(&mut headers);
-    request.parse(bytes).map_err(|error| problem(error, bytes))?;
+    match request.parse(bytes) {
+        Ok(_) => {}
+        Err(httparse::Error::TooManyHeaders) => return Ok(None),
+        Err(error) => return Err(problem(error, bytes)),
+    }
     let (Some(method), Some(target), Some(version_minor)) = (request.method, request.path, request.version) else {
         return Err(malformed());
     };
-    let mut lines = [Line::default(); HEADERS_MAX];
-    for (line, header) in lines.iter_mut().zip(request.headers.iter()) {
+    let mut head = Head {
+        method,
+        path: target,
+        query: "",
+        version_minor,
+        host: None,
+        bytes,
+        lines: [Line::default(); HEADERS_MAX],
+        lines_len: request.headers.len(),
+        asked: 0,
+    };
+    for (line, header) in head.lines.iter_mut().zip(request.headers.iter()) {
         let (name, name_len) = place(header.name.as_bytes(), bytes);
         let (value, value_len) = place(header.value, bytes);
         *line = Line { name, name_len, value, value_len };
+        head.asked |= Asked::bit(header.name);
     }
-    let lines_len = request.headers.len();
-    let (path, query) = (target, "");
-    let mut head = Head { method, path, query, version_minor, host: None, bytes, lines, lines_len };
     head.host = host(&head)?;
     apply_target(&mut head, target)?;
-    Ok(head)
+    Ok(Some(head))
 }
 
 /// Offset and length of `part` in `whole`, whose length is at most [`HEAD_BYTES_MAX`]. An empty part may lie elsewhere.
@@ -261,7 +316,9 @@ fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem>
         return Err(Problem::bad_request("the request target has a character that must be percent-encoded"));
     }
     let mut path_and_query = target;
-    if let Some((scheme, rest)) = target.split_once("://")
+    if target.starts_with('/') {
+        // Origin-form, which is what nearly all send.
+    } else if let Some((scheme, rest)) = target.split_once("://")
         && (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
     {
         let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -270,7 +327,7 @@ fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem>
         }
         head.host = Some(authority);
         path_and_query = rest;
-    } else if !(target.starts_with('/') || (target == "*" && head.method == "OPTIONS")) {
+    } else if target != "*" || head.method != "OPTIONS" {
         return Err(Problem::bad_request("the request target is neither a path nor an http URI"));
     }
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
@@ -278,6 +335,9 @@ fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem>
     head.query = query;
     Ok(())
 }
+
+/// As many header lines as most heads have.
+const HEADERS_USUAL: usize = 16;
 
 #[cfg(test)]
 mod tests;

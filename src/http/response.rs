@@ -20,16 +20,21 @@ impl<'o> Response<'o> {
     /// Appends the status line and what every response says. `status` is 200..=599.
     pub fn begin(out: &'o mut Vec<u8>, status: u16, terms: Terms, date: Option<&Date>) -> Self {
         out.reserve(256);
-        out.extend_from_slice(b"HTTP/1.1 ");
-        push_number(out, status.into());
-        out.push(b' ');
-        out.extend_from_slice(title(status).as_bytes());
-        out.extend_from_slice(b"\r\nServer: wirefan\r\n");
-        let mut response = Self { out, status, terms, upgrade: false };
-        if let Some(date) = date {
-            response.line(b"Date", date.as_bytes());
+        if status == 200 {
+            out.extend_from_slice(b"HTTP/1.1 200 OK\r\nServer: wirefan\r\n");
+        } else {
+            out.extend_from_slice(b"HTTP/1.1 ");
+            push_number(out, status.into());
+            out.push(b' ');
+            out.extend_from_slice(title(status).as_bytes());
+            out.extend_from_slice(b"\r\nServer: wirefan\r\n");
         }
-        response
+        if let Some(date) = date {
+            out.extend_from_slice(b"Date: ");
+            out.extend_from_slice(date.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        Self { out, status, terms, upgrade: false }
     }
 
     /// Adds a header; not one that the other methods write. A control character in the value becomes a space, so that
@@ -236,7 +241,7 @@ mod tests {
     fn rfc9110_9_3_2_head_tells_the_length_and_sends_nothing() {
         let to = |head_only| {
             written(|out| {
-                Response::begin(out, 200, Terms { head_only, ..STAY }, None).body("text/plain", b"0123456789")
+                Response::begin(out, 200, Terms { head_only, ..STAY }, None).body("text/plain", b"0123456789");
             })
         };
         assert_eq!(to(false), format!("{}0123456789", to(true)));
