@@ -83,6 +83,26 @@ impl<'b> Input<'b> {
 }
 
 /// The state of one connection, made to be small in a slab of many.
+///
+/// ```
+/// use wirefan::http::{CONTINUE, Date, Event, Input, Reader, Response, Terms};
+///
+/// let (mut reader, mut out, date) = (Reader::new(), Vec::new(), Date::new(784_111_777));
+/// let mut read = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nPOST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi".to_vec();
+/// let mut input = Input::new(&mut read);
+/// loop {
+///     match reader.next(&mut input, 65_536) {
+///         Ok(None) => break,
+///         Ok(Some(Event::Continue(_))) => out.extend_from_slice(CONTINUE),
+///         Ok(Some(Event::Request(request))) => {
+///             Response::begin(&mut out, 200, request.terms, Some(&date)).body("text/plain", request.body);
+///             // Were the answer still to come, this would be `reader.keep(&mut input)` and the end of the loop.
+///         }
+///         Err(problem) => Response::problem(&mut out, &problem, Terms::CLOSE, Some(&date)),
+///     }
+/// }
+/// assert!(out.ends_with(b"\r\nContent-Length: 2\r\n\r\nhi"));
+/// ```
 #[derive(Debug, Default)]
 pub struct Reader {
     stopped: bool,

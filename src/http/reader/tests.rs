@@ -229,6 +229,21 @@ fn what_is_pipelined_behind_a_request_under_way_is_kept_up_to_its_bound() {
 }
 
 #[test]
+fn memory_for_what_is_kept_neither_grows_with_the_stream_nor_stays() {
+    let mut reader = Reader::new();
+    reader.keep(&mut Input::new(&mut GET.as_bytes().to_vec())).unwrap();
+    for _ in 0..10_000 {
+        let mut bytes = GET.as_bytes().to_vec();
+        reader.keep(&mut Input::new(&mut bytes)).unwrap();
+        assert!(reader.next(&mut Input::new(&mut []), 9).unwrap().is_some());
+        assert!(reader.held_bytes() < 1024, "{}", reader.held_bytes());
+    }
+    assert!(reader.next(&mut Input::new(&mut []), 9).unwrap().is_some());
+    assert!(reader.next(&mut Input::new(&mut []), 9).unwrap().is_none());
+    assert_eq!(reader.held_bytes(), 0);
+}
+
+#[test]
 fn frames_behind_an_upgrade_are_left_to_the_caller() {
     let upgrade = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
     let mut bytes = format!("{upgrade}\u{1}\n\n").into_bytes();
