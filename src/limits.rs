@@ -182,3 +182,16 @@ pub const API_KEYS_MAX: usize = 1000;
 
 /// The longest file of a key, of a JWKS or of API keys, in bytes.
 pub const KEY_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Unread bytes of pipelined HTTP requests that one connection may keep while an earlier request is being answered: two
+/// reads. Reading from it pauses meanwhile.
+pub const PIPELINE_BYTES_MAX: usize = 2 * READ_BYTES_PER_TURN;
+
+/// Bytes of chunk extensions in one HTTP body, all its chunks together.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 1024;
+
+/// Bytes of the trailer section of one HTTP body.
+pub const TRAILER_BYTES_MAX: usize = 4096;
+
+/// Parameters of one query.
+pub const QUERY_PARAMETERS_MAX: usize = 512;
