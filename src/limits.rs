@@ -193,5 +193,11 @@ pub const CHUNK_EXTENSION_BYTES_MAX: usize = 1024;
 /// Bytes of the trailer section of one HTTP body.
 pub const TRAILER_BYTES_MAX: usize = 4096;
 
+/// Topics that one `POST /v1/publish` may name.
+pub const PUBLISH_TOPICS_MAX: usize = 100;
+
+/// Requests of HTTP, of all connections of a shard, that are read on in the turn in which the one before was answered.
+pub const REQUESTS_PER_TURN: usize = 4096;
+
 /// Parameters of one query.
 pub const QUERY_PARAMETERS_MAX: usize = 512;

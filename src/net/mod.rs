@@ -27,7 +27,7 @@ use crate::auth::origin::{NotAnOrigin, Origins};
 use crate::config::{Config, ConfigError};
 use crate::limits;
 use crate::mesh::{self, Wake};
-use crate::shard::{CloseReason, Counters, Guard, Settings, Shard};
+use crate::shard::{CloseReason, Counters, Settings, Shard};
 use event_loop::{EventLoop, WAKER};
 
 /// Why a broker did not start, or ended.
@@ -134,8 +134,8 @@ impl Broker {
         let shards_len = u16::try_from(shards).expect("at most SHARDS_MAX");
         let credentials = config.credentials().map_err(ServeError::Credentials)?;
         let known = config.auth.is_configured();
-        let guard = known.then(|| Guard { credentials: Arc::new(credentials), began_unix_s: 0 });
-        let settings = Settings { config, origins, guard, seed };
+        let credentials = known.then(|| Arc::new(credentials));
+        let settings = Settings { config, origins, credentials, began_unix_s: 0, seed };
         let desks = mesh::join(bells.clone(), limits::RING_PARCELS);
         let ended = Arc::new(AtEnd { left: AtomicUsize::new(shards), call: ended });
         let mut threads = Vec::with_capacity(shards);
@@ -146,9 +146,7 @@ impl Broker {
             let run = move || {
                 pin_to(core);
                 let clock = event_loop::Clock::new();
-                if let Some(guard) = &mut settings.guard {
-                    guard.began_unix_s = ambient::now_unix_s() - clock.now_ms() / 1000;
-                }
+                settings.began_unix_s = ambient::now_unix_s() - clock.now_ms() / 1000;
                 let accepts = Rate::shared(settings.config.limits.accepts_per_second_max, shards_len);
                 let shard = Shard::new(settings, desk, clock.now_ms());
                 let all = Arc::clone(&shared);

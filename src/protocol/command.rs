@@ -109,6 +109,8 @@ pub enum Payload<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Form<'a> {
     Text,
+    /// Only publications, which need not say so.
+    Publications,
     /// With what follows the header line, if a line feed ends it.
     Binary(Option<&'a [u8]>),
 }
@@ -215,7 +217,13 @@ impl<'a> Members<'a> {
     }
 
     fn op<'s>(&'s self, form: Form<'s>) -> Result<Op<'s>, Reason> {
-        let name = text(Field::Op, self.op.as_ref())?;
+        let name = match (form, &self.op) {
+            (Form::Publications, None) => "publish",
+            (_, op) => text(Field::Op, op.as_ref())?,
+        };
+        if matches!(form, Form::Publications) && name != "publish" {
+            return Err(Reason::NotAPublish { op: Excerpt::of(name) });
+        }
         if let (Form::Binary(Some(rest)), "auth" | "subscribe" | "unsubscribe" | "history" | "presence" | "ping") =
             (form, name)
             && !rest.is_empty()
@@ -320,8 +328,8 @@ impl<'a> Members<'a> {
         let key = short(Field::Key, self.key.as_ref(), KEY_BYTES_MAX)?;
         let conflate = short(Field::Conflate, self.conflate.as_ref(), CONFLATE_BYTES_MAX)?;
         let payload = match (form, self.data) {
-            (Form::Text, Some(data)) => Payload::Json(data),
-            (Form::Text, None) => return Err(Reason::Missing { field: Field::Data }),
+            (Form::Text | Form::Publications, Some(data)) => Payload::Json(data),
+            (Form::Text | Form::Publications, None) => return Err(Reason::Missing { field: Field::Data }),
             (Form::Binary(_), Some(_)) => return Err(Reason::DataTwice),
             (Form::Binary(Some(rest)), None) => Payload::Binary(rest),
             (Form::Binary(None), None) => return Err(Reason::NoPayload),

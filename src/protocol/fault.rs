@@ -206,6 +206,8 @@ pub enum Reason {
     IdTooLong { len: usize },
     /// No op of this name.
     UnknownOp { op: Excerpt },
+    /// Something else than a publication where only these are taken.
+    NotAPublish { op: Excerpt },
     /// The topic or filter is malformed.
     Name { value: Excerpt, error: NameError },
     /// A string member that is empty or longer than `max` bytes.
@@ -276,6 +278,7 @@ impl fmt::Display for Reason {
             }
             Self::IdRange => f.write_str("the member `id` is no integer from 0 to 2^53-1"),
             Self::IdTooLong { len } => write!(f, "the member `id` has {len} bytes; the limit is {ID_BYTES_MAX}"),
+            Self::NotAPublish { op } => write!(f, "op: only publish is taken here, or nothing, not {op}"),
             Self::UnknownOp { op } => {
                 write!(
                     f,

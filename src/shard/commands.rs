@@ -118,7 +118,7 @@ impl Shard {
         self.desk.commands_to(home).push_publish(publish);
     }
 
-    fn history(&mut self, ask: History<'_>) {
+    pub(super) fn history(&mut self, ask: History<'_>) {
         let home = self.home_of(ask.topic);
         if home == self.me {
             return self.home.handle_history(ask);

@@ -1,7 +1,7 @@
 //! One connection's state on its shard, and every way for it to end.
 //!
 //! ```text
-//! Handshake ──101──> Open ──our Close──> Closing ──peer's Close──┐
+//! Http ───────101──> Open ──our Close──> Closing ──peer's Close──┐
 //!     │                └──peer's Close, or it broke the RFC──────┤
 //!     └──any other HTTP answer──────────────────────────────> Lingering ──end of stream, or deadline──> gone
 //! ```
@@ -11,14 +11,15 @@
 use std::rc::Rc;
 
 use super::identity::User;
+use crate::http::Reader;
 use crate::ids::Tick;
-use crate::ws::{Decoder, Role};
+use crate::ws::Decoder;
 
 /// Where a connection stands; see the module's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Waits for a whole HTTP head.
-    Handshake,
+    /// Speaks HTTP.
+    Http,
     /// Speaks WebSocket.
     Open,
     /// We sent a Close frame and wait for the peer's.
@@ -43,7 +44,7 @@ pub enum CloseReason {
     SlowConsumer,
     /// It did not answer a ping (4009).
     HeartbeatMissed,
-    /// No whole upgrade request in `handshake_ms_max`.
+    /// No whole request in `handshake_ms_max`.
     HandshakeTimeout,
     /// A plain HTTP request was answered.
     HttpAnswered,
@@ -98,16 +99,19 @@ impl CloseReason {
     }
 }
 
-/// The bytes of a head that has not arrived whole.
-#[derive(Debug, Default)]
-pub(super) struct PartialHead(pub(super) Vec<u8>);
+/// What the bytes of a connection are.
+#[derive(Debug)]
+pub(super) enum Speech {
+    /// Requests; so it begins.
+    Http(Reader),
+    /// Frames.
+    WebSocket(Decoder),
+}
 
 /// The fat record of a connection; what a fan-out touches lives elsewhere (`outbound`).
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) decoder: Decoder,
-    /// In a box, because hardly any connection has one.
-    pub(super) head: Option<Box<PartialHead>>,
+    pub(super) speech: Speech,
     /// Whom it has authenticated as; thin, because most connections of many a broker have nobody.
     pub(super) user: Option<Rc<User>>,
     /// When the peer last sent anything.
@@ -135,13 +139,12 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(now: Tick, deadline: Tick) -> Self {
         Self {
-            decoder: Decoder::new(Role::Server),
-            head: None,
+            speech: Speech::default(),
             user: None,
             seen: now,
             deadline,
             until: Tick(u32::MAX),
-            phase: Phase::Handshake,
+            phase: Phase::Http,
             reason: None,
             echo: false,
             pinged: false,

@@ -7,11 +7,10 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::Shard;
 use super::connection::CloseReason;
-use crate::auth::{Credentials, Identity, TokenError};
+use crate::auth::{Identity, TokenError};
 use crate::config::AllowAnonymous;
 use crate::home::{From, Subscribe};
 use crate::ids::{ConnId, Tick};
@@ -19,33 +18,29 @@ use crate::protocol::{Id, reply};
 use crate::rules::Permit;
 use crate::topic::{Filter, Topic};
 
-/// What `[auth]` is to a shard.
-#[derive(Clone, Debug)]
-pub struct Guard {
-    /// Who is who.
-    pub credentials: Arc<Credentials>,
-    /// The time of day, in seconds since 1970, when the clock of [`Shard::begin_turn`] stood at 0.
-    pub began_unix_s: u64,
-}
-
-impl Guard {
-    fn tick_of(&self, unix_s: u64) -> Tick {
-        let ms = unix_s.saturating_sub(self.began_unix_s).saturating_mul(1000);
-        Tick::default().after_ms(ms)
-    }
-}
-
 /// The user behind a connection.
-#[derive(Debug)]
 pub(super) struct User {
     identity: Identity,
+    /// What an HTTP connection sent to be this user: sent again, it is not checked again.
+    credential: Box<str>,
     /// The last topic published to and whether that is granted: grants are not looked through for each publication.
     last: RefCell<(Box<str>, bool)>,
 }
 
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
 impl User {
-    pub(super) fn new(identity: Identity) -> Rc<Self> {
-        Rc::new(Self { identity, last: RefCell::new((Box::default(), false)) })
+    pub(super) fn new(identity: Identity, credential: &str) -> Rc<Self> {
+        Rc::new(Self { identity, credential: credential.into(), last: RefCell::new((Box::default(), false)) })
+    }
+
+    /// Whether this credential made it, and still does.
+    pub(super) fn is_of(&self, credential: &str, now_unix_s: u64) -> bool {
+        *self.credential == *credential && !self.identity.is_expired(now_unix_s)
     }
 
     /// As every `from` and every list of members names it.
@@ -75,28 +70,36 @@ impl User {
 impl Shard {
     /// The user of a credential that came with the handshake; none if none came or nobody is known here.
     pub(super) fn identify(&self, credential: Option<&str>) -> Result<Option<Rc<User>>, TokenError> {
-        match (&self.settings.guard, credential) {
-            (Some(guard), Some(credential)) => {
-                let now_unix_s = guard.began_unix_s + self.now_ms / 1000;
-                guard.credentials.identify(credential, now_unix_s).map(User::new).map(Some)
+        match (&self.settings.credentials, credential) {
+            (Some(credentials), Some(credential)) => {
+                let identity = credentials.identify(credential, self.now_unix_s())?;
+                Ok(Some(User::new(identity, credential)))
             }
             _ => Ok(None),
         }
     }
 
+    /// The time of day, in seconds since 1970.
+    pub(super) fn now_unix_s(&self) -> u64 {
+        self.settings.began_unix_s + self.now_ms / 1000
+    }
+
+    fn tick_of(&self, unix_s: u64) -> Tick {
+        let ms = unix_s.saturating_sub(self.settings.began_unix_s).saturating_mul(1000);
+        Tick::default().after_ms(ms)
+    }
+
     /// Whether whoever has not said who it is may do nothing.
     pub(super) fn shuts_strangers_out(&self) -> bool {
-        self.settings.guard.is_some() && self.settings.config.server.allow_anonymous != AllowAnonymous::Always
+        self.settings.credentials.is_some() && self.settings.config.server.allow_anonymous != AllowAnonymous::Always
     }
 
     /// Notes who an open connection is, and until when.
     pub(super) fn take_identity(&mut self, index: u32, user: Option<Rc<User>>) {
-        let until = match (&user, &self.settings.guard) {
-            (Some(user), Some(guard)) => guard.tick_of(user.identity.expires_unix_s),
-            (None, Some(_)) if self.shuts_strangers_out() => {
-                self.now.after_ms(self.settings.config.auth.in_band_ms_max)
-            }
-            _ => Tick(u32::MAX),
+        let until = match &user {
+            Some(user) => self.tick_of(user.identity.expires_unix_s),
+            None if self.shuts_strangers_out() => self.now.after_ms(self.settings.config.auth.in_band_ms_max),
+            None => Tick(u32::MAX),
         };
         let connection = &mut self.connections[index as usize];
         (connection.user, connection.until) = (user, until);
@@ -120,7 +123,7 @@ impl Shard {
     /// The command `auth`: makes a stranger a user, or gives a user more time and other grants.
     pub(super) fn authenticate(&mut self, conn: ConnId, id: &Id, token: &str) {
         let index = conn.index;
-        if self.settings.guard.is_none() {
+        if self.settings.credentials.is_none() {
             return self.fail(index, id, 404, "op: this broker has no authentication");
         }
         let former = self.connections[index as usize].user.clone();

@@ -68,7 +68,8 @@ impl Shard {
         for index in all {
             match self.connections[index as usize].phase {
                 Phase::Open => self.close(index, CloseReason::Stopping, 1001, "the broker stops"),
-                Phase::Handshake => self.discard(index, CloseReason::Stopping),
+                Phase::Http if self.outbound.pending(index) > 0 => self.linger(index, CloseReason::Stopping),
+                Phase::Http => self.discard(index, CloseReason::Stopping),
                 Phase::Closing | Phase::Lingering => {}
             }
         }

@@ -128,7 +128,8 @@ impl Plan {
         Settings {
             config,
             origins: Origins::parse(&["same"]).expect("the default is valid"),
-            guard: None,
+            credentials: None,
+            began_unix_s: 0,
             seed: self.seed,
         }
     }

@@ -5,7 +5,6 @@ use crate::auth::{Algorithm, Credentials, Expectations, Key, Keyring, Verifier, 
 use crate::config::AllowAnonymous;
 use crate::rules::{Access, Rule};
 
-const BEGAN_UNIX_S: u64 = 1_700_000_000;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 fn verifier() -> Verifier {
@@ -17,7 +16,7 @@ fn verifier() -> Verifier {
 /// A broker of two shards with `[auth]`; strangers are shut out unless `anonymous`.
 fn world(anonymous: bool) -> World {
     let credentials = Arc::new(Credentials { tokens: verifier(), ..Credentials::default() });
-    World::guarded(2, 4, Some(Guard { credentials, began_unix_s: BEGAN_UNIX_S }), |config| {
+    World::guarded(2, 4, Some(credentials), |config| {
         config.server.allow_anonymous = if anonymous { AllowAnonymous::Always } else { AllowAnonymous::Loopback };
         config.auth.in_band_ms_max = 5_000;
         let rule = |filter: &str, access| Rule {
