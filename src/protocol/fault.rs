@@ -236,6 +236,8 @@ pub enum Reason {
     UnusedPayload { len: usize },
 }
 
+const OPS: &str = "auth, subscribe, unsubscribe, publish, history, presence and ping";
+
 impl Reason {
     /// The code that belongs to it.
     #[must_use]
@@ -279,12 +281,7 @@ impl fmt::Display for Reason {
             Self::IdRange => f.write_str("the member `id` is no integer from 0 to 2^53-1"),
             Self::IdTooLong { len } => write!(f, "the member `id` has {len} bytes; the limit is {ID_BYTES_MAX}"),
             Self::NotAPublish { op } => write!(f, "op: only publish is taken here, or nothing, not {op}"),
-            Self::UnknownOp { op } => {
-                write!(
-                    f,
-                    "unknown op {op}; known are auth, subscribe, unsubscribe, publish, history, presence and ping"
-                )
-            }
+            Self::UnknownOp { op } => write!(f, "unknown op {op}; known are {OPS}"),
             Self::Length { field, len: 0, max } => {
                 write!(f, "the member `{}` is empty; it has 1 to {max} bytes", field.name())
             }
