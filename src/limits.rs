@@ -109,7 +109,13 @@ pub const RULES_MAX: usize = 1000;
 /// The longest message whose buffers a shard's parser keeps for the next one, in bytes.
 pub const PARSER_KEPT_BYTES: usize = 64 * 1024;
 
-/// How long a stop may take before connections that are still there are dropped, in milliseconds.
+/// Connections up to which a broker stops at once, without a drain: as few can come back together.
+pub const STOP_AT_ONCE_MAX: usize = 1000;
+
+/// Connections that one shard tells to go in each tick of a drain, at least.
+pub const DRAINS_PER_TICK_MIN: usize = 10;
+
+/// How long a stop may take, behind a drain, before connections that are still there are dropped, in milliseconds.
 pub const STOP_MS_MAX: u64 = 10_000;
 
 /// Longest message that the command line's client takes, and longest input that it publishes, in bytes: the largest

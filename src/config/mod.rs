@@ -57,6 +57,8 @@ pub struct Server {
     pub allowed_origins: Vec<String>,
     /// Whether `/echo` answers each message with itself, for conformance suites.
     pub echo: bool,
+    /// Over how many seconds a stop spreads its disconnects.
+    pub drain_s: u32,
 }
 
 /// On which addresses connections without a token are welcome, as long as no authentication is configured.
@@ -159,6 +161,7 @@ impl Default for Server {
             allow_anonymous: AllowAnonymous::Loopback,
             allowed_origins: vec!["same".to_owned()],
             echo: false,
+            drain_s: 30,
         }
     }
 }

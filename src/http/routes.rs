@@ -26,7 +26,7 @@ pub fn endpoint(path: &str, echo: bool) -> Result<Endpoint, Problem> {
 }
 
 /// Appends the answer to a request that does not ask for an upgrade.
-pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool) {
+pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool, ready: bool) {
     let head_only = head.method == "HEAD";
     match plain(head, echo) {
         Ok(Plain::Page) => {
@@ -36,6 +36,10 @@ pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool) {
             let extra = [("Cache-Control", "no-store")];
             respond(out, 200, "text/plain; charset=utf-8", &extra, b"ok\n", head_only);
         }
+        Ok(Plain::Readiness) if ready => {
+            respond(out, 200, "text/plain; charset=utf-8", &[("Cache-Control", "no-store")], b"ready\n", head_only);
+        }
+        Ok(Plain::Readiness) => respond_problem(out, &Problem::new(503, "the broker drains"), head_only),
         Ok(Plain::Methods) => Response::begin(out, 204, Terms::CLOSE, None).header("Allow", ALLOW).empty(),
         Err(problem) => respond_problem(out, &problem, head_only),
     }
@@ -44,6 +48,8 @@ pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool) {
 enum Plain {
     Page,
     Health,
+    /// Whether new connections are welcome.
+    Readiness,
     /// Which methods there are.
     Methods,
 }
@@ -54,6 +60,7 @@ fn plain(head: &Head<'_>, echo: bool) -> Result<Plain, Problem> {
         "*" => return Ok(Plain::Methods),
         "/" => Ok(Plain::Page),
         "/healthz" => Ok(Plain::Health),
+        "/readyz" => Ok(Plain::Readiness),
         // RFC 9110 15.5.22: 426 names the protocol to upgrade to.
         path if endpoint(path, echo).is_ok() => {
             Err(Problem::new(426, "this is a WebSocket endpoint: ask for an upgrade, as `new WebSocket(url)` does")
@@ -99,7 +106,7 @@ mod tests {
         let text = format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
         let (head, _) = parse_head(text.as_bytes()).unwrap().unwrap();
         let mut out = vec![];
-        respond_to(&mut out, &head, echo);
+        respond_to(&mut out, &head, echo, true);
         String::from_utf8(out).unwrap()
     }
 

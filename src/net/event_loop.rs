@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::listener::{Accepted, Listener};
 use super::sockets::{Got, Sockets};
-use super::{ServeError, Shared};
+use super::{DRAINING, RUNNING, ServeError, Shared};
 use crate::auth::{Bucket, Pace, Rate};
 use crate::ids::ConnId;
 use crate::limits;
@@ -250,10 +250,16 @@ impl EventLoop {
     }
 
     fn begin_stop(&mut self) {
-        if self.stop_at_ms.is_none() && self.shared.stop.load(Ordering::SeqCst) {
-            self.listeners.clear();
-            self.stop_at_ms = Some(self.now_ms + limits::STOP_MS_MAX);
-            self.shard.handle_stop();
+        let stop = self.shared.stop.load(Ordering::SeqCst);
+        if self.stop_at_ms.is_some() || stop == RUNNING {
+            return;
+        }
+        self.listeners.clear();
+        let drain_ms = if stop == DRAINING { self.shared.drain_ms } else { 0 };
+        self.stop_at_ms = Some(self.now_ms + drain_ms + limits::STOP_MS_MAX);
+        match stop {
+            DRAINING => self.shard.handle_drain(),
+            _ => self.shard.handle_stop(),
         }
     }
 }

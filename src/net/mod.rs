@@ -14,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::thread;
 
 use core_affinity::CoreId;
@@ -62,17 +62,30 @@ impl fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
+/// It serves.
+const RUNNING: u8 = 0;
+/// It ends at once.
+const STOPPING: u8 = 1;
+/// It sends its connections away little by little, and then ends.
+const DRAINING: u8 = 2;
+
 /// What all threads of a broker share.
 #[derive(Debug)]
 struct Shared {
-    stop: AtomicBool,
+    /// One of the three below.
+    stop: AtomicU8,
     connections: AtomicUsize,
     connections_max: usize,
+    /// How long a drain spreads the disconnects.
+    drain_ms: u64,
 }
 
 impl Shared {
     fn stop(&self, bells: &Bells) {
-        self.stop.store(true, Ordering::SeqCst);
+        let few = self.connections.load(Ordering::SeqCst) <= limits::STOP_AT_ONCE_MAX;
+        let stop = if few { STOPPING } else { DRAINING };
+        // Decided once: shards that disagree would wait for each other.
+        let _ = self.stop.compare_exchange(RUNNING, stop, Ordering::SeqCst, Ordering::SeqCst);
         for bell in bells {
             bell.wake();
         }
@@ -124,9 +137,10 @@ impl Broker {
         sys::raise_file_limit();
         let (listeners, addresses) = listener::bind(&config.server.listen, shards)?;
         let shared = Arc::new(Shared {
-            stop: AtomicBool::new(false),
+            stop: AtomicU8::new(RUNNING),
             connections: AtomicUsize::new(0),
             connections_max: config.limits.connections_max,
+            drain_ms: u64::from(config.server.drain_s) * 1000,
         });
         let (polls, bells) = polls(shards)?;
         let seed = getrandom::u64().map_err(|error| ServeError::Machine("get randomness", io::Error::other(error)))?;

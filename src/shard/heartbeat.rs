@@ -58,7 +58,7 @@ impl Shard {
         self.file_heartbeat(index);
     }
 
-    fn ticks(&self, seconds: u32) -> u32 {
+    pub(super) fn ticks(&self, seconds: u32) -> u32 {
         u32::try_from(u64::from(seconds) * 1000 / TICK_MS).unwrap_or(u32::MAX).max(1)
     }
 }

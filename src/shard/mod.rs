@@ -9,6 +9,7 @@ mod api;
 mod commands;
 mod connection;
 mod deliver;
+mod drain;
 mod heartbeat;
 mod held;
 mod identity;
@@ -46,6 +47,7 @@ use crate::rules::Rules;
 use crate::topic::{Topic, subject};
 use api::Exchange;
 use connection::Connection;
+use drain::Drain;
 use held::Held;
 use outbound::{Flushed, Outbound};
 use registry::Registry;
@@ -131,6 +133,7 @@ pub struct Shard {
     unread: Vec<ConnId>,
     /// For responses; set when one is written.
     date: Date,
+    drain: Option<Drain>,
     stop: Stop,
     counters: Counters,
 }
@@ -169,6 +172,7 @@ impl Shard {
             exchanges: HashMap::default(),
             unread: Vec::new(),
             date: Date::new(settings.began_unix_s),
+            drain: None,
             stop: Stop::default(),
             counters: Counters::default(),
             settings: Rc::new(settings),
@@ -184,6 +188,7 @@ impl Shard {
 
     /// Takes the mail, seals, delivers, posts, and offers every connection's pending bytes to its socket once.
     pub fn end_turn(&mut self, wire: &mut impl Wire) {
+        self.drain_some();
         self.expire();
         self.take_mail();
         self.take_own_deliveries();
@@ -238,7 +243,7 @@ impl Shard {
     /// When the next turn must come at the latest, in milliseconds on the clock of [`Shard::begin_turn`].
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
-        let next = self.wheel.next().into_iter().chain(self.home.next_due()).min();
+        let next = self.wheel.next().into_iter().chain(self.home.next_due()).chain(self.next_drain()).min();
         next.map(|tick| u64::from(tick.0) * TICK_MS)
     }
 

@@ -110,8 +110,8 @@ impl Shard {
         if request.head.path.starts_with(API) {
             return self.handle_api(index, request);
         }
-        let echo = self.settings.config.server.echo;
-        self.outbound.push_solid(index, |out| http::respond_to(out, &request.head, echo));
+        let (echo, ready) = (self.settings.config.server.echo, self.is_ready());
+        self.outbound.push_solid(index, |out| http::respond_to(out, &request.head, echo, ready));
         self.linger(index, CloseReason::HttpAnswered);
         Next::End
     }
