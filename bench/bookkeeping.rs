@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wirefan::ids::ConnId;
+use wirefan::rules::{History, Rule};
 
 mod rig;
 use rig::Rig;
@@ -107,6 +108,26 @@ fn deliver(c: &mut Criterion) {
     group.finish();
 }
 
+fn keep(c: &mut Criterion) {
+    let mut group = c.benchmark_group("history");
+    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    let history = Some(History { count: 10_000, age_s: 3_600 });
+    let kept = Rule { filter: "#".to_owned(), history, ..Rule::default() };
+    let mut rig = Rig::new(|config| config.rules = vec![kept]);
+    let publisher = rig.connect();
+    rig.turn();
+    let command = format!(r#"{{"op":"publish","topic":"news","data":"{:062}"}}"#, 0);
+    let batch = format!("[{}]", vec![command; 500].join(","));
+    group.throughput(Throughput::Elements(500));
+    group.bench_function("500 publications that are kept and that nobody subscribes to", |b| {
+        b.iter(|| {
+            rig.text(publisher, &batch);
+            rig.turn();
+        });
+    });
+    group.finish();
+}
+
 fn fan_out(c: &mut Criterion) {
     let mut group = c.benchmark_group("fan-out without sockets");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
@@ -134,5 +155,5 @@ fn fan_out(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, subscribe_and_disconnect, deliver, fan_out);
+criterion_group!(benches, subscribe_and_disconnect, deliver, keep, fan_out);
 criterion_main!(benches);

@@ -1,9 +1,10 @@
-//! Names for things that must not be mixed up: a shard, a connection of a shard, a tick of coarse time.
+//! Names for things that must not be mixed up: a shard, a connection, its name for strangers, a tick of coarse time.
 //!
 //! A [`ConnId`] is what travels (in event tokens, envelopes, timers): its generation makes a stale one miss. Inside
 //! one turn of the shard a bare slab index is enough, because nothing closes in between.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// One shard: the thread of one core with all state on it. `0 <= id < shards`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +48,60 @@ impl fmt::Display for ConnId {
     }
 }
 
+/// One topic in one life of its counter: the same two never mean different topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TopicLife {
+    /// The shard whose home owns it.
+    pub home: ShardId,
+    /// Its place there, which another topic may have when this one was forgotten.
+    pub key: u32,
+    /// Which life it is.
+    pub epoch: u32,
+}
+
+/// One connection of the broker, as clients are told of it: `{shard}-{index}-{generation}` in hexadecimal.
+///
+/// Its order is what a list of members is paged by; it has no other meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientName {
+    /// The connection's shard.
+    pub shard: ShardId,
+    /// The connection there.
+    pub conn: ConnId,
+}
+
+impl fmt::Display for ClientName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.shard.0, self.conn)
+    }
+}
+
+/// The text is no name of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientNameError;
+
+impl fmt::Display for ClientNameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no name of a client, such as 0-1f-2")
+    }
+}
+
+impl std::error::Error for ClientNameError {}
+
+impl FromStr for ClientName {
+    type Err = ClientNameError;
+
+    /// Takes exactly what `Display` writes, so that a name has one spelling.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.splitn(3, '-').map(|part| u32::from_str_radix(part, 16));
+        let mut part = || parts.next().and_then(Result::ok).ok_or(ClientNameError);
+        let shard = ShardId(u16::try_from(part()?).map_err(|_| ClientNameError)?);
+        let name = Self { shard, conn: ConnId { index: part()?, generation: part()? } };
+        // A plus sign, a zero in front, a capital letter: not as it was told.
+        if name.to_string() == text { Ok(name) } else { Err(ClientNameError) }
+    }
+}
+
 /// Unit of coarse time: `TICK_MS` milliseconds since the broker began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tick(pub u32);
@@ -67,5 +122,24 @@ impl Tick {
     pub fn after_ms(self, ms: u64) -> Self {
         let ticks = u32::try_from(ms.div_ceil(TICK_MS).max(1)).unwrap_or(u32::MAX);
         Self(self.0.saturating_add(ticks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_s_name_is_parsed_as_it_is_printed_and_in_no_other_spelling() {
+        for (shard, index, generation) in [(0, 0, 0), (1, 0x1f, 2), (127, u32::MAX, u32::MAX)] {
+            let name = ClientName { shard: ShardId(shard), conn: ConnId { index, generation } };
+            assert_eq!(name.to_string().parse(), Ok(name));
+        }
+        assert_eq!("1-1f-2".parse::<ClientName>().unwrap().conn, ConnId { index: 0x1f, generation: 2 });
+        for wrong in
+            ["", "-", "1-2", "1-2-", "1-2-3-4", "+1-2-3", "01-2-3", "1-F-3", "g-2-3", "10000-2-3", "1-100000000-3"]
+        {
+            assert_eq!(wrong.parse::<ClientName>(), Err(ClientNameError), "{wrong:?}");
+        }
     }
 }

@@ -123,8 +123,18 @@ pub const CLIENT_INBOX_MAX: usize = 1024;
 /// could be stuck behind further lines.
 pub const CLIENT_LINES_MAX: usize = 64;
 
-/// Bytes of one chunk of a topic's history: as much as one eviction forgets, and the unit that a replay shares.
+/// Bytes of one chunk of a topic's history: as much as one eviction forgets, and the unit that a replay shares. Small, because
+/// the newest chunk is copied for a replay.
 pub const HISTORY_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Chunks of a long history are merged, so that a replay of it is some hundred ranges. One becomes this part of the history …
+pub const HISTORY_MERGE_SHARE: usize = 64;
+
+/// … and from this many bytes on no more is added to it: about what is copied at once, in the middle of a turn.
+pub const HISTORY_MERGED_BYTES: usize = 256 * 1024;
+
+/// Publications that a home forgets for their age in one turn; the others go in the next.
+pub const EXPIRIES_PER_TURN: usize = 16_384;
 
 /// Bytes of the messages in one answer to a `history` command; one message is always given.
 pub const HISTORY_REPLY_BYTES_MAX: usize = 1024 * 1024;
@@ -135,6 +145,9 @@ pub const HISTORY_PARCEL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Idempotency keys that a home remembers.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 65_536;
+
+/// Idempotency keys that a home forgets in one turn because their window is over; the others go in the next.
+pub const KEY_EXPIRIES_PER_TURN: usize = 4_096;
 
 /// Bytes written to one connection per turn before the others get theirs.
 pub const FLUSH_BYTES_PER_TURN: usize = 1024 * 1024;

@@ -21,6 +21,34 @@ pub enum Access {
     Nobody,
 }
 
+impl Access {
+    /// Whether one with that permit may.
+    #[must_use]
+    pub fn admits(self, permit: Permit) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::User => permit.user,
+            Self::Granted => permit.granted,
+            Self::Nobody => false,
+        }
+    }
+
+    /// Whether it depends on who asks.
+    #[must_use]
+    pub fn needs_permit(self) -> bool {
+        matches!(self, Self::User | Self::Granted)
+    }
+}
+
+/// What is known of the one who asks for something. The default is a stranger.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Permit {
+    /// It has authenticated as a user.
+    pub user: bool,
+    /// Its token has a filter that grants what it asks for.
+    pub granted: bool,
+}
+
 /// What happens to a subscriber for whom more waits than the outbound limit allows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Overflow {
@@ -162,6 +190,17 @@ mod tests {
 
     fn of(rules: &Rules, topic: &str) -> Option<usize> {
         rules.of(Topic::parse(topic).unwrap()).map(RuleId::index)
+    }
+
+    #[test]
+    fn each_access_admits_whom_it_says() {
+        let permit = |user, granted| Permit { user, granted };
+        let all = [permit(false, false), permit(true, false), permit(false, true), permit(true, true)];
+        let admitted = |access: Access| all.map(|permit| access.admits(permit));
+        assert_eq!(admitted(Access::Anyone), [true; 4]);
+        assert_eq!(admitted(Access::User), [false, true, false, true]);
+        assert_eq!(admitted(Access::Granted), [false, false, true, true]);
+        assert_eq!(admitted(Access::Nobody), [false; 4]);
     }
 
     #[test]

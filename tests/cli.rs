@@ -162,7 +162,7 @@ fn check_explains_which_rule_a_topic_gets() {
     assert_eq!(
         out,
         "# chat/1 gets rule 1 of 2, the first whose filter matches.\nfilter = \"chat/#\"\nsubscribe = \"anyone\"\n\
-         publish = \"anyone\"\nhistory = { count = 1000, age = \"1h\" }\npresence = false\n\
+         publish = \"anyone\"\nhistory = { count = 1000, age = \"1h\" }\npresence = true\n\
          overflow = \"disconnect\"\nfrom = false\nidempotency = \"5m\"\n"
     );
     let (code, out, _) = run(&mut wirefan(&["check", "--topic", "chat/1"]));
@@ -171,6 +171,17 @@ fn check_explains_which_rule_a_topic_gets() {
         out.starts_with("# chat/1 gets the implicit rule: the configuration has no other.\nfilter = \"#\"\n"),
         "{out}"
     );
+}
+
+#[test]
+fn check_warns_of_a_rule_that_admits_nobody_for_want_of_authentication() {
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/granted.toml");
+    std::fs::write(file, "[[rule]]\nfilter = \"a\"\npublish = \"granted\"\n").expect("it is ours");
+    let (code, out, err) = run(&mut wirefan(&["check", "--config", file]));
+    assert_eq!(code, 0);
+    assert!(out.contains("publish = \"granted\""), "{out}");
+    let warning = r#"rule 1 (filter "a"): publish = "granted" admits nobody, because there is no authentication"#;
+    assert_eq!(err, format!("warning: {warning}\n"));
 }
 
 #[test]

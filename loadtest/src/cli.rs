@@ -2,6 +2,7 @@
 //! `main` calls `run`. 0: all was right; 1: something failed or was not delivered as it must be; 2: wrong usage (clap).
 //! Refuses loads without an end, targets off this machine, and shapes that cannot be verified.
 
+mod slow;
 mod storm;
 
 use std::net::SocketAddr;
@@ -43,6 +44,8 @@ enum Command {
     Fanout(Fanout),
     /// Cut subscribers off at random, let them come back, and verify that they missed nothing.
     Storm(storm::Storm),
+    /// Let a part of the subscribers read slowly or not at all: what that costs the others, and what they are told.
+    Slow(slow::Slow),
     /// Hold many idle connections: memory and CPU of the server per connection.
     Idle(Idle),
     /// Be the floor: a bare loop that sends the same bytes to all subscribers, until SIGINT or SIGTERM.
@@ -166,6 +169,7 @@ pub(crate) fn run() -> Result<bool, String> {
     match Arguments::parse().command {
         Command::Fanout(arguments) => run_fanout(&arguments),
         Command::Storm(arguments) => storm::run(&arguments),
+        Command::Slow(arguments) => slow::run(&arguments),
         Command::Idle(arguments) => run_idle(&arguments),
         Command::Floor(arguments) => run_floor(&arguments).map(|()| true),
     }
@@ -198,8 +202,10 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
         sources: arguments.server.sources,
         connects_per_second: arguments.server.connects_per_second,
         load_cores: placement.load_cores.clone(),
+        others: 0,
+        conflate_keys: 0,
     };
-    let broker = arguments.server.broker(arguments.history)?;
+    let broker = arguments.server.broker(arguments.history.map(Configuration::keeping).transpose()?)?;
     let json = arguments.server.json;
     let progress = Progress::new(json);
     let mut notes = notes(&arguments.server, &placement, scaled);
@@ -280,8 +286,8 @@ impl ServerArguments {
         Placement::choose(&available, shards, self.server_cores.clone(), self.load_cores.clone())
     }
 
-    /// The server under test; one that is started keeps `history` publications of each topic.
-    fn broker(&self, history: Option<u32>) -> Result<Broker, String> {
+    /// The server under test; one that is started reads `configuration`.
+    fn broker(&self, configuration: Option<Configuration>) -> Result<Broker, String> {
         if let Some(url) = &self.url {
             let target = Target::parse(url, self.allow_remote)?;
             return Ok(Broker::Running { target, pid: self.server_pid });
@@ -292,7 +298,6 @@ impl ServerArguments {
         };
         let shards = self.shards.to_string();
         let mut arguments = ["serve", "--listen", "127.0.0.1:0", "--shards", &shards].map(str::to_owned).to_vec();
-        let configuration = history.map(Configuration::keeping).transpose()?;
         arguments.extend(configuration.iter().flat_map(Configuration::arguments));
         Ok(Broker::Start { program, arguments, configuration })
     }
@@ -372,6 +377,11 @@ mod tests {
             "storm --away-s 4",
             "storm --outstanding 3",
             "storm --history 1000001",
+            "slow --slow-share 1",
+            "slow --slow-share 0",
+            "slow --overflow drop-oldest",
+            "slow --read-bytes-per-second 0",
+            "slow --rounds 0",
             "idle --subscribe-each 1001",
             "floor --listen nowhere",
         ] {
@@ -381,6 +391,9 @@ mod tests {
         let right = ["wirefan-loadtest", "fanout", "--rate", "10.5", "--publishers", "2", "--json"];
         assert!(Arguments::try_parse_from(right).is_ok());
         let right = "wirefan-loadtest storm --subscribers 9 --reconnect-share 0.5 --rate 10 --history 7 --json";
+        assert!(Arguments::try_parse_from(right.split(' ')).is_ok());
+        let right =
+            "wirefan-loadtest slow --overflow drop_oldest --read-bytes-per-second 1000 --slow-share 0.5 --rate 9";
         assert!(Arguments::try_parse_from(right.split(' ')).is_ok());
     }
 }

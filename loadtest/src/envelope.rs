@@ -146,9 +146,18 @@ pub(crate) enum Reply<'a> {
     Welcome,
     /// `ack`.
     Ack(Ack),
+    /// `gap`: publications that this connection does not get, because it was too slow.
+    Gap {
+        /// The topic's name.
+        topic: &'a str,
+        /// How many since the last `gap`.
+        missed: u64,
+        /// Of the newest of them.
+        position: Position,
+    },
     /// `error`, with the whole object for the report.
     Error(&'a str),
-    /// Anything else: a `gap`, an unknown `op`, not JSON. A load test expects none of it.
+    /// Anything else: an unknown `op`, not JSON. A load test expects none of it.
     Unexpected(&'a str),
 }
 
@@ -173,6 +182,7 @@ pub(crate) fn parse_reply(message: &str) -> Reply<'_> {
         "ack" => wire.ack().map_or(Reply::Unexpected(message), Reply::Ack),
         "error" => Reply::Error(message),
         "message" => wire.message().unwrap_or(Reply::Unexpected(message)),
+        "gap" => wire.gap().unwrap_or(Reply::Unexpected(message)),
         _ => Reply::Unexpected(message),
     }
 }
@@ -183,6 +193,7 @@ struct Wire<'a> {
     topic: Option<&'a str>,
     position: Option<&'a str>,
     recovered: Option<bool>,
+    missed: Option<u64>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -191,6 +202,11 @@ impl<'a> Wire<'a> {
     fn message(&self) -> Option<Reply<'a>> {
         let position = Position::parse(self.position?)?;
         Some(Reply::Message { topic: self.topic?, position, data: self.data?.get().as_bytes() })
+    }
+
+    fn gap(&self) -> Option<Reply<'a>> {
+        let position = Position::parse(self.position?)?;
+        Some(Reply::Gap { topic: self.topic?, missed: self.missed?, position })
     }
 
     /// None if it has a position that is none.
@@ -313,10 +329,16 @@ mod tests {
         );
         assert_eq!(parse_reply(r#"{"op":"welcome","limits":{}}"#), Reply::Welcome);
         assert!(matches!(parse_reply(r#"{"op":"error","code":400}"#), Reply::Error(_)));
+        assert_eq!(
+            parse_reply(r#"{"op":"gap","topic":"t","missed":12,"position":"f3a9b2c1:119"}"#),
+            Reply::Gap { topic: "t", missed: 12, position }
+        );
         for odd in [
             "",
             "{",
             r#"{"op":"gap"}"#,
+            r#"{"op":"gap","topic":"t","missed":-1,"position":"00000001:1"}"#,
+            r#"{"op":"gap","topic":"t","missed":1}"#,
             r#"{"op":"ack","position":"1:1"}"#,
             r#"{"op":"message","topic":"t"}"#,
             r#"{"op":"message","topic":"t","position":"1:1","data":1}"#,

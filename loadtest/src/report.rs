@@ -3,6 +3,7 @@
 //! Invariants: data goes to standard output, everything else to standard error; the same figures are in table and JSON; a
 //! figure that is not known is absent, never zero.
 
+mod slow;
 mod storm;
 
 use std::io::{IsTerminal, Write};
@@ -19,6 +20,7 @@ use crate::scenario::{fanout, idle};
 use crate::stats::{Percentiles, ratio};
 use crate::verify::Faults;
 
+pub(crate) use slow::slow;
 pub(crate) use storm::storm;
 
 /// A bar on standard error; hidden when that is no terminal or JSON is asked for.
@@ -358,7 +360,7 @@ fn print_faults(all_passed: bool, faults: &Faults) {
     }
     println(&format!(
         "FAILED: {} lost, {} doubled, {} out of order, {} misdelivered, {} mangled, {} position breaks, {} errors, \
-         {} unexpected, {} connections closed, {} not recovered.",
+         {} unexpected, {} connections closed, {} not recovered, {} breaks of the overflow rule.",
         faults.lost,
         faults.doubled,
         faults.out_of_order,
@@ -368,7 +370,8 @@ fn print_faults(all_passed: bool, faults: &Faults) {
         faults.errors,
         faults.unexpected,
         faults.closed,
-        faults.not_recovered
+        faults.not_recovered,
+        faults.overflow_breaks
     ));
     for sentence in &faults.sentences {
         println(&format!("  {sentence}"));

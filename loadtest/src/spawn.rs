@@ -23,6 +23,10 @@ use crate::machine::pin_thread;
 const READY_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait between SIGTERM and SIGKILL.
 const END_WAIT: Duration = Duration::from_secs(10);
+/// What wirefan wants to have room for around a message that waits, in bytes.
+pub(crate) const AROUND_BYTES: u32 = 1_024;
+/// The longest message that wirefan can be told to take, in bytes.
+const MESSAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// Lines of standard error kept.
 const LINES_KEPT: usize = 12;
 
@@ -34,11 +38,25 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// One rule, by which each topic of this program keeps `count` publications, for longer than any run takes.
     pub(crate) fn keeping(count: u32) -> Result<Self, String> {
+        Self::write(&format!("[[rule]]\nfilter = \"loadtest/#\"\nhistory = {{ count = {count}, age = \"4h\" }}\n"))
+    }
+
+    /// One rule, by which `overflow` is done with the topics of this program once more than `outbound_bytes` wait. Peers that
+    /// read nothing answer no ping either: they are given an hour.
+    pub(crate) fn overflowing(overflow: &str, outbound_bytes: u32) -> Result<Self, String> {
+        // A message with what is around it has to fit into what may wait.
+        let message_bytes = outbound_bytes.saturating_sub(AROUND_BYTES).min(MESSAGE_BYTES_MAX);
+        Self::write(&format!(
+            "[limits]\noutbound_bytes_max = {outbound_bytes}\nmessage_bytes_max = {message_bytes}\n[heartbeat]\ninterval_s = 3600\n\
+             [[rule]]\nfilter = \"loadtest/#\"\noverflow = \"{overflow}\"\n"
+        ))
+    }
+
+    fn write(text: &str) -> Result<Self, String> {
         static WRITTEN: AtomicU32 = AtomicU32::new(0);
         let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let name = format!("wirefan-loadtest-{}-{number}.toml", std::process::id());
         let path = std::env::temp_dir().join(name);
-        let text = format!("[[rule]]\nfilter = \"loadtest/#\"\nhistory = {{ count = {count}, age = \"4h\" }}\n");
         let told = |error| format!("{} cannot be written: {error}", path.display());
         // Never over somebody else's file, nor through a link that waits there.
         let mut file = File::options().write(true).create_new(true).open(&path).map_err(told)?;
@@ -232,6 +250,11 @@ mod tests {
         assert_eq!(read.rules[0].filter, "loadtest/#");
         drop(configuration);
         assert!(!Path::new(&path).exists());
+        let configuration = Configuration::overflowing("disconnect", 65_536).unwrap();
+        let [_, path] = configuration.arguments();
+        let read = wirefan::config::Config::load(Some(Path::new(&path)), std::iter::empty(), &flags).unwrap();
+        assert_eq!((read.limits.outbound_bytes_max, read.heartbeat.interval_s), (65_536, 3_600));
+        assert_eq!(read.rules[0].overflow, wirefan::rules::Overflow::Disconnect);
     }
 
     #[test]

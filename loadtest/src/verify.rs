@@ -4,11 +4,15 @@
 //! broker's position (offsets without a hole, one epoch). A delivery is fresh exactly once.
 //! Refuses to hold more than `MISSING_MAX` missing publications: beyond that a late one counts as lost and as doubled.
 
+mod slow;
+
 use std::collections::HashSet;
 
 use serde::Serialize;
 
 use crate::envelope::{Position, Stamp};
+
+pub(crate) use slow::{Expected, SlowReader};
 
 /// Missing publications that are remembered, in case they come late.
 const MISSING_MAX: usize = 1_000_000;
@@ -38,6 +42,8 @@ pub(crate) struct Faults {
     pub(crate) closed: u64,
     /// Subscribers that came back and were not told that everything since follows.
     pub(crate) not_recovered: u64,
+    /// Slow readers whose gaps do not add up with what they got, or that were not treated as the topic's rule says.
+    pub(crate) overflow_breaks: u64,
     /// The first few faults in words.
     pub(crate) sentences: Vec<String>,
 }
@@ -62,6 +68,7 @@ impl Faults {
         self.unexpected += other.unexpected;
         self.closed += other.closed;
         self.not_recovered += other.not_recovered;
+        self.overflow_breaks += other.overflow_breaks;
         for sentence in other.sentences {
             self.say(|| sentence);
         }
@@ -79,6 +86,7 @@ impl Faults {
             + self.unexpected
             + self.closed
             + self.not_recovered
+            + self.overflow_breaks
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) fn serve(arguments: &Serve) -> Result<(), Failure> {
         allow_anonymous: arguments.allow_anonymous,
     };
     let config = load(arguments.config.as_deref(), &flags)?;
+    warn(&config);
     let served = net::serve(config, |addresses| {
         let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
         tell(format_args!("listening on {}", addresses.join(", ")));
@@ -34,12 +35,20 @@ pub(super) fn serve(arguments: &Serve) -> Result<(), Failure> {
 /// Prints the configuration in force, or what it makes of one topic.
 pub(super) fn check(arguments: &Check) -> Result<(), Failure> {
     let config = load(arguments.config.as_deref(), &Flags::default())?;
+    warn(&config);
     let text = match &arguments.topic {
         Some(topic) => config.explain(Topic::known(topic)),
         None => config.to_string(),
     };
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::from_stdout(&error))
+}
+
+/// Says what is allowed and may not be meant.
+fn warn(config: &Config) {
+    for warning in config.warnings() {
+        tell(format_args!("warning: {warning}"));
+    }
 }
 
 fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, Failure> {

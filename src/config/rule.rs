@@ -34,12 +34,12 @@ pub(super) const RULE_KEYS: &[RuleKey] = &[
     },
     RuleKey {
         name: "rule.subscribe",
-        read: |rule, value| access(&mut rule.subscribe, value),
+        read: |rule, value| word(&mut rule.subscribe, value, &ACCESS),
         show: |rule| Some(shown(rule.subscribe, &ACCESS)),
     },
     RuleKey {
         name: "rule.publish",
-        read: |rule, value| access(&mut rule.publish, value),
+        read: |rule, value| word(&mut rule.publish, value, &ACCESS),
         show: |rule| Some(shown(rule.publish, &ACCESS)),
     },
     RuleKey {
@@ -57,30 +57,17 @@ pub(super) const RULE_KEYS: &[RuleKey] = &[
     },
     RuleKey {
         name: "rule.presence",
-        read: |rule, value| {
-            flag(&mut rule.presence, value)?;
-            if rule.presence { Err("is not available yet: write false or nothing".into()) } else { Ok(()) }
-        },
+        read: |rule, value| flag(&mut rule.presence, value),
         show: |rule| Some(Value::Boolean(rule.presence)),
     },
     RuleKey {
         name: "rule.overflow",
-        read: |rule, value| {
-            word(&mut rule.overflow, value, &OVERFLOW)?;
-            match rule.overflow {
-                Overflow::Disconnect => Ok(()),
-                _ => Err(r#"is not available yet: write "disconnect" or nothing"#.into()),
-            }
-        },
+        read: |rule, value| word(&mut rule.overflow, value, &OVERFLOW),
         show: |rule| Some(shown(rule.overflow, &OVERFLOW)),
     },
     RuleKey {
         name: "rule.from",
-        read: |rule, value| {
-            flag(&mut rule.from, value)?;
-            let reason = "is not available yet, because there is no authentication: write false or nothing";
-            if rule.from { Err(reason.into()) } else { Ok(()) }
-        },
+        read: |rule, value| flag(&mut rule.from, value),
         show: |rule| Some(Value::Boolean(rule.from)),
     },
     RuleKey {
@@ -139,6 +126,24 @@ pub(super) fn lines(rule: &Rule) -> impl Iterator<Item = String> {
 }
 
 impl Config {
+    /// What is allowed and yet may not be meant, a sentence each: rules that ask who somebody is while nobody can say so.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (number, rule) in self.rules.iter().enumerate() {
+            let words = [("subscribe", rule.subscribe), ("publish", rule.publish)];
+            for (key, access) in words.into_iter().filter(|(_, access)| access.needs_permit()) {
+                warnings.push(format!(
+                    "rule {} (filter {:?}): {key} = {} admits nobody, because there is no authentication",
+                    number + 1,
+                    rule.filter,
+                    shown(access, &ACCESS)
+                ));
+            }
+        }
+        warnings
+    }
+
     /// Which rule a topic gets and what that says: a sentence behind `# `, then the rule as in a file, a line each.
     #[must_use]
     pub fn explain(&self, topic: Topic<'_>) -> String {
@@ -188,17 +193,6 @@ fn word<W: Copy>(slot: &mut W, value: &Value, words: &[(&'static str, W)]) -> Re
     };
     *slot = *word;
     Ok(())
-}
-
-/// Who may. Users have no names yet, so that a rule for them would be a rule for nobody.
-fn access(slot: &mut Access, value: &Value) -> Result<(), Reason> {
-    word(slot, value, &ACCESS)?;
-    match slot {
-        Access::Anyone | Access::Nobody => Ok(()),
-        Access::User | Access::Granted => {
-            Err(r#"is not available yet, because there is no authentication: write "anyone" or "nobody""#.into())
-        }
-    }
 }
 
 fn shown<W: Copy + PartialEq>(word: W, words: &[(&'static str, W)]) -> Value {

@@ -9,6 +9,7 @@ use std::collections::BinaryHeap;
 
 use super::topics::{TopicKey, TopicState, Topics};
 use crate::ids::Tick;
+use crate::limits;
 use crate::rules::{History as Kept, Rules};
 
 /// A topic in its life: the epoch tells it from a later one in the same slot.
@@ -56,9 +57,6 @@ impl Archive {
         while history.len() > rule.count as usize {
             history.forget_oldest();
         }
-        while history.oldest().is_some_and(|at| expiry(at, rule) <= now) {
-            history.forget_oldest();
-        }
         self.bytes = self.bytes + history.bytes() - before;
         if let Some(at) = history.oldest() {
             if !std::mem::replace(&mut topic.in_due, true) {
@@ -70,19 +68,24 @@ impl Archive {
         }
     }
 
-    /// Forgets what is too old. Called once per turn; looks at nothing whose time has not come.
+    /// Forgets what is too old, `EXPIRIES_PER_TURN` publications at most; the rest stays due. Called once per turn; looks at
+    /// nothing whose time has not come.
     pub(super) fn expire(&mut self, topics: &mut Topics, rules: &Rules, now: Tick) {
-        while let Some(&Reverse((due, life))) = self.due.peek()
+        let mut budget = limits::EXPIRIES_PER_TURN;
+        while budget > 0
+            && let Some(&Reverse((due, life))) = self.due.peek()
             && due <= now
         {
             self.due.pop();
+            budget -= 1; // an entry of a topic that is gone, or came up too early, is work too
             let Some(topic) = topics.in_life(life) else { continue };
             topic.in_due = false;
             let rule = topic.rule.and_then(|rule| rules.at(rule).history.as_ref());
             let (Some(rule), Some(history)) = (rule, &mut topic.history) else { continue };
             let before = history.bytes();
-            while history.oldest().is_some_and(|at| expiry(at, rule) <= now) {
+            while budget > 0 && history.oldest().is_some_and(|at| expiry(at, rule) <= now) {
                 history.forget_oldest();
+                budget -= 1;
             }
             self.bytes = self.bytes + history.bytes() - before;
             match history.oldest() {

@@ -102,6 +102,8 @@ pub enum Delivery {
         conn: ConnId,
         /// The shard's slot of the filter.
         slot: u32,
+        /// Its slot of who comes and goes, if that was asked for.
+        watch: Option<u32>,
         /// The shard's number of the subscribe.
         serial: u32,
     },
@@ -126,6 +128,13 @@ pub enum Delivery {
         position: Position,
         /// The elements of the list, as JSON.
         messages: Span,
+    },
+    /// Answers a question for members.
+    Presence {
+        /// The one who asked.
+        conn: ConnId,
+        /// The whole answer, as JSON.
+        ack: Span,
     },
     /// Answers a watch: this home will deliver all that matches from here on.
     Watching {
@@ -154,6 +163,8 @@ pub struct Subscribed {
     pub conn: ConnId,
     /// The shard's slot of the filter.
     pub slot: u32,
+    /// Its slot of who comes and goes, if that was asked for: events begin right after this, too.
+    pub watch: Option<u32>,
     /// The shard's number of the subscribe.
     pub serial: u32,
     /// What the subscriber called it.
@@ -175,9 +186,11 @@ pub enum Refusal {
     Subscribe,
     /// The rule keeps no history.
     NoHistory,
+    /// The rule has no presence.
+    NoPresence,
     /// The `since` of a `history` is of another life of the topic's counter, or of no publication yet.
     NoSuchPosition,
-    /// The answers of this turn to questions for history are long enough.
+    /// The answers of this turn to questions for history and members are long enough.
     TooMuch,
 }
 
@@ -187,7 +200,7 @@ impl Refusal {
     pub fn code(self) -> u16 {
         match self {
             Self::Publish | Self::Subscribe => 403,
-            Self::NoHistory => 404,
+            Self::NoHistory | Self::NoPresence => 404,
             Self::NoSuchPosition => 400,
             Self::TooMuch => 429,
         }
@@ -200,8 +213,9 @@ impl std::fmt::Display for Refusal {
             Self::Publish => "topic: its rule does not let you publish to it",
             Self::Subscribe => "topic: its rule does not let you read it",
             Self::NoHistory => "topic: its rule keeps no history",
+            Self::NoPresence => "topic: its rule has no presence",
             Self::NoSuchPosition => "since: the topic has no such position; ask without it",
-            Self::TooMuch => "op: too much history is asked for at once; ask again",
+            Self::TooMuch => "op: too much is asked for at once; ask again",
         })
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Its home appends each publication and trims by count and age; a replay hands out ranges of chunks, which shards write
 //! without copying. Invariant: offsets `first..first + len` are kept, without holes. A chunk is shared once somebody
-//! replays it and is never changed again; the newest one is open, and a replay gets a copy of it. Refuses to know rules,
-//! topics and the bytes that all histories together may take: its home does.
+//! replays it and is never changed again; the newest one is open, and a replay gets a copy of it. Of a long history the
+//! closed ones are merged later: whoever reads the small ones keeps them. Refuses to know rules, topics and the bytes that
+//! all histories together may take: its home does.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -217,10 +218,48 @@ impl History {
         bytes.shrink_to_fit();
         let kept: Vec<Kept> =
             self.open_kept.drain(..).map(|kept| Kept { end: kept.end - skipped, at: kept.at }).collect();
+        self.append(bytes, first, kept, 0);
+        self.merge();
+    }
+
+    fn append(&mut self, bytes: Vec<u8>, first: u64, kept: Vec<Kept>, skipped: usize) {
         let batch = Arc::new(Batch { bytes, ..Batch::default() });
-        let chunk = Chunk { batch, first, kept, skipped: 0 };
+        let chunk = Chunk { batch, first, kept, skipped };
         self.closed_bytes += chunk.bytes();
         self.chunks.push_back(chunk);
+    }
+
+    /// Makes one of the newest small chunks once they are worth it. However often the open chunk was replayed meanwhile, a
+    /// history of n bytes so has n / `HISTORY_MERGED_BYTES` chunks and some hundred: a replay of gigabytes is not a million
+    /// ranges. Each byte is moved once for it, or twice while the history still grows.
+    fn merge(&mut self) {
+        let wanted = (self.closed_bytes / limits::HISTORY_MERGE_SHARE).min(limits::HISTORY_MERGED_BYTES);
+        if wanted < 2 * limits::HISTORY_CHUNK_BYTES {
+            return;
+        }
+        let small = self.chunks.iter().rev().take_while(|chunk| chunk.batch.bytes.len() <= wanted / 2);
+        let (mut count, mut len, mut publications) = (0, 0, 0);
+        for chunk in small {
+            if len >= wanted {
+                break; // those before it were large once, in a shorter history
+            }
+            count += 1;
+            len += chunk.batch.bytes.len();
+            publications += chunk.kept.len();
+        }
+        if len < wanted {
+            return;
+        }
+        let small = self.chunks.split_off(self.chunks.len() - count);
+        let (first, skipped) = (small[0].first, small[0].skipped);
+        let (mut bytes, mut kept) = (Vec::with_capacity(len), Vec::with_capacity(publications));
+        for chunk in small {
+            self.closed_bytes -= chunk.bytes();
+            let start = end_of(&bytes);
+            bytes.extend_from_slice(&chunk.batch.bytes);
+            kept.extend(chunk.kept.iter().map(|kept| Kept { end: start + kept.end, at: kept.at }));
+        }
+        self.append(bytes, first, kept, skipped);
     }
 
     /// Gives the forgotten front of the open chunk back once it is the larger part: each byte is moved once at most.

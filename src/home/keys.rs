@@ -12,8 +12,17 @@ use super::topics::{TopicKey, Topics};
 use crate::ids::Tick;
 use crate::limits;
 
-/// The keys of one topic, each with the offset of the publication that it made.
-pub(super) type TopicKeys = HashMap<Rc<str>, u64, RandomState>;
+/// The keys of one topic.
+pub(super) type TopicKeys = HashMap<Rc<str>, Made, RandomState>;
+
+/// What a key stands for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    /// Of the publication that was made with it.
+    offset: u64,
+    /// When its window is over, whether or not there was time to forget it.
+    until: Tick,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -33,9 +42,10 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// The offset that the key was answered with, if it is remembered.
-    pub(super) fn find(topics: &mut Topics, topic: TopicKey, key: &str) -> Option<u64> {
-        topics.at(topic).keys.as_ref()?.get(key).copied()
+    /// The offset that the key was answered with, if its window is not over.
+    pub(super) fn find(topics: &mut Topics, topic: TopicKey, key: &str, now: Tick) -> Option<u64> {
+        let made = topics.at(topic).keys.as_ref()?.get(key)?;
+        (made.until > now).then_some(made.offset)
     }
 
     /// Remembers the key of the topic's newest publication.
@@ -43,8 +53,8 @@ impl Keys {
         let key: Rc<str> = key.into();
         let state = topics.at(topic);
         let (epoch, offset) = (state.epoch, state.offset);
-        state.keys.get_or_insert_default().insert(Rc::clone(&key), offset);
         let until = now.after_ms(u64::from(window_s) * 1000);
+        state.keys.get_or_insert_default().insert(Rc::clone(&key), Made { offset, until });
         let at = self.queues.iter().position(|(window, _)| *window == window_s).unwrap_or_else(|| {
             self.queues.push((window_s, VecDeque::new()));
             self.queues.len() - 1
@@ -61,13 +71,17 @@ impl Keys {
         }
     }
 
-    /// Forgets those whose window is over. Called once per turn; looks at nothing whose time has not come.
+    /// Forgets those whose window is over, `KEY_EXPIRIES_PER_TURN` at most; the rest stays due. Called once per turn; looks
+    /// at nothing whose time has not come.
     pub(super) fn expire(&mut self, topics: &mut Topics, now: Tick) {
+        let mut budget = limits::KEY_EXPIRIES_PER_TURN;
         for at in 0..self.queues.len() {
-            while self.queues[at].1.front().is_some_and(|entry| entry.until <= now)
+            while budget > 0
+                && self.queues[at].1.front().is_some_and(|entry| entry.until <= now)
                 && let Some(entry) = self.queues[at].1.pop_front()
             {
                 self.forget(topics, &entry);
+                budget -= 1;
             }
         }
     }
@@ -76,7 +90,10 @@ impl Keys {
         self.len -= 1;
         let Some(topic) = topics.in_life((entry.topic, entry.epoch)) else { return };
         let Some(keys) = &mut topic.keys else { return };
-        keys.remove(&entry.key);
+        // Used anew after its window and before its turn to be forgotten, it has an entry of its own.
+        if keys.get(&entry.key).is_some_and(|made| made.until == entry.until) {
+            keys.remove(&entry.key);
+        }
         if keys.is_empty() {
             topic.keys = None;
             topics.touch(entry.topic);

@@ -11,21 +11,25 @@ mod delivery;
 mod history;
 mod interest;
 mod keys;
+mod members;
+mod presence;
 mod recovery;
 mod topics;
 
-pub use batch::{Batch, Exception, Run};
+pub use batch::{Batch, Conflated, Exception, Run};
 pub use delivery::{Delivery, Parcel, Refusal, Span, Subscribed};
 pub use history::Piece;
 pub use interest::ShardSet;
+pub use presence::Presence;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::ids::{ConnId, ShardId, Tick};
+use crate::ids::{ClientName, ConnId, ShardId, Tick};
 use crate::limits;
+use crate::protocol::publication::{self, Head};
 use crate::protocol::{Id, Payload, Position};
-use crate::rules::{Access, Rules};
+use crate::rules::{Access, Permit, Rules};
 use crate::topic::{Filter, Topic};
 use crate::transport::websocket;
 use archive::Archive;
@@ -45,12 +49,18 @@ pub struct Publish<'a> {
     pub shard: ShardId,
     /// The publisher.
     pub conn: ConnId,
+    /// Its user, if it has authenticated as one.
+    pub user: Option<&'a str>,
+    /// Who it is to the topic's rule.
+    pub permit: Permit,
     /// What the publisher called the command; [`Id::None`] asks for no `ack`.
     pub id: Id,
     /// Whether the publisher gets its own publication, if it subscribes.
     pub echo: bool,
     /// Its idempotency key: a second publish with it is answered like the first and publishes nothing.
     pub key: Option<&'a str>,
+    /// For a slow consumer it makes an older one with the same value obsolete, if the rule says so.
+    pub conflate: Option<&'a str>,
 }
 
 /// One subscribe to one topic on its way into its home.
@@ -62,8 +72,14 @@ pub struct Subscribe<'a> {
     pub shard: ShardId,
     /// The subscriber on that shard.
     pub conn: ConnId,
+    /// Its user, if it has authenticated as one.
+    pub user: Option<&'a str>,
+    /// Who it is to the topic's rule.
+    pub permit: Permit,
     /// That shard's slot for the filter, echoed in the answer.
     pub slot: u32,
+    /// That shard's slot for who comes and goes, if it wants to be told; echoed, too.
+    pub watch: Option<u32>,
     /// That shard's number of this subscribe, echoed in the answer.
     pub serial: u32,
     /// What the subscriber called the command.
@@ -93,6 +109,8 @@ pub struct History<'a> {
     pub shard: ShardId,
     /// The connection that asks.
     pub conn: ConnId,
+    /// Who it is to the topic's rule.
+    pub permit: Permit,
     /// What it called the command.
     pub id: Id,
     /// Only what is after this position; before it, if `reverse`.
@@ -119,29 +137,45 @@ pub struct Kept {
 /// All topics of one shard; see the module's page.
 #[derive(Debug)]
 pub struct Home {
+    me: ShardId,
     topics: Topics,
     watchers: Watchers,
     rules: Rc<Rules>,
     archive: Archive,
     keys: Keys,
     turn: Turn,
+    /// Members of all topics.
+    members: usize,
+    /// Topics whose members changed in this turn.
+    stirred: Vec<(TopicKey, u32)>,
+    /// The member that names the present publication's publisher.
+    from: Vec<u8>,
+    stopped: bool,
     out: Vec<Parcel<Delivery>>,
+    /// The frame of a publication that is kept and that nobody subscribes to, while it is made.
+    alone: Vec<u8>,
     now: Tick,
 }
 
 impl Home {
-    /// A home that serves `shards` shards; `seed` feeds epochs and hash tables. Its histories may take
+    /// The home on shard `me` of `shards`; `seed` feeds epochs and hash tables. Its histories may take
     /// `history_bytes_max` together.
     #[must_use]
-    pub fn new(shards: u16, rules: Rc<Rules>, history_bytes_max: usize, seed: u64) -> Self {
+    pub fn new(me: ShardId, shards: u16, rules: Rc<Rules>, history_bytes_max: usize, seed: u64) -> Self {
         Self {
+            me,
             topics: Topics::new(seed),
             watchers: Watchers::new(seed ^ 0x9e37_79b9_7f4a_7c15),
             rules,
             archive: Archive::new(history_bytes_max),
             keys: Keys::default(),
             turn: Turn::default(),
+            members: 0,
+            stirred: Vec::new(),
+            from: Vec::new(),
+            stopped: false,
             out: (0..shards).map(|_| Parcel::default()).collect(),
+            alone: Vec::new(),
             now: Tick::default(),
         }
     }
@@ -163,13 +197,13 @@ impl Home {
     pub fn handle_publish(&mut self, publish: Publish<'_>) {
         let key = self.topics.open(publish.topic, &self.rules);
         let rule = self.topics.at(key).rule.map(|rule| self.rules.at(rule));
-        let Some(rule) = rule.filter(|rule| rule.publish == Access::Anyone) else {
+        let Some(rule) = rule.filter(|rule| rule.publish.admits(publish.permit)) else {
             self.topics.touch(key); // refused or not, its name must not be remembered for ever
             return self.refuse(publish.shard, publish.conn, publish.id, Refusal::Publish);
         };
         let window_s = rule.idempotency_s;
         if let Some(idempotency) = publish.key.filter(|_| window_s > 0) {
-            if let Some(offset) = Keys::find(&mut self.topics, key, idempotency) {
+            if let Some(offset) = Keys::find(&mut self.topics, key, idempotency, self.now) {
                 return self.acknowledge(key, &publish, offset);
             }
             self.topics.at(key).offset += 1;
@@ -189,22 +223,28 @@ impl Home {
 
     /// Puts a publication, whose offset the topic already counts, where it is wanted: this turn's batch, the history.
     fn encode(&mut self, key: TopicKey, publish: &Publish<'_>) {
+        self.tell(key);
         let topic = self.topics.at(key);
         let rule = topic.rule.map(|rule| self.rules.at(rule)).expect("it was asked for its rule");
-        let readable = rule.subscribe == Access::Anyone;
+        self.from.clear();
+        if let Some(user) = publish.user.filter(|_| rule.from) {
+            publication::write_from(&mut self.from, user);
+        }
+        let readable = rule.subscribe != Access::Nobody;
         let wanted = readable && !self.watchers.interest(topic).is_empty();
         if wanted {
-            let except = (!publish.echo).then_some((publish.shard, publish.conn));
-            self.turn.push(key, topic, publish.payload, except);
+            self.turn.push(key, topic, rule.overflow, &self.from, publish);
         }
         if let Some(kept) = &rule.history {
-            let mut alone = Vec::new();
             let frame = if wanted {
                 self.turn.last_frame()
             } else {
                 let offset = topic.offset;
-                websocket::publication(&mut alone, topic.prefix(), offset, publish.payload);
-                &alone
+                let head = Head { prefix: topic.prefix(), offset, from: &self.from };
+                self.alone.clear();
+                self.alone.shrink_to(limits::SPARE_BYTES_MAX); // a large one leaves nothing behind
+                websocket::publication(&mut self.alone, head, publish.payload);
+                &self.alone
             };
             self.archive.keep(key, topic, kept, frame, self.now);
         }
@@ -226,23 +266,36 @@ impl Home {
     /// Notes the interest of a shard in a topic and answers with the position after which its deliveries begin, and with
     /// what the subscriber missed before it.
     pub fn handle_subscribe(&mut self, subscribe: Subscribe<'_>) {
-        let Subscribe { topic, shard, conn, slot, serial, id, from } = subscribe;
-        let key = self.topics.open(topic, &self.rules);
-        let readable = self.topics.at(key).rule.is_some_and(|rule| self.rules.at(rule).subscribe == Access::Anyone);
-        if !readable {
+        let Subscribe { topic: name, shard, conn, user, permit, slot, watch, serial, id, from } = subscribe;
+        let key = self.topics.open(name, &self.rules);
+        let rule = self.topics.at(key).rule.map(|rule| self.rules.at(rule));
+        let presence = rule.is_some_and(|rule| rule.presence);
+        let refusal = match rule {
+            Some(rule) if rule.subscribe.admits(permit) => {
+                (watch.is_some() && !presence).then_some(Refusal::NoPresence)
+            }
+            _ => Some(Refusal::Subscribe),
+        };
+        if let Some(refusal) = refusal {
             self.topics.touch(key);
-            self.out[shard.index()].items.push(Delivery::Unsubscribed { conn, slot, serial });
-            return self.refuse(shard, conn, id, Refusal::Subscribe);
+            self.out[shard.index()].items.push(Delivery::Unsubscribed { conn, slot, watch, serial });
+            return self.refuse(shard, conn, id, refusal);
         }
         if self.topics.at(key).in_turn {
             self.seal(); // the answer must stand between the publications before it and those after it
+        }
+        if watch.is_some() {
+            self.watch_members(key, name, shard);
+        }
+        if presence {
+            self.enter(key, ClientName { shard, conn }, user);
         }
         let topic = self.topics.at(key);
         topic.exact.insert(shard);
         let position = Position { epoch: topic.epoch, offset: topic.offset };
         let (recovered, replay) = topic.replay(from);
         self.topics.touch(key);
-        let answer = Subscribed { conn, slot, serial, id, position, recovered, replay };
+        let answer = Subscribed { conn, slot, watch, serial, id, position, recovered, replay };
         self.out[shard.index()].items.push(Delivery::Subscribed(Box::new(answer)));
     }
 
@@ -254,10 +307,10 @@ impl Home {
     }
 
     fn answer_history(&mut self, key: TopicKey, ask: History<'_>) {
-        let History { topic: name, shard, conn, id, since, limit, reverse } = ask;
+        let History { topic: name, shard, conn, permit, id, since, limit, reverse } = ask;
         let state = self.topics.at(key);
         let rule = state.rule.map(|rule| self.rules.at(rule));
-        if !rule.is_some_and(|rule| rule.subscribe == Access::Anyone) {
+        if !rule.is_some_and(|rule| rule.subscribe.admits(permit)) {
             return self.refuse(shard, conn, id, Refusal::Subscribe);
         }
         if rule.is_none_or(|rule| rule.history.is_none()) {
@@ -287,8 +340,13 @@ impl Home {
     /// The shard has no subscriber of this topic any more.
     pub fn handle_release(&mut self, shard: ShardId, topic: Topic<'_>) {
         if let Some(key) = self.topics.find(topic) {
-            self.topics.at(key).exact.remove(shard);
-            self.topics.touch(key);
+            let state = self.topics.at(key);
+            state.exact.remove(shard);
+            let released = state.exact.is_empty();
+            self.topics.touch(key); // from here on it may be gone
+            if released {
+                self.unwatch_members(topic);
+            }
         }
     }
 
@@ -306,18 +364,32 @@ impl Home {
 
     /// No command will come any more: everything is sealed and every shard is told that this was all.
     pub fn handle_stop(&mut self) {
-        self.seal();
+        self.end_turn();
+        self.stopped = true;
         for parcel in &mut self.out {
             parcel.items.push(Delivery::Final);
         }
     }
 
-    /// Ends the turn: freezes what was encoded into one batch and puts it, once, into the parcel of each shard concerned.
-    pub fn seal(&mut self) {
+    /// Ends the turn: what became of members in it is told behind all publications, and everything is sealed.
+    pub fn end_turn(&mut self) {
+        self.tell_all();
+        self.seal();
+    }
+
+    /// Whether there is something to tell that only the end of a turn does.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.stirred.is_empty()
+    }
+
+    /// Freezes what was encoded into one batch and puts it, once, into the parcel of each shard concerned: at the end of
+    /// a turn, and within it where an answer must stand behind what came before it.
+    fn seal(&mut self) {
         if self.turn.is_empty() {
             return;
         }
-        let batch = Arc::new(self.turn.freeze(&mut self.topics));
+        let batch = Arc::new(self.turn.freeze(self.me, &mut self.topics, &self.rules));
         let mut concerned = ShardSet::default();
         for run in &batch.runs {
             concerned = concerned.union(run.shards);
@@ -340,6 +412,12 @@ impl Home {
     pub fn kept(&self) -> Kept {
         let (keys, keys_evicted) = self.keys.counts();
         Kept { bytes: self.archive.bytes(), evicted: self.archive.evicted(), keys, keys_evicted }
+    }
+
+    /// How many members all topics have.
+    #[must_use]
+    pub fn members_len(&self) -> usize {
+        self.members
     }
 
     /// How many topics live here: held by a subscriber or remembered for their position.

@@ -41,7 +41,8 @@ impl TopicState {
         out.push(b'['); // an element looks for the one before it
         let mut write = |(offset, frame): (u64, &[u8])| {
             let before = out.len();
-            publication::write_listed(out, prefix, offset, websocket::payload_of(frame, prefix.len(), offset));
+            let (head, payload) = websocket::parts_of(frame, prefix, offset);
+            publication::write_listed(out, head, payload);
             let full = before > start + 1 && out.len() - start > limits::HISTORY_REPLY_BYTES_MAX;
             if full {
                 out.truncate(before);

@@ -3,6 +3,7 @@
 //! [`hear`] ends the turn and writes a shard's mail as text: `a:1,2 | b:7` is a batch with two runs.
 
 mod past;
+mod presence;
 
 use std::collections::BTreeMap;
 
@@ -31,7 +32,18 @@ fn publish(home: &mut Home, name: &str) -> Position {
 
 fn publish_by(home: &mut Home, name: &str, shard: u16, conn: ConnId, echo: bool) -> Position {
     let (payload, id) = (Payload::Json(b"{}"), Id::None);
-    home.handle_publish(Publish { topic: topic(name), payload, shard: ShardId(shard), conn, id, echo, key: None });
+    home.handle_publish(Publish {
+        topic: topic(name),
+        payload,
+        shard: ShardId(shard),
+        conn,
+        user: None,
+        permit: Permit::default(),
+        id,
+        echo,
+        key: None,
+        conflate: None,
+    });
     newest(home, name)
 }
 
@@ -44,17 +56,28 @@ fn newest(home: &mut Home, name: &str) -> Position {
 
 /// A home without rules.
 fn plain(shards: u16, seed: u64) -> Home {
-    Home::new(shards, Rc::default(), usize::MAX, seed)
+    Home::new(ShardId(0), shards, Rc::default(), usize::MAX, seed)
 }
 
 fn subscribe(home: &mut Home, name: &str, shard: u16, serial: u32) {
     let (conn, slot, id, from) = (conn(0), 3, Id::None, From::Now);
-    home.handle_subscribe(Subscribe { topic: topic(name), shard: ShardId(shard), conn, slot, serial, id, from });
+    home.handle_subscribe(Subscribe {
+        topic: topic(name),
+        shard: ShardId(shard),
+        conn,
+        user: None,
+        permit: Permit::default(),
+        slot,
+        watch: None,
+        serial,
+        id,
+        from,
+    });
 }
 
 /// Ends the turn; all that waits for one shard.
 fn hear(home: &mut Home, shard: u16) -> Vec<String> {
-    home.seal();
+    home.end_turn();
     let parcel = std::mem::take(home.parcel(ShardId(shard)));
     let say = |item: &Delivery| match item {
         Delivery::Batch { batch, runs } => runs.iter().map(|&run| say_run(batch, run)).collect::<Vec<_>>().join(" | "),
@@ -62,6 +85,7 @@ fn hear(home: &mut Home, shard: u16) -> Vec<String> {
         Delivery::Unsubscribed { serial, .. } => format!("unsubscribed {serial}"),
         Delivery::Refused { id, refusal, .. } => format!("refused {id:?} {}", refusal.code()),
         Delivery::History { position, .. } => format!("history at {}", position.offset),
+        Delivery::Presence { ack, .. } => say_members(ack.of(&parcel.bytes)),
         Delivery::Watching { slot } => format!("watching {slot}"),
         Delivery::Published { topic, position, .. } => {
             format!("published {} {}", topic.text(&parcel.bytes), position.offset)
@@ -74,9 +98,40 @@ fn hear(home: &mut Home, shard: u16) -> Vec<String> {
 fn say_run(batch: &Batch, run: u32) -> String {
     let run = batch.runs[run as usize];
     let name = run.name.text(&batch.bytes);
+    if let Some(subject) = name.strip_prefix("$presence/") {
+        assert_eq!(run.publications, 0);
+        return format!("{subject} {}", events(run.frames.of(&batch.bytes), subject).join(" "));
+    }
     let offsets: Vec<String> = frames(batch, run).iter().map(|(_, position)| position.offset.to_string()).collect();
     assert_eq!(offsets.len(), run.publications as usize);
     format!("{name}:{}", offsets.join(","))
+}
+
+/// A list of members.
+fn say_members(ack: &[u8]) -> String {
+    let ack: serde_json::Value = serde_json::from_slice(ack).expect("JSON");
+    let members = ack["members"].as_array().expect("a list").iter().map(|member| {
+        let client = member["client"].as_str().expect("a name");
+        member["user"].as_str().map_or_else(|| client.to_owned(), |user| format!("{client} {user}"))
+    });
+    let members = members.collect::<Vec<_>>().join(", ");
+    let more = ack["next"].as_str().map(|next| format!(", more behind {next}")).unwrap_or_default();
+    format!("presence [{members}] {} users {} connections{more}", ack["users"], ack["connections"])
+}
+
+/// Who came and who went, by user or by connection.
+fn events(mut frames: &[u8], subject: &str) -> Vec<String> {
+    let mut said = Vec::new();
+    while !frames.is_empty() {
+        let (frame, rest) = frames.split_at(encode::frame_len(frames));
+        let body: serde_json::Value = serde_json::from_slice(&frame[encode::frame_header_len(frame)..]).expect("JSON");
+        assert_eq!(body["topic"], subject);
+        let sign = if body["op"] == "join" { '+' } else { '-' };
+        let member = &body["member"];
+        said.push(format!("{sign}{}", member["user"].as_str().or(member["client"].as_str()).expect("somebody")));
+        frames = rest;
+    }
+    said
 }
 
 /// The frames of a run: where each stands, and the position in it. Each must name the run's topic.
@@ -98,7 +153,7 @@ fn frames(batch: &Batch, run: Run) -> Vec<(Span, Position)> {
 
 /// The only batch that waits for a shard.
 fn only_batch(home: &mut Home, shard: u16) -> Arc<Batch> {
-    home.seal();
+    home.end_turn();
     let parcel = std::mem::take(home.parcel(ShardId(shard)));
     match &parcel.items[..] {
         [Delivery::Batch { batch, .. }] => Arc::clone(batch),
@@ -119,7 +174,7 @@ fn positions_count_per_topic_from_1_and_keep_one_epoch() {
     assert_ne!(first.epoch, other.epoch, "each topic's counter has a life of its own");
     let batch = {
         let parcel = {
-            home.seal();
+            home.end_turn();
             std::mem::take(home.parcel(ShardId(0)))
         };
         assert!(matches!(&parcel.items[0], Delivery::Subscribed(answer) if answer.position == second));
@@ -285,7 +340,18 @@ fn an_ack_goes_to_the_shard_that_asked_and_to_nobody_without_an_id() {
     let mut home = plain(2, 7);
     publish(&mut home, "a");
     let (payload, id, shard) = (Payload::Binary(b"\0"), Id::Int(4), ShardId(1));
-    home.handle_publish(Publish { topic: topic("a"), payload, shard, conn: conn(1), id, echo: true, key: None });
+    home.handle_publish(Publish {
+        topic: topic("a"),
+        payload,
+        shard,
+        conn: conn(1),
+        user: None,
+        permit: Permit::default(),
+        id,
+        echo: true,
+        key: None,
+        conflate: None,
+    });
     assert_eq!(hear(&mut home, 0), [""; 0]);
     assert_eq!(hear(&mut home, 1), ["published a 2"]);
 }
@@ -314,12 +380,15 @@ fn a_batch_is_sealed_when_it_is_full_and_loses_nothing() {
             payload,
             shard: ShardId(0),
             conn: NO_ONE,
+            user: None,
+            permit: Permit::default(),
             id,
             echo: true,
             key: None,
+            conflate: None,
         });
     }
-    home.seal();
+    home.end_turn();
     let parcel = std::mem::take(home.parcel(ShardId(0)));
     let mut offsets = Vec::new();
     for item in &parcel.items {
@@ -387,7 +456,7 @@ fn a_held_topic_is_never_forgotten_and_a_released_one_in_its_turn() {
     subscribe(&mut home, "a", 0, 1);
     flood(&mut home, "x", 2 * limits::TOPICS_IDLE_MAX);
     assert_eq!(publish(&mut home, "a"), Position { offset: 2, ..before });
-    home.seal();
+    home.end_turn();
     home.handle_release(ShardId(0), topic("a"));
     assert_eq!(publish(&mut home, "a"), Position { offset: 3, ..before }, "it is remembered for a while");
     flood(&mut home, "y", 2 * limits::TOPICS_IDLE_MAX + 1);
@@ -464,7 +533,7 @@ proptest! {
                     model.exact.insert((name, shard));
                 }
                 Step::Release(name, shard) => {
-                    home.seal();
+                    home.end_turn();
                     home.handle_release(ShardId(shard), topic(NAMES[name]));
                     model.exact.remove(&(name, shard));
                 }
@@ -473,14 +542,14 @@ proptest! {
                     model.wild.insert((number, shard));
                 }
                 Step::Unwatch(number, shard) => {
-                    home.seal();
+                    home.end_turn();
                     home.handle_unwatch(ShardId(shard), filter(FILTERS[number]));
                     model.wild.remove(&(number, shard));
                 }
-                Step::Seal => home.seal(),
+                Step::Seal => home.end_turn(),
             }
         }
-        home.seal();
+        home.end_turn();
         for shard in 0..3 {
             for item in std::mem::take(home.parcel(ShardId(shard))).items {
                 let Delivery::Batch { batch, runs } = item else { continue };

@@ -11,10 +11,11 @@ use slab::Slab;
 use super::history::History;
 use super::interest::ShardSet;
 use super::keys::TopicKeys;
+use super::members::Members;
 use crate::limits;
 use crate::protocol::publication;
 use crate::rules::{RuleId, Rules};
-use crate::topic::{NameIndex, Topic};
+use crate::topic::{NameIndex, Topic, subject};
 
 /// Index of a topic in its home.
 pub(super) type TopicKey = u32;
@@ -42,6 +43,10 @@ pub(super) struct TopicState {
     pub(super) history: Option<Box<History>>,
     /// The idempotency keys that are remembered for it.
     pub(super) keys: Option<Box<TopicKeys>>,
+    /// Who is there, if its rule wants to know and somebody is, or somebody would be told.
+    pub(super) members: Option<Box<Members>>,
+    /// Stands in the list of those whose members changed in this turn (`presence`).
+    pub(super) stirred: bool,
     /// Has an entry in the heap of what is due (`archive`).
     pub(super) in_due: bool,
     /// Has an entry in the heap of what goes first (`archive`).
@@ -57,7 +62,7 @@ const _: () = assert!(size_of::<TopicState>() <= 128, "a topic with nothing publ
 impl TopicState {
     /// Whether something but its counter would be lost with it.
     fn is_held(&self) -> bool {
-        !self.exact.is_empty() || self.history.is_some() || self.keys.is_some()
+        !self.exact.is_empty() || self.history.is_some() || self.keys.is_some() || self.members.is_some()
     }
 
     /// The encoded start of this topic's messages.
@@ -116,9 +121,11 @@ impl Topics {
             wild_generation: u64::MAX,
             run: 0,
             in_turn: false,
-            rule: rules.of(topic),
+            rule: if subject(topic).is_some() { None } else { rules.of(topic) }, // its events are the home's own
             history: None,
             keys: None,
+            members: None,
+            stirred: false,
             in_due: false,
             in_oldest: false,
             queued: false,

@@ -1,8 +1,9 @@
 //! What a shard asks of a home on another shard. Names and payloads stand in the parcel's bytes.
 
 use crate::home::{From, Parcel, Publish, Span};
-use crate::ids::{ConnId, ShardId};
+use crate::ids::{ClientName, ConnId, ShardId};
 use crate::protocol::{Id, Payload, Position};
+use crate::rules::Permit;
 use crate::topic::Topic;
 
 /// One command to a home; the parcel's sender is the shard that asks.
@@ -16,8 +17,14 @@ pub enum Command {
         topic: Span,
         /// The subscriber.
         conn: ConnId,
+        /// Its user.
+        user: Option<Span>,
+        /// Who it is to the topic's rule.
+        permit: Permit,
         /// The asking shard's slot of the filter.
         slot: u32,
+        /// The asking shard's slot of who comes and goes, if the subscriber wants to be told.
+        watch: Option<u32>,
         /// The asking shard's number of this subscribe.
         serial: u32,
         /// What the subscriber called it.
@@ -31,6 +38,8 @@ pub enum Command {
         topic: Span,
         /// The one who asks.
         conn: ConnId,
+        /// Who it is to the topic's rule.
+        permit: Permit,
         /// What it called the command.
         id: Id,
         /// Only what is after this position; before it, if `reverse`.
@@ -39,6 +48,28 @@ pub enum Command {
         limit: usize,
         /// The newest first.
         reverse: bool,
+    },
+    /// A connection asks for members: answered by `Delivery::Presence` or `Delivery::Refused`.
+    Presence {
+        /// The topic's name.
+        topic: Span,
+        /// The one who asks.
+        conn: ConnId,
+        /// What it called the command.
+        id: Id,
+        /// Who it is to the topic's rule.
+        permit: Permit,
+        /// At most so many.
+        limit: usize,
+        /// Only those behind this one.
+        after: Option<ClientName>,
+    },
+    /// A connection does not subscribe to this topic any more: it is no member of it.
+    Leave {
+        /// The topic's name.
+        topic: Span,
+        /// The one who left.
+        conn: ConnId,
     },
     /// The shard holds no subscriber of this topic any more.
     Release {
@@ -61,7 +92,7 @@ pub enum Command {
     Stop,
 }
 
-/// A [`Publish`] whose name, payload and key stand in a parcel's bytes.
+/// A [`Publish`] whose name, payload, user and key stand in a parcel's bytes.
 #[derive(Debug)]
 pub struct PackedPublish {
     topic: Span,
@@ -69,23 +100,28 @@ pub struct PackedPublish {
     /// Whether the payload is bytes instead of a JSON value.
     binary: bool,
     conn: ConnId,
+    user: Option<Span>,
+    permit: Permit,
     id: Id,
     echo: bool,
     key: Option<Span>,
+    conflate: Option<Span>,
 }
 
 impl Parcel<Command> {
     /// Packs a publication in.
     pub fn push_publish(&mut self, publish: Publish<'_>) {
-        let Publish { topic, payload, conn, id, echo, key, .. } = publish;
+        let Publish { topic, payload, conn, user, permit, id, echo, key, conflate, .. } = publish;
         let topic = self.keep(topic.as_str().as_bytes());
         let (binary, bytes) = match payload {
             Payload::Json(bytes) => (false, bytes),
             Payload::Binary(bytes) => (true, bytes),
         };
         let payload = self.keep(bytes);
-        let key = key.map(|key| self.keep(key.as_bytes()));
-        self.items.push(Command::Publish(PackedPublish { topic, payload, binary, conn, id, echo, key }));
+        let mut keep = |text: Option<&str>| text.map(|text| self.keep(text.as_bytes()));
+        let (user, key, conflate) = (keep(user), keep(key), keep(conflate));
+        let packed = PackedPublish { topic, payload, binary, conn, user, permit, id, echo, key, conflate };
+        self.items.push(Command::Publish(packed));
     }
 }
 
@@ -99,9 +135,12 @@ impl PackedPublish {
             payload: if self.binary { Payload::Binary(payload) } else { Payload::Json(payload) },
             shard,
             conn: self.conn,
+            user: self.user.map(|user| user.text(bytes)),
+            permit: self.permit,
             id: self.id,
             echo: self.echo,
             key: self.key.map(|key| key.text(bytes)),
+            conflate: self.conflate.map(|conflate| conflate.text(bytes)),
         }
     }
 }

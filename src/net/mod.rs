@@ -242,6 +242,7 @@ impl Summary {
         sum.accepted += shard.accepted;
         sum.published += shard.published;
         sum.delivered += shard.delivered;
+        sum.missed += shard.missed;
         sum.faults += shard.faults;
         sum.accept_pauses += shard.accept_pauses;
         for (sum, count) in sum.closed.iter_mut().zip(shard.closed) {
@@ -254,6 +255,9 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sum = &self.counters;
         write!(f, "{} connections, {} publications, {} deliveries", sum.accepted, sum.published, sum.delivered)?;
+        if sum.missed > 0 {
+            write!(f, ", {} missed by slow consumers", sum.missed)?;
+        }
         for reason in CloseReason::ALL {
             if sum.closed[reason as usize] > 0 {
                 write!(f, ", {} {}", sum.closed[reason as usize], reason.words())?;

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use super::fault::{Excerpt, Fault, Field, Kind, Reason};
 use super::id::{ID_INT_MAX, Id};
 use super::position::{Position, decimal};
+use crate::ids::ClientName;
 use crate::limits::{
     AFTER_BYTES_MAX, CONFLATE_BYTES_MAX, HISTORY_LAST_MAX, HISTORY_LIMIT_MAX, ID_BYTES_MAX, KEY_BYTES_MAX,
     PRESENCE_LIMIT_MAX,
@@ -73,8 +74,8 @@ pub enum Op<'a> {
         topic: Topic<'a>,
         /// At most so many members, 1..=[`PRESENCE_LIMIT_MAX`].
         limit: Option<u32>,
-        /// Those behind this `next` of an earlier answer: 1..=[`AFTER_BYTES_MAX`] bytes.
-        after: Option<&'a str>,
+        /// Those behind this `next` of an earlier answer.
+        after: Option<ClientName>,
     },
     /// Answer `pong`.
     Ping,
@@ -248,8 +249,14 @@ impl<'a> Members<'a> {
         Ok(Op::Presence {
             topic: self.asked_topic()?,
             limit: integer(Field::Limit, self.limit.as_ref(), 1..=PRESENCE_LIMIT_MAX)?,
-            after: short(Field::After, self.after.as_ref(), AFTER_BYTES_MAX)?,
+            after: self.after()?,
         })
+    }
+
+    fn after(&self) -> Result<Option<ClientName>, Reason> {
+        let Some(value) = short(Field::After, self.after.as_ref(), AFTER_BYTES_MAX)? else { return Ok(None) };
+        let name = value.parse().map_err(|_| Reason::NoClient { value: Excerpt::of(value) })?;
+        Ok(Some(name))
     }
 
     fn filter(&self) -> Result<Filter<'_>, Reason> {

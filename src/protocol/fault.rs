@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::{Id, PositionError};
+use crate::ids::ClientNameError;
 use crate::limits::{BATCH_COMMANDS_MAX, ID_BYTES_MAX, JSON_DEPTH_MAX};
 use crate::topic::NameError;
 
@@ -210,6 +211,8 @@ pub enum Reason {
     Range { field: Field, min: u32, max: u32 },
     /// A `since` that is no position.
     NoPosition { value: Excerpt },
+    /// An `after` that is no client's name.
+    NoClient { value: Excerpt },
     /// Two answers to the question of where to begin.
     SinceAndLast,
     /// A member that is about one topic, with a filter that has wildcards.
@@ -283,6 +286,7 @@ impl fmt::Display for Reason {
                 write!(f, "the member `{}` is no integer from {min} to {max}", field.name())
             }
             Self::NoPosition { value } => write!(f, "the member `since` is {value}: {PositionError}"),
+            Self::NoClient { value } => write!(f, "the member `after` is {value}: {ClientNameError}"),
             Self::SinceAndLast => f.write_str("the members `since` and `last` exclude each other; give one of them"),
             Self::NeedsTopic { field, filter } => {
                 write!(f, "the member `{}` needs one topic, and the filter {filter} has wildcards", field.name())

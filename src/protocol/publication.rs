@@ -23,17 +23,72 @@ pub fn prefix(topic: Topic<'_>, epoch: u32) -> Box<[u8]> {
     out.into_boxed_slice()
 }
 
+/// The offset in what [`write_json`] or [`write_binary`] made of a prefix of that length.
+#[must_use]
+pub fn offset_of(object: &[u8], prefix_len: usize) -> u64 {
+    let digits = object[prefix_len..].iter().take_while(|digit| digit.is_ascii_digit());
+    digits.fold(0, |offset, digit| offset * 10 + u64::from(digit - b'0'))
+}
+
+/// What a `message` says before its payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// Its topic's, from [`prefix`].
+    pub prefix: &'a [u8],
+    /// The publication's.
+    pub offset: u64,
+    /// The member that names its publisher, from [`write_from`]; empty if nobody is named.
+    pub from: &'a [u8],
+}
+
+impl Head<'_> {
+    fn len(self) -> usize {
+        self.prefix.len() + decimal_len(self.offset) + AFTER_OFFSET.len() + self.from.len()
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.prefix);
+        write_decimal(out, self.offset);
+        out.extend_from_slice(AFTER_OFFSET);
+        out.extend_from_slice(self.from);
+    }
+}
+
+/// Appends the member that names a publication's user: `,"from":"ann"`.
+pub fn write_from(out: &mut Vec<u8>, user: &str) {
+    out.extend_from_slice(FROM);
+    write_string(out, user);
+}
+
+/// Takes a message's bytes behind its prefix apart: the member that names its publisher, empty if none does, and what
+/// follows behind what stands before the payload. The message must be one of [`write_json`] or [`write_binary`].
+#[must_use]
+pub fn split_head(rest: &[u8], offset: u64, binary: bool) -> (&[u8], &[u8]) {
+    let rest = &rest[decimal_len(offset) + AFTER_OFFSET.len()..];
+    let from_len = if rest.starts_with(FROM) { FROM.len() + string_len(&rest[FROM.len()..]) } else { 0 };
+    let (from, rest) = rest.split_at(from_len);
+    (from, &rest[if binary { BEFORE_BYTES.len() } else { BEFORE_DATA.len() }..])
+}
+
+/// The length of the JSON string that the bytes begin with, its quotation marks included.
+fn string_len(bytes: &[u8]) -> usize {
+    let mut at = 1;
+    while bytes[at] != b'"' {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    at + 1
+}
+
 /// How many bytes [`write_json`] appends for a payload of `data_len` bytes.
 #[must_use]
-pub fn json_len(prefix: &[u8], offset: u64, data_len: usize) -> usize {
-    prefix.len() + decimal_len(offset) + BEFORE_DATA.len() + data_len + AFTER_DATA.len()
+pub fn json_len(head: Head<'_>, data_len: usize) -> usize {
+    head.len() + BEFORE_DATA.len() + data_len + AFTER_DATA.len()
 }
 
 /// Appends a publication whose payload is JSON: `…121","data":<data>}`.
-pub fn write_json(out: &mut Vec<u8>, prefix: &[u8], offset: u64, data: &[u8]) {
-    out.reserve(json_len(prefix, offset, data.len()));
-    out.extend_from_slice(prefix);
-    write_decimal(out, offset);
+pub fn write_json(out: &mut Vec<u8>, head: Head<'_>, data: &[u8]) {
+    out.reserve(json_len(head, data.len()));
+    head.write(out);
     out.extend_from_slice(BEFORE_DATA);
     out.extend_from_slice(data);
     out.extend_from_slice(AFTER_DATA);
@@ -41,30 +96,28 @@ pub fn write_json(out: &mut Vec<u8>, prefix: &[u8], offset: u64, data: &[u8]) {
 
 /// How many bytes [`write_binary`] appends for a payload of `bytes_len` bytes.
 #[must_use]
-pub fn binary_len(prefix: &[u8], offset: u64, bytes_len: usize) -> usize {
-    prefix.len() + decimal_len(offset) + BEFORE_BYTES.len() + bytes_len
+pub fn binary_len(head: Head<'_>, bytes_len: usize) -> usize {
+    head.len() + BEFORE_BYTES.len() + bytes_len
 }
 
 /// Appends a publication whose payload is bytes: `…121"}`, a line feed, `<bytes>`.
-pub fn write_binary(out: &mut Vec<u8>, prefix: &[u8], offset: u64, bytes: &[u8]) {
-    out.reserve(binary_len(prefix, offset, bytes.len()));
-    out.extend_from_slice(prefix);
-    write_decimal(out, offset);
+pub fn write_binary(out: &mut Vec<u8>, head: Head<'_>, bytes: &[u8]) {
+    out.reserve(binary_len(head, bytes.len()));
+    head.write(out);
     out.extend_from_slice(BEFORE_BYTES);
     out.extend_from_slice(bytes);
 }
 
 /// Appends a publication as an element of a list: the `message` object of [`write_json`]; bytes become a member,
 /// `…121","encoding":"base64","data":"<base64>"}`. The comma that parts it from an element before it comes first.
-pub fn write_listed(out: &mut Vec<u8>, prefix: &[u8], offset: u64, payload: Payload<'_>) {
+pub fn write_listed(out: &mut Vec<u8>, head: Head<'_>, payload: Payload<'_>) {
     if out.ends_with(b"}") {
         out.push(b',');
     }
     match payload {
-        Payload::Json(data) => write_json(out, prefix, offset, data),
+        Payload::Json(data) => write_json(out, head, data),
         Payload::Binary(bytes) => {
-            out.extend_from_slice(prefix);
-            write_decimal(out, offset);
+            head.write(out);
             out.extend_from_slice(BEFORE_BASE64);
             write_base64(out, bytes);
             out.extend_from_slice(AFTER_BASE64);
@@ -80,10 +133,12 @@ fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     debug_assert_eq!(written, Ok(out.len() - start));
 }
 
-const BEFORE_DATA: &[u8] = br#"","data":"#;
+const AFTER_OFFSET: &[u8] = b"\"";
+const FROM: &[u8] = br#","from":"#;
+const BEFORE_DATA: &[u8] = br#","data":"#;
 const AFTER_DATA: &[u8] = b"}";
-const BEFORE_BYTES: &[u8] = b"\"}\n";
-const BEFORE_BASE64: &[u8] = br#"","encoding":"base64","data":""#;
+const BEFORE_BYTES: &[u8] = b"}\n";
+const BEFORE_BASE64: &[u8] = br#","encoding":"base64","data":""#;
 const AFTER_BASE64: &[u8] = b"\"}";
 
 #[cfg(test)]
@@ -93,9 +148,9 @@ mod tests {
 
     #[test]
     fn a_json_publication_carries_its_payload_byte_for_byte() {
-        let prefix = prefix(Topic::parse("chat/1").unwrap(), 0xf3a9_b2c1);
+        let prefix = &prefix(Topic::parse("chat/1").unwrap(), 0xf3a9_b2c1);
         let mut out = b"before ".to_vec();
-        write_json(&mut out, &prefix, 121, br#"{"a":1.0,"a":1.0}"#);
+        write_json(&mut out, Head { prefix, offset: 121, from: b"" }, br#"{"a":1.0,"a":1.0}"#);
         let expected =
             br#"before {"op":"message","topic":"chat/1","position":"f3a9b2c1:121","data":{"a":1.0,"a":1.0}}"#;
         assert_eq!(out, expected);
@@ -103,16 +158,16 @@ mod tests {
 
     #[test]
     fn a_binary_publication_is_a_header_line_and_its_bytes() {
-        let prefix = prefix(Topic::parse("say \"hi\"\\").unwrap(), 1);
+        let prefix = &prefix(Topic::parse("say \"hi\"\\").unwrap(), 1);
         let mut out = Vec::new();
-        write_binary(&mut out, &prefix, 7, b"\n\0\xff");
+        write_binary(&mut out, Head { prefix, offset: 7, from: b"" }, b"\n\0\xff");
         let expected = b"{\"op\":\"message\",\"topic\":\"say \\\"hi\\\"\\\\\",\"position\":\"00000001:7\"}\n\n\0\xff";
         assert_eq!(out, expected);
     }
 
     #[test]
     fn a_listed_publication_is_its_message_with_bytes_in_base64() {
-        let prefix = prefix(Topic::parse("a").unwrap(), 1);
+        let prefix = &prefix(Topic::parse("a").unwrap(), 1);
         let mut out = b"[".to_vec();
         for (offset, payload) in [
             (1, Payload::Json(b"{}")),
@@ -121,7 +176,7 @@ mod tests {
             (4, Payload::Binary(b"\xfb\xff}")),
             (5, Payload::Json(b" 1.0")),
         ] {
-            write_listed(&mut out, &prefix, offset, payload);
+            write_listed(&mut out, Head { prefix, offset, from: b"" }, payload);
         }
         let message = |rest: &str| format!(r#"{{"op":"message","topic":"a","position":"00000001:{rest}}}"#);
         let expected = [
@@ -143,15 +198,43 @@ mod tests {
         }
 
         #[test]
-        fn lengths_are_known_before_a_byte_is_written(epoch: u32, offset: u64, shift in 0u32..64, data: Vec<u8>) {
-            let offset = offset >> shift;
-            let prefix = prefix(Topic::parse("a/b").unwrap(), epoch);
+        fn lengths_are_known_before_a_byte_is_written_and_a_message_is_taken_apart_again(
+            epoch: u32,
+            offset: u64,
+            shift in 0u32..64,
+            user: Option<String>,
+            data: Vec<u8>,
+        ) {
+            let mut from = Vec::new();
+            user.iter().for_each(|user| write_from(&mut from, user));
+            let prefix = &prefix(Topic::parse("a/b").unwrap(), epoch);
+            let head = Head { prefix, offset: offset >> shift, from: &from };
             let mut out = Vec::new();
-            write_json(&mut out, &prefix, offset, &data);
-            prop_assert_eq!(out.len(), json_len(&prefix, offset, data.len()));
+            write_json(&mut out, head, &data);
+            prop_assert_eq!(out.len(), json_len(head, data.len()));
+            let apart = split_head(&out[prefix.len()..], head.offset, false);
+            prop_assert_eq!(apart, (&from[..], &[&data[..], b"}"].concat()[..]));
             out.clear();
-            write_binary(&mut out, &prefix, offset, &data);
-            prop_assert_eq!(out.len(), binary_len(&prefix, offset, data.len()));
+            write_binary(&mut out, head, &data);
+            prop_assert_eq!(out.len(), binary_len(head, data.len()));
+            prop_assert_eq!(split_head(&out[prefix.len()..], head.offset, true), (&from[..], &data[..]));
         }
+    }
+
+    #[test]
+    fn a_publication_of_a_user_says_so_between_its_position_and_its_payload() {
+        let (prefix, mut from) = (&prefix(Topic::parse("a").unwrap(), 1), Vec::new());
+        write_from(&mut from, "ann \"\\\"");
+        let head = Head { prefix, offset: 2, from: &from };
+        let written = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            write(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let start = r#"{"op":"message","topic":"a","position":"00000001:2","from":"ann \"\\\"""#;
+        assert_eq!(written(&|out| write_json(out, head, b"1")), format!(r#"{start},"data":1}}"#));
+        assert_eq!(written(&|out| write_binary(out, head, b"x")), format!("{start}}}\nx"));
+        let listed = written(&|out| write_listed(out, head, Payload::Binary(b"\xff")));
+        assert_eq!(listed, format!(r#"{start},"encoding":"base64","data":"/w=="}}"#));
     }
 }

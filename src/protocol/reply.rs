@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::json_text::{write_decimal, write_display, write_hex8, write_string};
 use super::{Id, Position};
+use crate::ids::ClientName;
 
 /// The first object on every connection. `user` is `null` for an anonymous one; `heartbeat_s` is in seconds,
 /// `message_bytes` and `subscriptions` are the connection's limits.
@@ -80,11 +81,11 @@ pub fn ack_presence<'m>(
     out: &mut Vec<u8>,
     id: &Id,
     topic: &str,
-    members: impl Iterator<Item = (&'m str, Option<&'m str>)>,
+    members: impl Iterator<Item = (ClientName, Option<&'m str>)>,
     members_len: usize,
     users: usize,
     connections: usize,
-    next: Option<&str>,
+    next: Option<ClientName>,
 ) {
     ack(out, id, topic);
     out.reserve(MEMBER_BYTES_USUAL * members_len);
@@ -101,7 +102,7 @@ pub fn ack_presence<'m>(
     write_decimal(out, connections as u64);
     if let Some(next) = next {
         out.extend_from_slice(br#","next":"#);
-        write_string(out, next);
+        write_display(out, &next);
     }
     out.push(b'}');
 }
@@ -180,7 +181,7 @@ fn write_position(out: &mut Vec<u8>, position: Position) {
     out.push(b'"');
 }
 
-/// `{"client":"1f-2","user":null},` and a little more.
+/// `{"client":"0-1f-2","user":null},` and a little more.
 const MEMBER_BYTES_USUAL: usize = 48;
 
 const SERVER: &str = concat!("wirefan/", env!("CARGO_PKG_VERSION"));

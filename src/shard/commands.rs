@@ -3,39 +3,47 @@
 //! A home on this shard is called directly, one elsewhere by an envelope; either way its answer comes back as a
 //! `Delivery`, in the order of the home's publications. Nothing here waits.
 
+use std::rc::Rc;
+
 use super::Shard;
+use super::connection::User;
+use super::presence::has_presence;
 use super::registry::{Slot, Waiter};
-use crate::home::{From, History, Publish, Subscribe};
+use crate::home::{From, History, Presence, Publish, Subscribe};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::mesh::Command as Envelope;
 use crate::protocol::{Command, Fault, Id, Op, reply};
-use crate::topic::Filter;
+use crate::rules::Permit;
+use crate::topic::{Filter, presence_of};
 use crate::transport::websocket;
 
 impl Shard {
     pub(super) fn handle_command(&mut self, conn: ConnId, command: Result<Command<'_>, Fault>) {
         match command {
-            Ok(Command { id, op: Op::Publish { topic, payload, echo, key, .. } }) => {
-                self.publish(Publish { topic, payload, shard: self.me, conn, id, echo, key });
+            Ok(Command { id, op: Op::Publish { topic, payload, echo, key, conflate } }) => {
+                let (user, permit) = self.who(conn);
+                let user = user.as_ref().map(|user| &*user.name);
+                self.publish(Publish { topic, payload, shard: self.me, conn, user, permit, id, echo, key, conflate });
             }
-            Ok(Command { id, op: Op::Subscribe { presence: true, .. } | Op::Presence { .. } }) => {
-                self.counters.faults += 1;
-                let reason = "presence: the topic's rule has none";
-                self.reply(conn.index, |out| reply::error(out, &id, 404, &reason));
-            }
-            Ok(Command { id, op: Op::Subscribe { filter, since, last, .. } }) => {
+            Ok(Command { id, op: Op::Subscribe { filter, since, last, presence } }) => {
                 let from = match (since, last) {
                     (Some(since), _) => From::Since(since),
                     (None, Some(last)) => From::Last(last),
                     (None, None) => From::Now,
                 };
-                self.subscribe(conn, id, filter, from);
+                self.subscribe(conn, id, filter, from, presence);
             }
             Ok(Command { id, op: Op::Unsubscribe { filter } }) => self.unsubscribe(conn, &id, filter),
             Ok(Command { id, op: Op::History { topic, since, limit, reverse } }) => {
                 let limit = limit.unwrap_or(limits::HISTORY_LIMIT_MAX) as usize;
-                self.history(History { topic, shard: self.me, conn, id, since, limit, reverse });
+                let (_, permit) = self.who(conn);
+                self.history(History { topic, shard: self.me, conn, permit, id, since, limit, reverse });
+            }
+            Ok(Command { id, op: Op::Presence { topic, limit, after } }) => {
+                let limit = limit.unwrap_or(limits::PRESENCE_LIMIT_MAX) as usize;
+                let (_, permit) = self.who(conn);
+                self.presence(Presence { topic, shard: self.me, conn, id, permit, limit, after });
             }
             Ok(Command { id, op: Op::Ping }) => self.reply(conn.index, |out| reply::pong(out, &id)),
             Err(fault) => {
@@ -43,6 +51,12 @@ impl Shard {
                 self.reply(conn.index, |out| reply::error(out, &fault.id, fault.code, &fault.reason));
             }
         }
+    }
+
+    /// The user behind a connection, if there is one, and who it is to rules.
+    fn who(&self, conn: ConnId) -> (Option<Rc<User>>, Permit) {
+        let connection = &self.connections[conn.index as usize];
+        (connection.user.clone(), connection.permit())
     }
 
     pub(super) fn reply(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
@@ -70,27 +84,41 @@ impl Shard {
         if home == self.me {
             return self.home.handle_history(ask);
         }
-        let History { topic, conn, id, since, limit, reverse, .. } = ask;
+        let History { topic, conn, permit, id, since, limit, reverse, .. } = ask;
         let parcel = self.desk.commands_to(home);
         let topic = parcel.keep(topic.as_str().as_bytes());
-        parcel.items.push(Envelope::History { topic, conn, id, since, limit, reverse });
+        parcel.items.push(Envelope::History { topic, conn, permit, id, since, limit, reverse });
     }
 
-    fn subscribe(&mut self, conn: ConnId, id: Id, filter: Filter<'_>, from: From) {
-        let known = self.registry.find(filter).is_some_and(|slot| self.registry.has(conn.index, slot));
+    fn subscribe(&mut self, conn: ConnId, id: Id, filter: Filter<'_>, from: From, presence: bool) {
+        let own = filter.as_topic().filter(|_| presence).map(presence_of);
+        let watch = own.as_deref().map(Filter::known);
+        let has = |filter| self.registry.find(filter).is_some_and(|slot| self.registry.has(conn.index, slot));
+        let known = has(filter);
+        let more = usize::from(!known) + usize::from(watch.is_some_and(|watch| !has(watch)));
         let subscriptions_max = self.settings.config.limits.subscriptions_max;
-        if !known && self.registry.count(conn.index) >= subscriptions_max {
+        if more > 0 && self.registry.count(conn.index) + more > subscriptions_max {
             self.counters.faults += 1;
             let reason = format_args!(
-                "topic: this connection has {subscriptions_max} subscriptions, the limit (subscriptions_max)"
+                "topic: this connection would have more than {subscriptions_max} subscriptions, the limit (subscriptions_max)"
             );
             return self.reply(conn.index, |out| reply::error(out, &id, 403, &reason));
         }
-        let (slot, new) = self.registry.open(filter);
-        // A second subscribe only asks for the position: number 0 is nobody's, and a replay would send things twice.
-        let (serial, from) = if known { (0, From::Now) } else { (self.registry.pend(conn.index, slot), from) };
+        let serial = self.registry.next_serial();
+        let (slot, new) = self.pend(conn, filter, serial);
         match filter.as_topic() {
-            Some(topic) => self.subscribe_topic(Subscribe { topic, shard: self.me, conn, slot, serial, id, from }),
+            Some(topic) => {
+                let watch = watch.map(|watch| self.pend(conn, watch, serial).0);
+                if watch.is_none() && self.registry.has_members(slot) {
+                    self.end_watch(conn.index, topic);
+                }
+                let (user, permit) = self.who(conn);
+                let user = user.as_ref().map(|user| &*user.name);
+                // Subscribing again only asks for the position: a replay would send things twice.
+                let from = if known { From::Now } else { from };
+                let shard = self.me;
+                self.subscribe_topic(Subscribe { topic, shard, conn, user, permit, slot, watch, serial, id, from });
+            }
             None => {
                 if new {
                     self.watch(filter, slot);
@@ -106,16 +134,29 @@ impl Shard {
         }
     }
 
+    /// The filter's slot, and whether it is new; a pending subscription to it if the connection has none.
+    fn pend(&mut self, conn: ConnId, filter: Filter<'_>, serial: u32) -> (Slot, bool) {
+        let rules = Rc::clone(&self.rules);
+        let (slot, new) = self.registry.open(filter, || has_presence(&rules, filter));
+        if !self.registry.has(conn.index, slot) {
+            self.registry.pend(conn.index, slot, serial);
+        }
+        (slot, new)
+    }
+
     fn subscribe_topic(&mut self, subscribe: Subscribe<'_>) {
-        self.registry.await_answers(subscribe.slot, 1);
+        for slot in subscribe.watch.into_iter().chain([subscribe.slot]) {
+            self.registry.await_answers(slot, 1);
+        }
         let home = self.home_of(subscribe.topic);
         if home == self.me {
             return self.home.handle_subscribe(subscribe);
         }
-        let Subscribe { topic, conn, slot, serial, id, from, .. } = subscribe;
+        let Subscribe { topic, conn, user, permit, slot, watch, serial, id, from, .. } = subscribe;
         let parcel = self.desk.commands_to(home);
         let topic = parcel.keep(topic.as_str().as_bytes());
-        parcel.items.push(Envelope::Subscribe { topic, conn, slot, serial, id, from });
+        let user = user.map(|user| parcel.keep(user.as_bytes()));
+        parcel.items.push(Envelope::Subscribe { topic, conn, user, permit, slot, watch, serial, id, from });
     }
 
     /// A topic that matches may live anywhere: every home is told.
@@ -130,10 +171,14 @@ impl Shard {
     }
 
     fn unsubscribe(&mut self, conn: ConnId, id: &Id, filter: Filter<'_>) {
-        if let Some(slot) = self.registry.find(filter)
-            && self.registry.unsubscribe(conn.index, slot)
-        {
-            self.release(slot);
+        // The broker's own subscriptions end with what they belong to.
+        if let Some(slot) = self.registry.find(filter).filter(|_| !filter.is_broker()) {
+            if let Some(topic) = filter.as_topic().filter(|_| self.registry.has_members(slot)) {
+                self.end_watch(conn.index, topic);
+            }
+            if self.registry.unsubscribe(conn.index, slot) {
+                self.detached(conn, slot);
+            }
         }
         if !matches!(id, Id::None) {
             self.reply(conn.index, |out| reply::ack_unsubscribe(out, id, filter.as_str()));

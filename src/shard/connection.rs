@@ -8,7 +8,10 @@
 //! Lingering: what waits is written, then our side is shut down and input is thrown away until the peer ends too, so that
 //! our last bytes are not lost to a reset. A deadline stands behind every phase.
 
+use std::rc::Rc;
+
 use crate::ids::Tick;
+use crate::rules::Permit;
 use crate::ws::{Decoder, Role};
 
 /// Where a connection stands; see the module's page.
@@ -87,12 +90,21 @@ impl CloseReason {
 #[derive(Debug, Default)]
 pub(super) struct PartialHead(pub(super) Vec<u8>);
 
+/// The user behind a connection.
+#[derive(Debug)]
+pub(super) struct User {
+    /// As every `from` and every list of members names it.
+    pub(super) name: Box<str>,
+}
+
 /// The fat record of a connection; what a fan-out touches lives elsewhere (`outbound`).
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) decoder: Decoder,
     /// In a box, because hardly any connection has one.
     pub(super) head: Option<Box<PartialHead>>,
+    /// Whom it has authenticated as; thin, because most connections of many a broker have nobody.
+    pub(super) user: Option<Rc<User>>,
     /// When the peer last sent anything.
     pub(super) seen: Tick,
     /// Open: its place in the heartbeat interval or, if pinged, when the pong must have come. Otherwise: when the phase
@@ -114,10 +126,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Who it is to a topic's rule.
+    pub(super) fn permit(&self) -> Permit {
+        Permit { user: self.user.is_some(), granted: false }
+    }
+
     pub(super) fn new(now: Tick, deadline: Tick) -> Self {
         Self {
             decoder: Decoder::new(Role::Server),
             head: None,
+            user: None,
             seen: now,
             deadline,
             phase: Phase::Handshake,
@@ -131,4 +149,4 @@ impl Connection {
     }
 }
 
-const _: () = assert!(size_of::<Connection>() <= 56, "an idle connection stays small");
+const _: () = assert!(size_of::<Connection>() <= 64, "an idle connection stays small");

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::outbound::is_bulk;
 use super::registry::{Slot, Waiter};
 use super::{Shard, connection::Phase};
-use crate::home::{Batch, History, Run, Span, Subscribe, Subscribed};
+use crate::home::{Batch, History, Presence, Run, Span, Subscribe, Subscribed};
 use crate::ids::{ConnId, ShardId};
 use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
@@ -49,13 +49,21 @@ impl Shard {
         for item in parcel.items {
             match item {
                 Envelope::Publish(publish) => self.home.handle_publish(publish.unpack(bytes, shard)),
-                Envelope::Subscribe { topic, conn, slot, serial, id, from } => {
-                    let topic = Topic::known(topic.text(bytes));
-                    self.home.handle_subscribe(Subscribe { topic, shard, conn, slot, serial, id, from });
+                Envelope::Subscribe { topic, conn, user, permit, slot, watch, serial, id, from } => {
+                    let (topic, user) = (Topic::known(topic.text(bytes)), user.map(|user| user.text(bytes)));
+                    let subscribe = Subscribe { topic, shard, conn, user, permit, slot, watch, serial, id, from };
+                    self.home.handle_subscribe(subscribe);
                 }
-                Envelope::History { topic, conn, id, since, limit, reverse } => {
+                Envelope::History { topic, conn, permit, id, since, limit, reverse } => {
                     let topic = Topic::known(topic.text(bytes));
-                    self.home.handle_history(History { topic, shard, conn, id, since, limit, reverse });
+                    self.home.handle_history(History { topic, shard, conn, permit, id, since, limit, reverse });
+                }
+                Envelope::Presence { topic, conn, id, permit, limit, after } => {
+                    let topic = Topic::known(topic.text(bytes));
+                    self.home.handle_presence(Presence { topic, shard, conn, id, permit, limit, after });
+                }
+                Envelope::Leave { topic, conn } => {
+                    self.home.handle_leave(shard, Topic::known(topic.text(bytes)), conn);
                 }
                 Envelope::Release { topic } => self.home.handle_release(shard, Topic::known(topic.text(bytes))),
                 Envelope::Watch { filter, slot } => {
@@ -70,7 +78,7 @@ impl Shard {
     /// Ends the turn of the home on this very shard and takes what it has for this shard.
     pub(super) fn take_own_deliveries(&mut self) {
         loop {
-            self.home.seal(); // what a connection had held back may just have been published
+            self.home.end_turn(); // what a connection had held back may just have been published
             let parcel = std::mem::take(self.home.parcel(self.me));
             if parcel.is_empty() {
                 return;
@@ -84,12 +92,10 @@ impl Shard {
             match item {
                 Delivery::Batch { batch, runs } => self.deliver(&batch, &runs),
                 Delivery::Subscribed(answer) => self.take_subscribed(*answer),
-                Delivery::Unsubscribed { conn, slot, serial } => {
-                    self.registry.answered(slot);
-                    if let Some(index) = self.index_of(conn) {
-                        self.registry.take_back(index, slot, serial);
+                Delivery::Unsubscribed { conn, slot, watch, serial } => {
+                    for slot in watch.into_iter().chain([slot]) {
+                        self.take_unsubscribed(conn, slot, serial);
                     }
-                    self.release(slot);
                 }
                 Delivery::Refused { conn, id, refusal } => {
                     if let Some(index) = self.speaking(conn) {
@@ -102,6 +108,11 @@ impl Shard {
                         let (topic, messages) = (topic.text(&parcel.bytes), messages.of(&parcel.bytes));
                         let list = |out: &mut Vec<u8>| out.extend_from_slice(messages);
                         self.reply(index, |out| reply::ack_history(out, &id, topic, position, list));
+                    }
+                }
+                Delivery::Presence { conn, ack } => {
+                    if let Some(index) = self.speaking(conn) {
+                        self.reply(index, |out| out.extend_from_slice(ack.of(&parcel.bytes)));
                     }
                 }
                 Delivery::Watching { slot } => {
@@ -130,8 +141,10 @@ impl Shard {
 
     /// The topic's home delivers from here on. What was missed stands between the acknowledgement and the first of these.
     fn take_subscribed(&mut self, answer: Subscribed) {
-        let Subscribed { conn, slot, serial, id, position, recovered, replay } = answer;
-        self.registry.answered(slot);
+        let Subscribed { conn, slot, watch, serial, id, position, recovered, replay } = answer;
+        for slot in watch.into_iter().chain([slot]) {
+            self.registry.answered(slot);
+        }
         if let Some(index) = self.speaking(conn) {
             let fresh = self.registry.settle(index, slot, serial);
             self.acknowledge(index, slot, &id, Some(position), recovered);
@@ -140,8 +153,22 @@ impl Shard {
                 self.outbound.push_replay(index, segment, piece.frames.start, piece.frames.end);
                 self.outbound.segments().release(segment);
             }
+            if let Some(watch) = watch {
+                self.registry.settle(index, watch, serial);
+            }
         }
-        self.release(slot);
+        for slot in watch.into_iter().chain([slot]) {
+            self.release(slot);
+        }
+    }
+
+    /// The topic's home refused.
+    fn take_unsubscribed(&mut self, conn: ConnId, slot: Slot, serial: u32) {
+        self.registry.answered(slot);
+        match self.index_of(conn) {
+            Some(index) if self.registry.take_back(index, slot, serial) => self.detached(conn, slot),
+            _ => self.release(slot),
+        }
     }
 
     fn acknowledge(&mut self, index: u32, slot: Slot, id: &Id, position: Option<Position>, recovered: Option<bool>) {
@@ -170,10 +197,11 @@ impl Shard {
             let run = batch.runs[number as usize];
             let slots = self.registry.lookup(Topic::known(run.name.text(&batch.bytes)));
             let subscribers: usize = slots.iter().map(|&slot| self.registry.subscribers(slot).len()).sum();
+            let guarded = run.access.needs_permit() && slots.iter().any(|&slot| self.registry.is_wildcard(slot));
             self.counters.delivered += subscribers as u64 * u64::from(run.publications);
             let bulk = is_bulk(subscribers);
             let exceptions: SmallVec<[_; 4]> = batch.exceptions_of(number, self.me).copied().collect();
-            if slots.len() > 1 || !exceptions.is_empty() {
+            if slots.len() > 1 || !exceptions.is_empty() || guarded {
                 let frames: SmallVec<[_; 4]> = exceptions.iter().map(|except| (except.conn, except.frame)).collect();
                 self.deliver_with_care(segment, run, &slots, &frames, bulk);
                 continue;
@@ -188,7 +216,8 @@ impl Shard {
     }
 
     /// The same where a connection may subscribe by several filters, or is not to get its own publications: each is marked
-    /// when it was met, so that it gets the run once.
+    /// when it was met, so that it gets the run once. Or where a rule asks who it is: whoever subscribed by the topic's name
+    /// was asked by its home, those with a wildcard are asked here.
     fn deliver_with_care(&mut self, segment: u32, run: Run, slots: &[Slot], exceptions: &[(ConnId, Span)], bulk: bool) {
         let here = exceptions.iter().filter_map(|&(conn, frame)| Some((self.index_of(conn)?, frame)));
         let mut excepted: SmallVec<[(u32, Span); 4]> = here.collect();
@@ -198,8 +227,12 @@ impl Shard {
         }
         let mut met: SmallVec<[u32; 4]> = SmallVec::new();
         for &slot in slots {
+            let asked = run.access.needs_permit() && self.registry.is_wildcard(slot);
             for subscriber in self.registry.subscribers(slot) {
                 let conn = subscriber.conn;
+                if asked && !run.access.admits(self.connections[conn as usize].permit()) {
+                    continue;
+                }
                 if self.outbound.mark(conn) {
                     self.outbound.push_shared(conn, segment, run.frames.start, run.frames.end, bulk);
                 } else if excepted.binary_search_by_key(&conn, |&(conn, _)| conn).is_ok() {

@@ -6,7 +6,7 @@
 use super::Shard;
 use super::connection::{CloseReason, PartialHead, Phase};
 use crate::http::{self, Problem};
-use crate::ids::ConnId;
+use crate::ids::{ClientName, ConnId};
 use crate::limits;
 use crate::protocol::{Command, Fault, reply};
 use crate::transport::websocket;
@@ -98,11 +98,13 @@ impl Shard {
         if echo {
             return;
         }
-        let (client, limits) = (format_args!("{:x}-{}", self.me.0, self.id_of(index)), &self.settings.config.limits);
+        let client = ClientName { shard: self.me, conn: self.id_of(index) };
+        let (user, limits) = (self.connections[index as usize].user.clone(), &self.settings.config.limits);
+        let user = user.as_ref().map(|user| &*user.name);
         let heartbeat_s = self.settings.config.heartbeat.interval_s;
         self.outbound.push_reply(index, |out| {
             websocket::reply(out, |out| {
-                reply::welcome(out, &client, None, heartbeat_s, limits.message_bytes_max, limits.subscriptions_max);
+                reply::welcome(out, &client, user, heartbeat_s, limits.message_bytes_max, limits.subscriptions_max);
             });
         });
     }

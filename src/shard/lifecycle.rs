@@ -110,8 +110,8 @@ impl Shard {
     fn leave_all(&mut self, index: u32) {
         self.let_go(self.id_of(index)); // what it said before it went still counts
         self.outbound.open(index, false);
-        while let Some(filter) = self.registry.unsubscribe_last(index) {
-            self.release(filter);
+        while let Some(slot) = self.registry.unsubscribe_last(index) {
+            self.detached(self.id_of(index), slot);
         }
     }
 

@@ -13,6 +13,7 @@ mod held;
 mod inbound;
 mod lifecycle;
 mod outbound;
+mod presence;
 mod registry;
 mod stop;
 mod wheel;
@@ -35,7 +36,7 @@ use crate::ids::{ConnId, ShardId, Tick};
 use crate::mesh::Desk;
 use crate::protocol::Parser;
 use crate::rules::Rules;
-use crate::topic::Topic;
+use crate::topic::{Topic, subject};
 use connection::Connection;
 use held::Held;
 use outbound::{Flushed, Outbound};
@@ -76,6 +77,8 @@ pub struct Counters {
     pub published: u64,
     /// Publications that met a subscriber of this shard, counted per filter.
     pub delivered: u64,
+    /// Publications that a subscriber of this shard was too slow for, and that a `gap` tells of.
+    pub missed: u64,
     /// Commands answered with an error.
     pub faults: u64,
     /// Times that accepting paused because the machine was out of descriptors or memory.
@@ -88,6 +91,7 @@ pub struct Shard {
     me: ShardId,
     shards: u16,
     settings: Rc<Settings>,
+    rules: Rc<Rules>,
     placement: FixedState,
     connections: Slab<Connection>,
     /// By slot of `connections`, kept when it is vacant.
@@ -128,7 +132,8 @@ impl Shard {
             registry: Registry::new(seed ^ 0x5bd1_e995),
             outbound: Outbound::new(settings.config.limits.outbound_bytes_max),
             wheel: Wheel::new(now),
-            home: Home::new(shards, rules, history_bytes_max, seed),
+            home: Home::new(me, shards, Rc::clone(&rules), history_bytes_max, seed),
+            rules,
             desk,
             first_peer: 0,
             parser: Some(Box::default()),
@@ -157,6 +162,7 @@ impl Shard {
         self.flush(wire);
         self.close_slow();
         self.desk.post(&mut self.home); // what ended in the flush released its topics
+        self.counters.missed = self.outbound.missed();
     }
 
     fn flush(&mut self, wire: &mut impl Wire) {
@@ -192,7 +198,7 @@ impl Shard {
     /// Whether the next turn has something to do even if no socket and no shard says anything.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.outbound.has_work()
+        self.outbound.has_work() || self.home.has_work()
     }
 
     /// When the next turn must come at the latest, in milliseconds on the clock of [`Shard::begin_turn`].
@@ -239,7 +245,7 @@ impl Shard {
 
     /// What is alive, by name: after all connections closed and all mail was taken, all of it is 0.
     #[must_use]
-    pub fn held(&self) -> [(&'static str, usize); 11] {
+    pub fn held(&self) -> [(&'static str, usize); 12] {
         let (segments, spills) = self.outbound.held();
         let (filters, subscriptions) = self.registry.held();
         let (held, watched) = self.home.interest_len();
@@ -252,6 +258,7 @@ impl Shard {
             ("spills", spills),
             ("topics held at the home", held),
             ("filters watched at the home", watched),
+            ("members", self.home.members_len()),
             ("connections that hold back", self.held.len()),
             ("ranges owed", self.outbound.owed()),
             ("pending bytes", self.connections.iter().map(|(index, _)| self.outbound.pending(slot(index))).sum()),
@@ -274,9 +281,9 @@ impl Shard {
         ConnId { index, generation: self.generations[index as usize] }
     }
 
-    /// The shard whose home owns the topic.
+    /// The shard whose home owns the topic; who comes and goes there is known there.
     fn home_of(&self, topic: Topic<'_>) -> ShardId {
-        let hash = self.placement.hash_one(topic.as_str());
+        let hash = self.placement.hash_one(subject(topic).unwrap_or(topic).as_str());
         let shard = (u128::from(hash) * u128::from(self.shards)) >> 64;
         ShardId(u16::try_from(shard).expect("below the number of shards"))
     }

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::ids::ConnId;
 use crate::protocol::Id;
-use crate::topic::{Filter, MatchCache, Matcher, NameIndex, Topic};
+use crate::topic::{Filter, MatchCache, Matcher, NameIndex, Topic, subject};
 
 /// Index of a filter.
 pub(super) type Slot = u32;
@@ -25,6 +25,8 @@ const PENDING: u32 = 1 << 31;
 struct Entry {
     filter: Box<str>,
     wildcard: bool,
+    /// It is a topic whose rule has presence: its home wants to know who leaves.
+    members: bool,
     /// Answers of homes that are on their way.
     awaited: u32,
     /// In the record itself while they are few: many a topic has one subscriber.
@@ -93,19 +95,30 @@ impl Registry {
         self.index.find(text, |slot| &self.entries[slot as usize].filter)
     }
 
-    /// The filter's slot, made if need be; true if it is new.
-    pub(super) fn open(&mut self, filter: Filter<'_>) -> (Slot, bool) {
+    /// The filter's slot, made if need be; true if it is new. `members` is asked then whether it has members.
+    pub(super) fn open(&mut self, filter: Filter<'_>, members: impl FnOnce() -> bool) -> (Slot, bool) {
         if let Some(slot) = self.find(filter) {
             return (slot, false);
         }
         let wildcard = filter.has_wildcard();
-        let entry = Entry { filter: filter.as_str().into(), wildcard, awaited: 0, subscribers: SmallVec::new() };
+        let (text, members) = (filter.as_str().into(), members());
+        let entry = Entry { filter: text, wildcard, members, awaited: 0, subscribers: SmallVec::new() };
         let slot = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 filters fit in memory");
         self.index.insert(slot, |slot| &self.entries[slot as usize].filter);
         if wildcard {
             self.matcher.insert(filter, slot);
         }
         (slot, true)
+    }
+
+    /// Whether it has wildcards.
+    pub(super) fn is_wildcard(&self, slot: Slot) -> bool {
+        self.entries[slot as usize].wildcard
+    }
+
+    /// Whether its home wants to know who leaves.
+    pub(super) fn has_members(&self, slot: Slot) -> bool {
+        self.entries[slot as usize].members
     }
 
     /// The filter's text.
@@ -154,14 +167,18 @@ impl Registry {
         self.subscriptions.get(conn as usize)?.iter().position(|subscription| subscription.slot == slot)
     }
 
-    /// Adds a pending subscription and gives it a number.
-    pub(super) fn pend(&mut self, conn: u32, slot: Slot) -> u32 {
+    /// A number for a subscribe.
+    pub(super) fn next_serial(&mut self) -> u32 {
         self.serial = (self.serial + 1) & !PENDING;
+        self.serial
+    }
+
+    /// Adds a pending subscription of that number.
+    pub(super) fn pend(&mut self, conn: u32, slot: Slot, serial: u32) {
         if self.subscriptions.len() <= conn as usize {
             self.subscriptions.resize_with(conn as usize + 1, SmallVec::new);
         }
-        self.subscriptions[conn as usize].push(Subscription { slot, at: PENDING | self.serial });
-        self.serial
+        self.subscriptions[conn as usize].push(Subscription { slot, at: PENDING | serial });
     }
 
     /// Makes that very pending subscription live. False if it was taken back meanwhile, or was none.
@@ -173,11 +190,11 @@ impl Registry {
         true
     }
 
-    /// Takes that very pending subscription away, because its home refused it.
-    pub(super) fn take_back(&mut self, conn: u32, slot: Slot, serial: u32) {
-        if let Some(at) = self.pending(conn, slot, serial) {
-            self.detach(conn, at);
-        }
+    /// Takes that very pending subscription away, because its home refused it. False if it was not there any more.
+    pub(super) fn take_back(&mut self, conn: u32, slot: Slot, serial: u32) -> bool {
+        let Some(at) = self.pending(conn, slot, serial) else { return false };
+        self.detach(conn, at);
+        true
     }
 
     fn pending(&self, conn: u32, slot: Slot, serial: u32) -> Option<usize> {
@@ -238,7 +255,7 @@ impl Registry {
     /// The slots whose subscribers get the topic's publications, each once.
     pub(super) fn lookup(&mut self, topic: Topic<'_>) -> SmallVec<[Slot; 8]> {
         let mut slots: SmallVec<[Slot; 8]> = self.find_text(topic.as_str()).into_iter().collect();
-        if !self.matcher.is_empty() {
+        if !self.matcher.is_empty() && subject(topic).is_none() {
             slots.extend_from_slice(self.cache.find(&self.matcher, topic));
         }
         slots
@@ -268,8 +285,9 @@ mod tests {
     }
 
     fn subscribe(registry: &mut Registry, conn: u32, text: &str) -> Slot {
-        let (slot, _) = registry.open(filter(text));
-        let serial = registry.pend(conn, slot);
+        let (slot, _) = registry.open(filter(text), || false);
+        let serial = registry.next_serial();
+        registry.pend(conn, slot, serial);
         registry.settle(conn, slot, serial);
         slot
     }
@@ -323,12 +341,14 @@ mod tests {
     #[test]
     fn a_subscription_taken_back_while_pending_is_not_made_live_by_the_late_answer() {
         let mut registry = Registry::new(1);
-        let (slot, _) = registry.open(filter("a"));
-        let first = registry.pend(0, slot);
+        let (slot, _) = registry.open(filter("a"), || false);
+        let first = registry.next_serial();
+        registry.pend(0, slot, first);
         registry.await_answers(slot, 1);
         assert!(registry.unsubscribe(0, slot));
         assert_eq!(registry.close(slot), None, "an answer is on its way");
-        let second = registry.pend(0, slot);
+        let second = registry.next_serial();
+        registry.pend(0, slot, second);
         registry.settle(0, slot, first);
         assert!(registry.subscribers(slot).is_empty());
         registry.settle(0, slot, second);

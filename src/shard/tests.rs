@@ -1,13 +1,16 @@
 //! Shards, a real mesh and sockets made of buffers: whole conversations, read as the peer reads them.
 //!
 //! A [`World`] is a broker on one thread under a clock moved by hand. A peer is a number; [`World::hear`] gives what it got
-//! since it was last asked, one line per frame: `ack 1 chat/1 @0`, `chat/1:1 {"a":1}`, `ping`, `close 4008`.
+//! since it was last asked, one line per frame: `ack 1 chat/1 @0`, `chat/1:1 {"a":1}`, `join chat/1 ann`, `ping`,
+//! `close 4008`.
 
 mod closing;
 mod heartbeat;
 mod held;
 mod idle;
 mod opening;
+mod overflow;
+mod presence;
 mod pressure;
 mod recovery;
 mod slots;
@@ -18,6 +21,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use super::*;
+use crate::ids::ClientName;
 use crate::limits;
 use crate::mesh::{self, Wake};
 use crate::ws::{Opcode, encode};
@@ -299,7 +303,8 @@ fn json_line(text: &str, bytes: &str) -> String {
     let at = offset.as_ref().map(|offset| format!(" @{offset}")).unwrap_or_default();
     match &word("op")[..] {
         "message" if bytes.is_empty() => {
-            format!("{}:{} {}", word("topic"), offset.expect("a position"), value["data"])
+            let by = value["from"].as_str().map(|user| format!("by {user} ")).unwrap_or_default();
+            format!("{}:{} {by}{}", word("topic"), offset.expect("a position"), value["data"])
         }
         "message" => format!("{}:{}{bytes}", word("topic"), offset.expect("a position")),
         "ack" => {
@@ -312,11 +317,30 @@ fn json_line(text: &str, bytes: &str) -> String {
                 let lines = messages.iter().map(|message| json_line(&message.to_string(), ""));
                 format!(" [{}]", lines.collect::<Vec<_>>().join(", "))
             });
-            format!("ack {} {}{at}{recovered}{}", value["id"], word("topic"), messages.unwrap_or_default())
+            let rest = messages.or_else(|| members_line(&value)).unwrap_or_default();
+            format!("ack {} {}{at}{recovered}{rest}", value["id"], word("topic"))
         }
+        op @ ("join" | "leave") => format!("{op} {} {}", word("topic"), who(&value["member"])),
         "error" => format!("error {} {}", value["id"], value["code"]),
         "pong" => format!("pong {}", value["id"]),
         "welcome" => "welcome".to_owned(),
+        "gap" => format!("gap {} {}{at}", word("topic"), value["missed"]),
         _ => format!("text {text}"),
     }
+}
+
+/// Somebody by its user, or by its name if it has none.
+fn who(member: &serde_json::Value) -> &str {
+    member["user"].as_str().or(member["client"].as_str()).expect("somebody")
+}
+
+/// A list of members: the page, users of connections, where to go on.
+fn members_line(ack: &serde_json::Value) -> Option<String> {
+    let each = ack["members"].as_array()?.iter().map(|member| {
+        let client = member["client"].as_str().expect("a name");
+        member["user"].as_str().map_or_else(|| client.to_owned(), |user| format!("{client} {user}"))
+    });
+    let next = ack["next"].as_str().map(|next| format!(" next {next}")).unwrap_or_default();
+    let each = each.collect::<Vec<_>>().join(", ");
+    Some(format!(" members [{each}] {} of {}{next}", ack["users"], ack["connections"]))
 }

@@ -10,11 +10,13 @@ mod cache;
 mod index;
 mod matcher;
 mod name;
+mod presence;
 
 pub use cache::MatchCache;
 pub use index::NameIndex;
 pub use matcher::Matcher;
 pub use name::{Filter, NameError, PLUS_FILTER_LEVELS_MAX, TOPIC_BYTES_MAX, Topic};
+pub use presence::{presence_of, subject};
 
 /// The hash of every map keyed by a stranger's text.
 ///

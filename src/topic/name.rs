@@ -7,6 +7,8 @@ use std::fmt;
 
 use memchr::memchr2;
 
+use super::presence::checked_part;
+
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +39,7 @@ impl<'a> Topic<'a> {
     /// Takes back text that was parsed before, without looking at it again.
     #[must_use]
     pub fn known(text: &'a str) -> Self {
-        debug_assert_eq!(check(text, Kind::Topic), Ok(Wildcards(false)), "{text:?}");
+        debug_assert_eq!(check(checked_part(text), Kind::Topic), Ok(Wildcards(false)), "{text:?}");
         Self(text)
     }
 
@@ -81,7 +83,7 @@ impl<'a> Filter<'a> {
     #[must_use]
     pub fn known(text: &'a str) -> Self {
         let wildcard = memchr2(b'+', b'#', text.as_bytes()).is_some();
-        debug_assert_eq!(check(text, Kind::Filter), Ok(Wildcards(wildcard)), "{text:?}");
+        debug_assert_eq!(check(checked_part(text), Kind::Filter), Ok(Wildcards(wildcard)), "{text:?}");
         Self { text, wildcard }
     }
 

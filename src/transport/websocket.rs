@@ -1,31 +1,34 @@
 //! Replies and publications as WebSocket frames of a server: whole, unmasked, final.
 
-use crate::protocol::{Payload, publication as body};
+use crate::protocol::Payload;
+use crate::protocol::publication::{self as body, Head};
 use crate::ws::{Opcode, encode};
 
-/// Appends one publication as one frame. `prefix` is the topic's, from [`body::prefix`].
-pub fn publication(out: &mut Vec<u8>, prefix: &[u8], offset: u64, payload: Payload<'_>) {
+/// Appends one publication as one frame.
+pub fn publication(out: &mut Vec<u8>, head: Head<'_>, payload: Payload<'_>) {
     match payload {
         Payload::Json(data) => {
-            encode::header(out, Opcode::Text, body::json_len(prefix, offset, data.len()));
-            body::write_json(out, prefix, offset, data);
+            encode::header(out, Opcode::Text, body::json_len(head, data.len()));
+            body::write_json(out, head, data);
         }
         Payload::Binary(bytes) => {
-            encode::header(out, Opcode::Binary, body::binary_len(prefix, offset, bytes.len()));
-            body::write_binary(out, prefix, offset, bytes);
+            encode::header(out, Opcode::Binary, body::binary_len(head, bytes.len()));
+            body::write_binary(out, head, bytes);
         }
     }
 }
 
-/// The payload within a frame of [`publication`], whose prefix had that length.
+/// The head and the payload within a frame of [`publication`], which had that prefix and that offset.
 #[must_use]
-pub fn payload_of(frame: &[u8], prefix_len: usize, offset: u64) -> Payload<'_> {
+pub fn parts_of<'f>(frame: &'f [u8], prefix: &'f [u8], offset: u64) -> (Head<'f>, Payload<'f>) {
     let binary = frame.first().is_some_and(|first| first & 0xf == Opcode::Binary as u8);
-    let around = if binary { body::binary_len(&[], offset, 0) } else { body::json_len(&[], offset, 0) };
-    let tail = usize::from(!binary); // what closes the object behind a JSON value
-    let header = encode::frame_header_len(frame);
-    let payload = &frame[header + prefix_len + around - tail..frame.len() - tail];
-    if binary { Payload::Binary(payload) } else { Payload::Json(payload) }
+    let behind_prefix = encode::frame_header_len(frame) + prefix.len();
+    let (from, payload) = body::split_head(&frame[behind_prefix..], offset, binary);
+    let head = Head { prefix, offset, from };
+    match binary {
+        true => (head, Payload::Binary(payload)),
+        false => (head, Payload::Json(&payload[..payload.len() - 1])), // less what closes the object
+    }
 }
 
 /// Appends one reply as one text frame; `write` appends its JSON, whose length is not known before.

@@ -11,5 +11,6 @@ mod commands;
 mod common;
 mod http;
 mod lifecycle;
+mod presence;
 mod pubsub;
 mod rfc6455;

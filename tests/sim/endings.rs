@@ -144,7 +144,7 @@ impl World {
         }
         self.settle()?;
         self.note(Event::Finish)?;
-        self.nothing_held(&["topics held at the home", "filters watched at the home"])
+        self.nothing_held(&["topics held at the home", "filters watched at the home", "members"])
     }
 
     /// Who was not accepted before the stop is not any more.

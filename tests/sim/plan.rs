@@ -145,6 +145,8 @@ fn rules(random: &mut Random, subscriptions_max: usize) -> Vec<Rule> {
             publish: nobody(random),
             history: random.chance(80).then_some(history),
             idempotency_s: *random.pick(&[0, 1, 5, 300]),
+            // Nobody asks who is there, but every home has to know, and to know nobody when all are gone.
+            presence: random.chance(50),
             ..Rule::default()
         }
     };

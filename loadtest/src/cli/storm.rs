@@ -14,7 +14,7 @@ use crate::report::{self, Progress};
 use crate::scenario::against_floor::Broker;
 use crate::scenario::publishing::Pace;
 use crate::scenario::{fanout, storm};
-use crate::spawn::Server;
+use crate::spawn::{Configuration, Server};
 use crate::target::Target;
 
 /// Longest absence that may be asked for, in seconds: well below the time after which a run counts as stalled.
@@ -79,6 +79,8 @@ impl Storm {
             sources: self.server.sources,
             connects_per_second: self.server.connects_per_second,
             load_cores,
+            others: 0,
+            conflate_keys: 0,
         };
         let away_ns_max = (self.away_s * 1e9) as u64;
         storm::Shape { fanout, share_per_second: self.reconnect_share, away_ns_max }
@@ -102,7 +104,7 @@ pub(super) fn run(arguments: &Storm) -> Result<bool, String> {
     let progress = Progress::new(json);
     let mut notes = notes(&arguments.server, &placement, scaled);
     let history = arguments.history.unwrap_or_else(|| arguments.whole_run());
-    let measured = match arguments.server.broker(Some(history))? {
+    let measured = match arguments.server.broker(Some(Configuration::keeping(history)?))? {
         Broker::Running { target, pid } => {
             notes.push("The server has to keep the history of loadtest/#.".to_owned());
             storm::run(&target, &shape, pid, &progress)?

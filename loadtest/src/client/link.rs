@@ -68,12 +68,15 @@ impl Link {
     ///
     /// IP_BIND_ADDRESS_NO_PORT would let one source address share its ports over several targets; no safe wrapper offers it
     /// and there is one target here, so the kernel picks a free port of the source at bind time.
-    pub(crate) fn open(target: &Target, source: u8, seed: u64) -> io::Result<Self> {
+    pub(crate) fn open(target: &Target, source: u8, receive_buffer: Option<usize>, seed: u64) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         // Closing resets: twenty thousand sockets in TIME_WAIT would eat the ports of the next run.
         socket.set_linger(Some(std::time::Duration::ZERO))?;
+        if let Some(bytes) = receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
         if source != 0 && target.address.is_ipv4() {
             let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + source));
             socket.bind(&SocketAddr::new(address, 0).into())?;
@@ -188,14 +191,14 @@ impl Link {
         matches!(self.phase, Phase::Connecting)
     }
 
-    /// Reads until a short read proves the socket empty; `hung_up` reads on until its end.
+    /// Reads until a short read proves the socket empty, or `most` bytes were read; `hung_up` reads on until its end.
     ///
     /// # Errors
     /// A sentence: why the connection is over.
     pub(crate) fn readable(
         &mut self,
         buffer: &mut [u8],
-        room: usize,
+        mut most: usize,
         hung_up: bool,
         clock: impl Fn() -> u64,
         mut message: impl FnMut(Message<'_>, u64),
@@ -203,16 +206,18 @@ impl Link {
         if matches!(self.phase, Phase::Connecting | Phase::Gone) {
             return Ok(());
         }
-        loop {
+        while most > 0 {
             let Some(mut socket) = self.socket.as_ref() else {
                 return Ok(());
             };
+            let room = buffer.len().min(most);
             match socket.read(&mut buffer[..room]) {
                 Ok(0) => {
                     return Err("the server closed the connection without a close frame".into());
                 }
                 Ok(filled) => {
                     self.take(buffer, filled, clock(), &mut message)?;
+                    most -= filled;
                     if filled < room && !hung_up {
                         return Ok(());
                     }
@@ -222,6 +227,7 @@ impl Link {
                 Err(error) => return Err(format!("reading failed: {error}")),
             }
         }
+        Ok(())
     }
 
     fn take(

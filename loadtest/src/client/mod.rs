@@ -23,6 +23,16 @@ pub(crate) trait Scene: Send {
     /// Connection `link` begins to connect, for the first time or again.
     fn opened(&mut self, _link: usize, _now_ns: u64) {}
 
+    /// Bytes that the kernel is to keep for connection `link` unread, before it connects; the kernel's own choice if `None`.
+    fn receive_buffer(&self, _link: usize) -> Option<usize> {
+        None
+    }
+
+    /// Whether what comes for connection `link` is read as soon as it comes; else only by an [`Order::Read`].
+    fn reads(&self, _link: usize) -> bool {
+        true
+    }
+
     /// A message on a ready connection, or an ack on the way there.
     fn message(&mut self, link: usize, message: Message<'_>, now_ns: u64);
 
@@ -62,6 +72,8 @@ pub(crate) enum Order {
     Reset(usize),
     /// It connects again, as soon as the pace of connects allows.
     Open(usize),
+    /// It reads up to so many bytes; less only if no more are there.
+    Read(usize, usize),
 }
 
 /// What the threads of one run share.

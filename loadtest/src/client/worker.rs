@@ -125,6 +125,8 @@ impl<S: Scene> Worker<S> {
             match order {
                 Order::Reset(number) => self.reset(number)?,
                 Order::Open(number) => self.reopening.push_back(number),
+                // Its hang-up may have been told while nobody read: only the end of the stream tells it again.
+                Order::Read(number, most) => self.read(number, most, true)?,
             }
         }
         Ok(())
@@ -183,7 +185,7 @@ impl<S: Scene> Worker<S> {
         let source = (number % usize::from(self.ramp.sources.max(1))) as u8;
         let seed = self.ramp.seed ^ (number as u64) << 32;
         self.scene.opened(number, now_ns);
-        let mut link = Link::open(&self.ramp.target, source, seed)
+        let mut link = Link::open(&self.ramp.target, source, self.scene.receive_buffer(number), seed)
             .map_err(|error| format!("connection {number}: cannot connect to {}: {error}", self.ramp.target.address))?;
         let socket = link.socket().expect("a link has its socket until it is reset");
         self.poll
@@ -215,16 +217,30 @@ impl<S: Scene> Worker<S> {
             let subscriptions = if link.wants_subscriptions() { self.scene.subscriptions(number) } else { Vec::new() };
             outcome = link.writable(&self.ramp.target, subscriptions);
         }
-        if outcome.is_ok() && event.is_readable() {
-            let (crew, scene) = (&self.crew, &mut self.scene);
-            outcome = link.readable(
-                &mut self.buffer,
-                READ_BYTES,
-                event.is_read_closed(),
-                || crew.now_ns(),
-                |message, now_ns| scene.message(number, message, now_ns),
-            );
+        if outcome.is_ok() && event.is_readable() && self.scene.reads(number) {
+            return self.read(number, usize::MAX, event.is_read_closed());
         }
+        self.settle(number, was_ready, outcome)
+    }
+
+    /// Lets a connection read, up to `most` bytes.
+    fn read(&mut self, number: usize, most: usize, hung_up: bool) -> Result<(), String> {
+        let link = &mut self.links[number];
+        let was_ready = link.is_ready();
+        let (crew, scene) = (&self.crew, &mut self.scene);
+        let outcome = link.readable(
+            &mut self.buffer,
+            most,
+            hung_up,
+            || crew.now_ns(),
+            |message, now_ns| scene.message(number, message, now_ns),
+        );
+        self.settle(number, was_ready, outcome)
+    }
+
+    /// Notes what has become of a connection.
+    fn settle(&mut self, number: usize, was_ready: bool, outcome: Result<(), String>) -> Result<(), String> {
+        let link = &mut self.links[number];
         if !was_ready && link.is_ready() {
             self.opening_count -= 1;
             self.crew.ready.fetch_add(1, Ordering::Relaxed);

@@ -54,7 +54,34 @@ pub(crate) struct Shape {
     pub(crate) connects_per_second: f64,
     /// Cores of the client threads.
     pub(crate) load_cores: Vec<usize>,
+    /// Further connections, which only the scene knows.
+    pub(crate) others: usize,
+    /// `conflate` keys that publications take turns with; 0: they have none.
+    pub(crate) conflate_keys: u32,
 }
+
+impl Shape {
+    /// Connections in all.
+    fn connections(&self) -> usize {
+        self.subscribers + self.publishers + self.others
+    }
+}
+
+/// Looks on from the directing thread.
+pub(super) trait Witness {
+    /// Called every few milliseconds while publications are under way.
+    fn look(&mut self, _measuring: bool) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Called when all that was published is everywhere, before the connections end.
+    fn end(&mut self, _crew: &Crew) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Nobody looks on.
+impl Witness for () {}
 
 /// What one run found.
 pub(crate) struct Measured {
@@ -85,7 +112,7 @@ pub(crate) fn run(
     server_pid: Option<u32>,
     progress: &Progress,
 ) -> Result<Measured, String> {
-    let (conducted, scenes) = direct(target, shape, server_pid, progress, |_, _, listening| listening)?;
+    let (conducted, scenes) = direct(target, shape, server_pid, progress, &mut (), |_, _, listening| listening)?;
     Ok(judge(&conducted, scenes.into_iter().map(Listening::finish).collect(), shape))
 }
 
@@ -95,6 +122,7 @@ pub(super) fn direct<S: Scene + 'static>(
     shape: &Shape,
     server_pid: Option<u32>,
     progress: &Progress,
+    witness: &mut impl Witness,
     dress: impl Fn(usize, &Arc<Flight>, Listening) -> S,
 ) -> Result<(Conducted, Vec<S>), String> {
     let crew = Arc::new(Crew::new());
@@ -114,7 +142,7 @@ pub(super) fn direct<S: Scene + 'static>(
         }));
     }
     let director = Director { crew: &crew, flight: &flight, shape, progress };
-    let conducted = director.conduct(server_pid, |stage| {
+    let conducted = director.conduct(server_pid, witness, |stage| {
         flight.set_idle(false);
         // The receiver lives as long as the crew works; a wake-up that fails is made good by its longest sleep.
         let _ = stages.send(stage);
@@ -143,7 +171,7 @@ fn hire<S: Scene>(
     let expected = (0..shape.topics)
         .map(|topic| (shape.subscribers / shape.topics + usize::from(topic < shape.subscribers % shape.topics)) as u32)
         .collect();
-    let mut publishing = Some(Publishing::new(
+    let publishing = Publishing::new(
         Arc::clone(crew),
         Arc::clone(flight),
         Arc::clone(&topics),
@@ -151,13 +179,14 @@ fn hire<S: Scene>(
         shape.publishers,
         shape.payload_bytes,
         stages,
-    ));
+    );
+    let mut publishing = Some(publishing.conflating(shape.conflate_keys));
     let mut workers: Vec<Worker<S>> = Vec::new();
     for thread in 0..shape.threads {
-        let share = |thread: usize| shape.subscribers * thread / shape.threads;
-        let subscribers = share(thread)..share(thread + 1);
+        let subscribers = share_of(thread, shape.threads, shape.subscribers);
         let publishing = publishing.take();
-        let connections = subscribers.len() + if publishing.is_some() { shape.publishers } else { 0 };
+        let others = share_of(thread, shape.threads, shape.others).len();
+        let connections = others + subscribers.len() + if publishing.is_some() { shape.publishers } else { 0 };
         let listening = Listening::new(
             Arc::clone(&topics),
             Arc::clone(flight),
@@ -179,6 +208,11 @@ fn hire<S: Scene>(
         workers.push(worker);
     }
     Ok(workers)
+}
+
+/// The part of so many that is this thread's.
+pub(super) fn share_of(thread: usize, threads: usize, all: usize) -> std::ops::Range<usize> {
+    all * thread / threads..all * (thread + 1) / threads
 }
 
 /// Tells the client threads what comes next, and waits for it.
@@ -203,8 +237,13 @@ pub(super) struct Conducted {
 }
 
 impl Director<'_> {
-    fn conduct(&self, server_pid: Option<u32>, stage: impl Fn(Stage)) -> Result<Conducted, String> {
-        let wanted = self.shape.subscribers + self.shape.publishers;
+    fn conduct(
+        &self,
+        server_pid: Option<u32>,
+        witness: &mut impl Witness,
+        stage: impl Fn(Stage),
+    ) -> Result<Conducted, String> {
+        let wanted = self.shape.connections();
         let seconds = 30.0 + 2.0 * wanted as f64 / self.shape.connects_per_second;
         self.progress.begin("connecting", wanted as u64);
         wait_until(
@@ -219,7 +258,7 @@ impl Director<'_> {
         if !warmup.is_zero() {
             let length_ns = warmup.as_nanos() as u64;
             stage(Stage { pace, publications_max: u64::MAX, length_ns, measured: false });
-            stalled = !self.await_quiet("warming up", warmup)?;
+            stalled = !self.await_quiet("warming up", warmup, witness)?;
         }
         let published = self.flight.published();
         let cost = || server_pid.map(Cost::of).transpose();
@@ -229,7 +268,7 @@ impl Director<'_> {
         if !stalled {
             let length_ns = length.as_nanos() as u64;
             stage(Stage { pace, publications_max, length_ns, measured: true });
-            stalled = !self.await_quiet("measuring", length)?;
+            stalled = !self.await_quiet("measuring", length, witness)?;
         }
         let conducted = Conducted {
             publications: self.flight.published() - published,
@@ -241,16 +280,17 @@ impl Director<'_> {
             stalled,
         };
         thread::sleep(LINGER);
+        witness.end(self.crew)?;
         Ok(conducted)
     }
 
     /// True when all that was published is everywhere, and every subscriber there to have it; false when nothing has moved
     /// for [`STALL`].
-    fn await_quiet(&self, what: &'static str, length: Duration) -> Result<bool, String> {
+    fn await_quiet(&self, what: &'static str, length: Duration, witness: &mut impl Witness) -> Result<bool, String> {
         let begun = Instant::now();
         self.progress.begin(what, length.as_millis() as u64);
         let mut moved = (Instant::now(), 0);
-        let wanted = self.shape.subscribers + self.shape.publishers;
+        let wanted = self.shape.connections();
         while !self.flight.is_quiet() || self.crew.ready() < wanted {
             self.crew.failure()?;
             let seen = self.flight.delivered() + self.flight.published() + self.crew.ready() as u64;
@@ -262,6 +302,7 @@ impl Director<'_> {
             }
             self.progress.at(begun.elapsed().min(length).as_millis() as u64);
             self.progress.say(|| format!("{} delivered", self.flight.delivered()));
+            witness.look(self.flight.is_measuring())?;
             thread::sleep(super::LOOK);
         }
         Ok(true)

@@ -45,14 +45,14 @@ impl Lateness {
 
 /// One thread's subscribers: numbers `base..`, connections `publishers..`.
 pub(crate) struct Listening {
-    topics: Arc<Vec<String>>,
+    pub(super) topics: Arc<Vec<String>>,
     flight: Arc<Flight>,
     publishing: Option<Publishing>,
     /// Connections of this thread that publish; the others subscribe.
     pub(super) publishers: usize,
     /// Number of the first subscriber of this thread; subscriber n has topic n % topics.
     base: usize,
-    payload_bytes: usize,
+    pub(super) payload_bytes: usize,
     /// Judges what this thread's subscribers get, by their numbers within the thread.
     pub(super) checker: Checker,
     lateness: Lateness,
@@ -191,7 +191,7 @@ impl Listening {
                 self.checker.faults.errors += 1;
                 self.say("the server answered", error);
             }
-            Reply::Ack(_) | Reply::Welcome | Reply::Unexpected(_) => self.unexpected(&shown),
+            Reply::Ack(_) | Reply::Welcome | Reply::Gap { .. } | Reply::Unexpected(_) => self.unexpected(&shown),
         }
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Publishing {
     sequences: Vec<u32>,
     /// How late publications left, in nanoseconds: the load generator's own fault.
     late: Latencies,
+    /// `conflate` keys that publications take turns with; none if 0.
+    keys: u32,
     command: Vec<u8>,
 }
 
@@ -111,8 +113,15 @@ impl Publishing {
             number: 0,
             sequences,
             late: Latencies::new(),
+            keys: 0,
             command: Vec::new(),
         }
+    }
+
+    /// Gives publication n the `conflate` key n modulo `keys`.
+    pub(crate) fn conflating(mut self, keys: u32) -> Self {
+        self.keys = keys;
+        self
     }
 
     /// What was sent.
@@ -189,7 +198,12 @@ impl Publishing {
         self.command.clear();
         self.command.extend_from_slice(b"{\"op\":\"publish\",\"topic\":\"");
         self.command.extend_from_slice(self.topics[topic].as_bytes());
-        self.command.extend_from_slice(b"\",\"data\":");
+        self.command.push(b'"');
+        if self.keys > 0 {
+            let key = (self.number - 1) % self.keys;
+            self.command.extend_from_slice(format!(",\"conflate\":\"{key}\"").as_bytes());
+        }
+        self.command.extend_from_slice(b",\"data\":");
         write_payload(&mut self.command, stamp, self.payload_bytes);
         self.command.push(b'}');
         link.queue_text(&self.command);

@@ -48,7 +48,7 @@ pub(crate) fn run(
 ) -> Result<Measured, String> {
     let seed = fanout::fresh_seed();
     let (conducted, threads) =
-        fanout::direct(target, &shape.fanout, server_pid, progress, |thread, flight, listening| {
+        fanout::direct(target, &shape.fanout, server_pid, progress, &mut (), |thread, flight, listening| {
             Weather::new(listening, flight, shape, seed ^ (thread as u64) << 40)
         })?;
     Ok(judge(&conducted, threads, shape))

@@ -146,24 +146,25 @@ fn wrong_values_of_a_rule_name_line_key_value_and_reason() {
 }
 
 #[test]
-fn what_a_rule_promises_and_the_broker_does_not_do_yet_is_refused() {
-    let users = r#"is not available yet, because there is no authentication: write "anyone" or "nobody""#;
-    for (line, reason) in [
-        ("subscribe = \"user\"", users),
-        ("subscribe = \"granted\"", users),
-        ("publish = \"user\"", users),
-        ("publish = \"granted\"", users),
-        ("presence = true", "is not available yet: write false or nothing"),
-        ("overflow = \"drop_oldest\"", r#"is not available yet: write "disconnect" or nothing"#),
-        ("overflow = \"latest\"", r#"is not available yet: write "disconnect" or nothing"#),
-        ("from = true", "is not available yet, because there is no authentication: write false or nothing"),
-    ] {
-        let (key, value) = line.split_once(" = ").unwrap();
-        assert_eq!(refused(line), format!("wirefan.toml:3: rule.{key} = {value}: {reason}"));
+fn a_rule_may_want_to_know_who_is_there_and_who_it_is() {
+    let all = "[[rule]]\nfilter = \"a\"\npresence = true\nfrom = true\nsubscribe = \"user\"\npublish = \"granted\"";
+    let (filter, subscribe, publish) = ("a".to_owned(), Access::User, Access::Granted);
+    assert_eq!(rules(all), [Rule { filter, presence: true, from: true, subscribe, publish, ..Rule::default() }]);
+    for wrong in ["subscribe = \"users\"", "publish = true"] {
+        let (key, value) = wrong.split_once(" = ").unwrap();
+        let reason = r#"must be "anyone", "user", "granted" or "nobody""#;
+        assert_eq!(refused(wrong), format!("wirefan.toml:3: rule.{key} = {value}: {reason}"));
     }
-    for line in ["subscribe = \"nobody\"", "presence = false", "overflow = \"disconnect\"", "from = false"] {
-        assert_eq!(rules(&format!("[[rule]]\nfilter = \"a\"\n{line}")).len(), 1, "{line}");
-    }
+}
+
+#[test]
+fn a_rule_that_admits_nobody_without_saying_so_is_worth_a_warning() {
+    let toml = "[[rule]]\nfilter = \"a\"\n[[rule]]\nfilter = \"b/#\"\nsubscribe = \"user\"\npublish = \"granted\"";
+    let warnings = load(toml, &[], &Flags::default()).unwrap().warnings();
+    let why = "admits nobody, because there is no authentication";
+    let expected = [("subscribe", "user"), ("publish", "granted")];
+    assert_eq!(warnings, expected.map(|(key, word)| format!("rule 2 (filter \"b/#\"): {key} = \"{word}\" {why}")));
+    assert_eq!(load(CHAT, &[], &Flags::default()).unwrap().warnings(), [""; 0]);
 }
 
 #[test]

@@ -81,6 +81,29 @@ fn publications_go_by_their_age_each_topic_by_its_rule() {
 }
 
 #[test]
+fn a_turn_forgets_no_more_than_its_budget_and_the_rest_stays_due() {
+    let mut desk = Desk::new(usize::MAX, 1_000_000);
+    let budget = limits::EXPIRIES_PER_TURN as u64;
+    for _ in 0..2 * budget {
+        desk.publish("short/a", 10);
+    }
+    desk.publish("short/b", 10);
+    desk.pass(100);
+    // One of the budget is for having looked at the topic.
+    assert_eq!(desk.kept("short/a"), Some((budget, 2 * budget)));
+    assert_eq!(desk.archive.next_due(), Some(Tick(100)), "there is work for another turn at once");
+    desk.publish("short/a", 10);
+    assert_eq!(desk.kept("short/a"), Some((budget, 2 * budget + 1)), "a publish does not pay for it");
+    desk.check_account(&["short/a", "short/b"]);
+    desk.pass(1);
+    desk.pass(1);
+    assert_eq!((desk.kept("short/a"), desk.kept("short/b")), (Some((2 * budget + 1, 2 * budget + 1)), None));
+    assert_eq!(desk.archive.next_due(), Some(Tick(200)));
+    desk.check_account(&["short/a"]);
+    assert_eq!(desk.archive.evicted(), 0);
+}
+
+#[test]
 fn no_more_is_kept_than_the_rule_s_count() {
     let mut desk = Desk::new(usize::MAX, 3);
     for _ in 0..10 {

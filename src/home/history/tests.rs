@@ -121,6 +121,87 @@ fn a_replay_changes_neither_the_memory_nor_the_chunks() {
     pair.check();
 }
 
+/// Publishes until `count` are kept and a third more have come and gone; somebody reads every `reader` publications.
+fn long(count: usize, frame: usize, reader: usize) -> History {
+    let mut history = History::default();
+    let frame = vec![7; frame];
+    for offset in 1..=(count + count / 3) as u64 {
+        history.push(offset, &frame, Tick(0));
+        if history.len() > count {
+            history.forget_oldest();
+        }
+        if offset % reader as u64 == 0 {
+            history.replay(offset);
+        }
+    }
+    history
+}
+
+#[test]
+fn a_replay_of_a_long_history_is_some_hundred_pieces_however_often_it_is_read() {
+    for reader in [3, 1_000_000] {
+        let mut history = long(100_000, 200, reader);
+        let pieces = history.replay(0);
+        assert_eq!(pieces.iter().map(|piece| piece.frames.len()).sum::<usize>(), 100_000 * 200);
+        assert!(pieces.len() < 200, "{} pieces", pieces.len());
+        let chunks: usize = history.chunks.iter().map(Chunk::bytes).sum();
+        assert_eq!(history.closed_bytes, chunks, "the account survives the merging");
+        assert!(history.bytes() * 10 <= 100_000 * 200 * 13, "and stays small");
+        let most = history.chunks.iter().map(|chunk| chunk.batch.bytes.len()).max().expect("many");
+        assert!(most <= limits::HISTORY_MERGED_BYTES * 3 / 2, "a chunk of {most} bytes");
+    }
+}
+
+#[test]
+fn what_is_merged_at_once_is_bounded_whatever_the_length_of_the_frames() {
+    for frame in [1_000, 15_000, 17_000, 60_000, 130_000] {
+        let mut history = History::default();
+        for offset in 1..=50_000_000 / frame as u64 {
+            history.push(offset, &vec![1; frame], Tick(0));
+        }
+        let most = history.chunks.iter().map(|chunk| chunk.batch.bytes.len()).max().expect("many");
+        assert!(most <= limits::HISTORY_MERGED_BYTES * 3 / 2, "a chunk of {most} bytes from frames of {frame}");
+        let pieces = history.replay(0).len();
+        assert!(
+            pieces <= 2 * 50_000_000 / limits::HISTORY_MERGED_BYTES + 300,
+            "{pieces} pieces from frames of {frame}"
+        );
+    }
+}
+
+#[test]
+fn merged_chunks_hold_what_they_were_made_of() {
+    let mut pair = Pair::default();
+    let mut early = Vec::new();
+    for round in 0..1_200 {
+        pair.push(3_000 + round % 7);
+        if round == 400 {
+            early = pair.history.replay(300);
+        }
+    }
+    let before: Vec<u8> =
+        pair.model.iter().filter(|(at, ..)| (300..=401).contains(at)).flat_map(|(_, frame, _)| frame.clone()).collect();
+    assert_eq!(replayed(&early), before, "a reader keeps what it was given");
+    let (chunks, small) = (pair.history.chunks.len(), 1_200 * 3_000 / limits::HISTORY_CHUNK_BYTES);
+    assert!(chunks < small * 9 / 10, "{chunks} chunks, {small} without merging");
+    for from in [0, 1, 2, 599, 600, 601, 900, 1_100, 1_199, 1_200, 1_201] {
+        let expected: Vec<u8> =
+            pair.model.iter().filter(|(at, ..)| *at >= from).flat_map(|(_, frame, _)| frame.clone()).collect();
+        assert!(replayed(&pair.history.replay(from)) == expected, "from {from}");
+    }
+    for (offset, frame, _) in &pair.model {
+        assert!(pair.history.frame(*offset) == frame, "{offset}");
+    }
+    while pair.history.len() > 0 {
+        assert_eq!(pair.history.oldest(), pair.model.front().map(|(.., at)| *at));
+        pair.forget_oldest();
+        if pair.history.len() % 100 == 0 {
+            pair.forget_chunk();
+        }
+    }
+    assert_eq!((pair.history.closed_bytes, pair.history.bytes()), (0, 0));
+}
+
 #[test]
 fn readers_of_one_moment_share_one_copy_of_the_open_chunk() {
     let mut pair = Pair::default();

@@ -20,7 +20,7 @@ impl Desk {
     fn publish(&mut self, topic: &str, key: &str, window_s: u32, now: u32) -> u64 {
         let topic = self.topics.open(Topic::parse(topic).expect("valid"), &self.rules);
         self.keys.expire(&mut self.topics, Tick(now));
-        if let Some(offset) = Keys::find(&mut self.topics, topic, key) {
+        if let Some(offset) = Keys::find(&mut self.topics, topic, key, Tick(now)) {
             return offset;
         }
         self.topics.at(topic).offset += 1;
@@ -37,6 +37,28 @@ fn a_repeat_within_the_window_is_answered_with_the_first_offset() {
     assert_eq!(desk.publish("a", "k", 10, 99), 1, "the window begins with the first and is not moved by a repeat");
     assert_eq!(desk.publish("a", "k", 10, 100), 3, "ten seconds are a hundred ticks");
     assert_eq!(desk.publish("a", "k", 10, 150), 3);
+}
+
+#[test]
+fn a_turn_forgets_no_more_keys_than_its_budget_and_the_rest_is_neither_found_nor_lost() {
+    let mut desk = Desk::new();
+    let many = 2 * limits::KEY_EXPIRIES_PER_TURN + 1;
+    for number in 0..many {
+        desk.publish("a", &number.to_string(), 10, 0);
+    }
+    desk.keys.expire(&mut desk.topics, Tick(100));
+    assert_eq!(desk.keys.counts().0, many - limits::KEY_EXPIRIES_PER_TURN);
+    assert_eq!(desk.keys.next_due(), Some(Tick(100)), "there is work for another turn at once");
+    let last = (many - 1).to_string();
+    let topic = desk.topics.find(Topic::known("a")).expect("it lives");
+    assert_eq!(Keys::find(&mut desk.topics, topic, &last, Tick(100)), None, "its window is over");
+    let anew = many as u64 + 1;
+    desk.topics.at(topic).offset = anew;
+    desk.keys.remember(&mut desk.topics, topic, &last, 10, Tick(100));
+    desk.keys.expire(&mut desk.topics, Tick(101));
+    desk.keys.expire(&mut desk.topics, Tick(102));
+    assert_eq!((desk.keys.counts().0, desk.keys.next_due()), (1, Some(Tick(200))), "only the one used anew");
+    assert_eq!(Keys::find(&mut desk.topics, topic, &last, Tick(199)), Some(anew), "its old entry took nothing along");
 }
 
 #[test]

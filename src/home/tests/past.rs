@@ -13,7 +13,7 @@ fn ruled() -> Home {
         Rule { publish: Access::Nobody, ..rule("mute/#") },
         Rule { idempotency_s: 0, ..rule("often/#") },
     ];
-    Home::new(2, Rc::new(Rules::new(rules)), usize::MAX, 7)
+    Home::new(ShardId(0), 2, Rc::new(Rules::new(rules)), usize::MAX, 7)
 }
 
 fn publish_15(home: &mut Home) {
@@ -24,7 +24,18 @@ fn publish_15(home: &mut Home) {
 
 fn ask(home: &mut Home, name: &str, from: From) -> Box<Subscribed> {
     let (conn, slot, serial, id) = (conn(0), 3, 1, Id::None);
-    home.handle_subscribe(Subscribe { topic: topic(name), shard: ShardId(1), conn, slot, serial, id, from });
+    home.handle_subscribe(Subscribe {
+        topic: topic(name),
+        shard: ShardId(1),
+        conn,
+        user: None,
+        permit: Permit::default(),
+        slot,
+        watch: None,
+        serial,
+        id,
+        from,
+    });
     match std::mem::take(home.parcel(ShardId(1))).items.pop() {
         Some(Delivery::Subscribed(answer)) => answer,
         other => panic!("not answered: {other:?}"),
@@ -131,9 +142,20 @@ fn a_replay_ends_where_live_begins_even_within_a_turn() {
     publish(&mut home, "kept/a");
     let (conn, slot, serial, id) = (conn(4), 3, 2, Id::None);
     let from = From::Since(first);
-    home.handle_subscribe(Subscribe { topic: topic("kept/a"), shard: ShardId(1), conn, slot, serial, id, from });
+    home.handle_subscribe(Subscribe {
+        topic: topic("kept/a"),
+        shard: ShardId(1),
+        conn,
+        user: None,
+        permit: Permit::default(),
+        slot,
+        watch: None,
+        serial,
+        id,
+        from,
+    });
     publish(&mut home, "kept/a");
-    home.seal();
+    home.end_turn();
     let items = std::mem::take(home.parcel(ShardId(1))).items;
     let [Delivery::Subscribed(_), Delivery::Batch { .. }, Delivery::Subscribed(answer), Delivery::Batch { batch, .. }] =
         &items[..]
@@ -153,7 +175,16 @@ fn list(
     reverse: bool,
 ) -> Result<Vec<u64>, Refusal> {
     let (conn, id) = (conn(0), Id::Int(1));
-    home.handle_history(History { topic: topic(name), shard: ShardId(0), conn, id, since, limit, reverse });
+    home.handle_history(History {
+        topic: topic(name),
+        shard: ShardId(0),
+        conn,
+        permit: Permit::default(),
+        id,
+        since,
+        limit,
+        reverse,
+    });
     let mut parcel = std::mem::take(home.parcel(ShardId(0)));
     match parcel.items.pop() {
         Some(Delivery::History { topic, position, messages, .. }) => {
@@ -211,13 +242,33 @@ fn a_list_is_bounded_in_bytes_and_a_turn_s_lists_too() {
     for _ in 0..5 {
         let (payload, id) = (Payload::Json(payload.as_bytes()), Id::None);
         let (topic, shard) = (topic("kept/a"), ShardId(0));
-        home.handle_publish(Publish { topic, payload, shard, conn: NO_ONE, id, echo: true, key: None });
+        home.handle_publish(Publish {
+            topic,
+            payload,
+            shard,
+            conn: NO_ONE,
+            user: None,
+            permit: Permit::default(),
+            id,
+            echo: true,
+            key: None,
+            conflate: None,
+        });
     }
     assert_eq!(list(&mut home, "kept/a", None, 1000, false), Ok(vec![1, 2]));
     assert_eq!(list(&mut home, "kept/a", None, 1000, true), Ok(vec![5, 4]));
     for _ in 0..1_000 {
         let (conn, id, since, topic) = (conn(0), Id::Int(1), None, topic("kept/a"));
-        home.handle_history(History { topic, shard: ShardId(0), conn, id, since, limit: 1, reverse: false });
+        home.handle_history(History {
+            topic,
+            shard: ShardId(0),
+            conn,
+            permit: Permit::default(),
+            id,
+            since,
+            limit: 1,
+            reverse: false,
+        });
     }
     let parcel = std::mem::take(home.parcel(ShardId(0)));
     assert!(parcel.bytes.len() < limits::HISTORY_PARCEL_BYTES_MAX + limits::HISTORY_REPLY_BYTES_MAX);
@@ -232,7 +283,18 @@ fn one_publication_beyond_the_bytes_of_a_list_is_given_all_the_same() {
     let mut home = ruled();
     let payload = vec![b'x'; limits::HISTORY_REPLY_BYTES_MAX];
     let (topic, shard, payload) = (topic("kept/a"), ShardId(0), Payload::Binary(&payload));
-    home.handle_publish(Publish { topic, payload, shard, conn: NO_ONE, id: Id::None, echo: true, key: None });
+    home.handle_publish(Publish {
+        topic,
+        payload,
+        shard,
+        conn: NO_ONE,
+        user: None,
+        permit: Permit::default(),
+        id: Id::None,
+        echo: true,
+        key: None,
+        conflate: None,
+    });
     publish(&mut home, "kept/a");
     assert_eq!(list(&mut home, "kept/a", None, 1000, false), Ok(vec![1]));
     assert_eq!(list(&mut home, "kept/a", None, 1000, true), Ok(vec![2]));
@@ -250,7 +312,18 @@ fn a_rule_lets_nobody_in_and_nobody_publish() {
     assert_eq!(hear(&mut home, 1), ["unsubscribed 5", "refused None 403", "watching 0", "kept/a:1"]);
     assert_eq!(home.interest_len(), (0, 1), "who is refused is not interested");
     let (topic, shard, payload, id) = (topic("mute/a"), ShardId(0), Payload::Json(b"1"), Id::Int(1));
-    home.handle_publish(Publish { topic, payload, shard, conn: NO_ONE, id, echo: true, key: Some("k") });
+    home.handle_publish(Publish {
+        topic,
+        payload,
+        shard,
+        conn: NO_ONE,
+        user: None,
+        permit: Permit::default(),
+        id,
+        echo: true,
+        key: Some("k"),
+        conflate: None,
+    });
     assert_eq!(hear(&mut home, 0), ["refused Int(1) 403"]);
     assert_eq!(newest(&mut home, "mute/a").offset, 0, "it has no position");
     assert_eq!(home.kept().keys, 0);
@@ -262,7 +335,18 @@ fn refused_commands_cannot_grow_a_home_beyond_its_limit() {
     for number in 0..limits::TOPICS_IDLE_MAX + 17 {
         let (name, id) = (format!("mute/{number}"), Id::None);
         let (topic, payload) = (topic(&name), Payload::Json(b"1"));
-        home.handle_publish(Publish { topic, payload, shard: ShardId(0), conn: NO_ONE, id, echo: true, key: None });
+        home.handle_publish(Publish {
+            topic,
+            payload,
+            shard: ShardId(0),
+            conn: NO_ONE,
+            user: None,
+            permit: Permit::default(),
+            id,
+            echo: true,
+            key: None,
+            conflate: None,
+        });
     }
     assert_eq!(home.topics_len(), limits::TOPICS_IDLE_MAX);
     for number in 0..limits::TOPICS_IDLE_MAX + 17 {
@@ -286,13 +370,33 @@ fn a_question_about_a_new_name_is_answered_when_all_remembered_ones_were_just_us
 fn list_new(home: &mut Home) {
     let (conn, id, since) = (conn(0), Id::Int(1), None);
     let topic = topic("kept/new");
-    home.handle_history(History { topic, shard: ShardId(0), conn, id, since, limit: 1, reverse: false });
+    home.handle_history(History {
+        topic,
+        shard: ShardId(0),
+        conn,
+        permit: Permit::default(),
+        id,
+        since,
+        limit: 1,
+        reverse: false,
+    });
     assert_eq!(hear(home, 0), ["history at 0"]);
 }
 
 fn publish_key(home: &mut Home, name: &str, key: &str) {
     let (payload, id, shard) = (Payload::Json(b"1"), Id::Int(1), ShardId(0));
-    home.handle_publish(Publish { topic: topic(name), payload, shard, conn: NO_ONE, id, echo: true, key: Some(key) });
+    home.handle_publish(Publish {
+        topic: topic(name),
+        payload,
+        shard,
+        conn: NO_ONE,
+        user: None,
+        permit: Permit::default(),
+        id,
+        echo: true,
+        key: Some(key),
+        conflate: None,
+    });
 }
 
 #[test]

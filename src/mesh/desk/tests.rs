@@ -30,7 +30,7 @@ impl Office {
         let desks = join(wakes.iter().map(|wake| Arc::clone(wake) as Arc<dyn Wake>).collect(), capacity);
         Self {
             desks,
-            homes: (0..shards).map(|seed| Home::new(shards, Rc::default(), 0, u64::from(seed))).collect(),
+            homes: (0..shards).map(|id| Home::new(ShardId(id), shards, Rc::default(), 0, u64::from(id))).collect(),
             wakes,
         }
     }
@@ -261,7 +261,7 @@ impl Wake for Bed {
 /// One shard's thread: sends numbers on both lanes, echoes each command as a delivery, until it has all of its own back.
 fn play(mut desk: Desk, bed: &Bed, numbers: u32) -> u64 {
     let peer = desk.peers().next().expect("two shards");
-    let mut home = Home::new(2, Rc::default(), 0, 1);
+    let mut home = Home::new(ShardId(0), 2, Rc::default(), 0, 1);
     let (mut sent, mut back, mut taken) = (0, 0, 0);
     let mut answers = VecDeque::new();
     while back < numbers || taken < numbers || !answers.is_empty() || desk.deliveries_wait() {

@@ -74,9 +74,10 @@ fn a_history_is_a_list_of_messages() {
     let prefix = publication::prefix(Topic::known("a\"b"), 0xc1);
     let message = |rest: &str| format!(r#"{{"op":"message","topic":"a\"b","position":"000000c1:{rest}}}"#);
     let messages = [message(r#"120","data":{"n":1.0}"#), message(r#"121","encoding":"base64","data":"AP8=""#)];
+    let head = |offset| publication::Head { prefix: &prefix, offset, from: b"" };
     let list = |out: &mut Vec<u8>| {
-        publication::write_listed(out, &prefix, 120, Payload::Json(br#"{"n":1.0}"#));
-        publication::write_listed(out, &prefix, 121, Payload::Binary(b"\0\xff"));
+        publication::write_listed(out, head(120), Payload::Json(br#"{"n":1.0}"#));
+        publication::write_listed(out, head(121), Payload::Binary(b"\0\xff"));
     };
     assert_eq!(
         text(|out| ack_history(out, &Id::Int(7), "a\"b", POSITION, list)),
@@ -94,12 +95,13 @@ fn a_history_is_a_list_of_messages() {
 
 #[test]
 fn a_page_of_members_has_the_totals_and_where_to_go_on() {
-    let members = [("1-0", None), ("2-\"0", Some("ann\n"))];
+    let name = |text: &str| text.parse().unwrap();
+    let members = [(name("0-1-0"), None), (name("1-2-f"), Some("ann\n"))];
     assert_eq!(
-        text(|out| ack_presence(out, &Id::Int(7), "r", members.into_iter(), 2, 40, 99, Some("2-\"0"))),
+        text(|out| ack_presence(out, &Id::Int(7), "r", members.into_iter(), 2, 40, 99, Some(name("1-2-f")))),
         concat!(
-            r#"{"op":"ack","id":7,"topic":"r","members":[{"client":"1-0","user":null},{"client":"2-\"0","user":"ann\n"}],"#,
-            r#""users":40,"connections":99,"next":"2-\"0"}"#
+            r#"{"op":"ack","id":7,"topic":"r","members":[{"client":"0-1-0","user":null},{"client":"1-2-f","user":"ann\n"}],"#,
+            r#""users":40,"connections":99,"next":"1-2-f"}"#
         )
     );
     assert_eq!(

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 
 use smallvec::SmallVec;
 
-use super::{BLOCKED, BULK, Kind, NONE, Outbound, PROMPT, Range, Spill, WATCHED};
+use super::{BLOCKED, BULK, Kind, NONE, Outbound, PROMPT, WATCHED};
 use crate::limits;
 
 /// The socket's side of a flush; `net` has the real one, the simulator its own.
@@ -113,6 +113,7 @@ impl Outbound {
                 self.enqueue(conn, true); // a long replay must not keep the live ones waiting
                 return Flushed::Done;
             }
+            self.tell_next(conn);
             let (offered, sent) = self.offer(conn, budget, wire);
             match sent {
                 Sent::Bytes(_) if offered == 0 => {
@@ -133,13 +134,16 @@ impl Outbound {
     }
 
     /// Offers the front of a spill to the socket, in one system call: how many bytes, and what it said. No range begins
-    /// beyond `budget` bytes.
+    /// beyond `budget` bytes, nor behind a loss that is to be told before it.
     fn offer(&mut self, conn: u32, budget: usize, wire: &mut impl Wire) -> (usize, Sent) {
         let mut offered = 0;
         let spill = &self.spills[self.hot[conn as usize].spill as usize];
+        let place = spill.losses.as_ref().map_or(u64::MAX, |losses| losses.next_place());
         let pieces: SmallVec<[&[u8]; 16]> = spill
             .ranges
             .iter()
+            .take_while(|range| range.seq < place)
+            .filter(|range| range.kind != Kind::Dropped)
             .take(limits::PIECES_PER_WRITE)
             .enumerate()
             .map(|(index, range)| {
@@ -182,61 +186,21 @@ impl Outbound {
             sent -= rest;
             spill.discount(front.kind, rest);
             spill.sent = 0;
-            self.segments.release(front.segment);
             spill.ranges.pop_front();
             self.owed -= owes;
-        }
-    }
-
-    /// The socket is full: what stays behind is made cheap to keep.
-    fn block(&mut self, conn: u32) -> Flushed {
-        self.hot[conn as usize].flags |= BLOCKED;
-        self.owed -= self.spills[self.hot[conn as usize].spill as usize].ranges.len();
-        self.trim(conn);
-        let sparse = |range: &Range| self.is_sparse(*range);
-        if self.spills[self.hot[conn as usize].spill as usize].ranges.iter().any(sparse) {
-            self.copy_sparse(conn);
-        }
-        self.judge(conn);
-        Flushed::Blocked
-    }
-
-    /// Whether a range is a small part of a batch, and so better copied.
-    fn is_sparse(&self, range: Range) -> bool {
-        range.kind == Kind::Publications && self.segments.is_sparse(range.segment, range.len())
-    }
-
-    /// Lets go of the frames of the front range that were sent, if what is left of it is only a small part of its batch.
-    fn trim(&mut self, conn: u32) {
-        let spill = self.hot[conn as usize].spill as usize;
-        let Spill { ranges, sent, .. } = &self.spills[spill];
-        let Some(&front) = ranges.front().filter(|front| front.kind == Kind::Publications && *sent > 0) else { return };
-        let (start, _) = match self.segments.is_sparse(front.segment, front.len() - *sent as usize) {
-            true => self.boundaries(front, *sent),
-            false => return,
-        };
-        let spill = &mut self.spills[spill];
-        spill.sent -= start - front.start;
-        spill.ranges[0].start = start;
-    }
-
-    /// Puts copies in the place of small parts of batches.
-    fn copy_sparse(&mut self, conn: u32) {
-        let spill = self.spill(conn);
-        let (sent, front) = (std::mem::take(&mut spill.sent), spill.ranges[0].kind);
-        let ranges: Vec<Range> = spill.ranges.drain(..).collect();
-        (spill.bytes, spill.replies, spill.publications) = (0, 0, 0); // all is counted anew, as if nothing had been sent
-        for range in ranges {
-            if self.is_sparse(range) {
-                self.copy_in(conn, range);
-                self.segments.release(range.segment);
-            } else {
-                self.spill(conn).push(range);
+            match &mut spill.losses {
+                Some(losses) if front.kind == Kind::Dropped => losses.forget_dropped(),
+                _ => self.segments.release(front.segment),
             }
         }
-        let spill = self.spill(conn);
-        spill.sent = sent;
-        spill.discount(front, sent as usize);
+    }
+
+    fn block(&mut self, conn: u32) -> Flushed {
+        let hot = &mut self.hot[conn as usize];
+        hot.flags |= BLOCKED;
+        self.owed -= self.spills[hot.spill as usize].ranges.len();
+        self.settle(conn);
+        Flushed::Blocked
     }
 }
 

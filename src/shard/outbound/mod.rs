@@ -3,9 +3,10 @@
 //! `deliver` and the replies append, [`Outbound::flush`] writes each connection once per turn. The usual case, one range
 //! and an open socket, lives in a 20-byte record of a dense array; anything more moves to a [`Spill`] for as long as it
 //! lasts. Invariants: a range begins and ends between frames; the front range may be half sent; a segment lives while a
-//! range refers to it; a blocked connection holds at most four times the bytes it waits for (see [`Outbound::push_shared`]).
+//! range refers to it; a blocked connection holds at most four times the bytes it waits for (see `overflow`).
 
 mod flush;
+mod overflow;
 mod segments;
 
 use std::collections::VecDeque;
@@ -16,6 +17,7 @@ use crate::limits;
 use crate::ws::encode;
 pub(super) use flush::Flushed;
 pub use flush::{Sent, Wire};
+use overflow::Losses;
 pub(super) use segments::SegmentKey;
 use segments::Segments;
 
@@ -54,6 +56,8 @@ struct Range {
     start: u32,
     end: u32,
     kind: Kind,
+    /// Its place in the queue: they grow, from front to back. What is pushed has an even one.
+    seq: u64,
 }
 
 /// What a range is made of.
@@ -61,6 +65,12 @@ struct Range {
 enum Kind {
     /// Publications, shared or copied: these count against `outbound_bytes_max`.
     Publications,
+    /// A publication that is half sent: it counts like the others and is always completed.
+    Begun,
+    /// Publications that the overflow rule dropped: empty.
+    Dropped,
+    /// Tells of dropped ones.
+    Gap,
     /// Kept publications that the connection asked for: shared with the history, written as fast as they are read. Until
     /// then its reading pauses, or it could ask for more without end.
     Replay,
@@ -78,7 +88,11 @@ impl Range {
 
 impl Kind {
     fn is_reply(self) -> bool {
-        self != Self::Publications
+        matches!(self, Self::Replay | Self::Replies | Self::Solid)
+    }
+
+    fn is_publications(self) -> bool {
+        matches!(self, Self::Publications | Self::Begun)
     }
 }
 
@@ -94,24 +108,34 @@ struct Spill {
     replies: usize,
     /// How many of `bytes` are publications that count against `outbound_bytes_max`.
     publications: usize,
+    /// The number of the next range.
+    next_seq: u64,
+    /// Ranges before this number entered the queue while the socket was full, and are subject to the overflow rules.
+    settled: u64,
+    /// What the overflow rules dropped and the connection was not told yet.
+    losses: Option<Box<Losses>>,
 }
 
 impl Spill {
-    fn push(&mut self, range: Range) {
-        self.count(range.kind, range.len());
+    /// Appends a range and numbers it.
+    fn push(&mut self, kind: Kind, segment: SegmentKey, start: u32, end: u32) -> u64 {
+        self.next_seq += 2;
+        let range = Range { segment, start, end, kind, seq: self.next_seq };
+        self.count(kind, range.len());
         self.ranges.push_back(range);
+        range.seq
     }
 
     fn count(&mut self, kind: Kind, len: usize) {
         self.bytes += len;
         self.replies += if kind.is_reply() { len } else { 0 };
-        self.publications += if kind == Kind::Publications { len } else { 0 };
+        self.publications += if kind.is_publications() { len } else { 0 };
     }
 
     fn discount(&mut self, kind: Kind, len: usize) {
         self.bytes -= len;
         self.replies -= if kind.is_reply() { len } else { 0 };
-        self.publications -= if kind == Kind::Publications { len } else { 0 };
+        self.publications -= if kind.is_publications() { len } else { 0 };
     }
 }
 
@@ -130,6 +154,8 @@ pub(super) struct Outbound {
     owed: usize,
     /// Connections whose pending publications passed `bytes_max`, until taken.
     slow: Vec<u32>,
+    /// Publications dropped by overflow rules.
+    missed: u64,
     scratch: Vec<u8>,
 }
 
@@ -145,6 +171,7 @@ impl Outbound {
             bytes_max,
             owed: 0,
             slow: Vec::new(),
+            missed: 0,
             scratch: Vec::new(),
         }
     }
@@ -219,10 +246,7 @@ impl Outbound {
     }
 
     /// Appends `start..end` of a batch. A range that continues the last one becomes part of it. `bulk` says in which queue
-    /// the connection waits.
-    ///
-    /// A blocked connection gets a copy instead if the range is less than a quarter of its segment, so that a few stalled
-    /// bytes do not pin whole batches; otherwise a thousand slow subscribers share one copy.
+    /// the connection waits. What a blocked connection may keep of it is the matter of `overflow`.
     #[inline]
     pub(super) fn push_shared(&mut self, conn: u32, segment: SegmentKey, start: u32, end: u32, bulk: bool) {
         let hot = &mut self.hot[conn as usize];
@@ -236,37 +260,33 @@ impl Outbound {
         } else if hot.spill == NONE && hot.segment == segment && hot.end == start {
             hot.end = end;
         } else {
-            self.push_spilled(conn, Range { segment, start, end, kind: Kind::Publications }, bulk);
+            self.push_spilled(conn, segment, start, end, bulk);
         }
     }
 
-    fn push_spilled(&mut self, conn: u32, range: Range, bulk: bool) {
-        let blocked = self.is_blocked(conn);
-        let sparse = blocked && self.segments.is_sparse(range.segment, range.len());
+    fn push_spilled(&mut self, conn: u32, segment: SegmentKey, start: u32, end: u32, bulk: bool) {
+        if self.is_blocked(conn) {
+            return self.admit(conn, segment, start, end);
+        }
         let spill = self.spill(conn);
+        let last = spill.ranges.back_mut().filter(|last| last.kind == Kind::Publications);
         if let Some(last) =
-            spill.ranges.back_mut().filter(|last| last.segment == range.segment && last.end == range.start)
+            last.filter(|last| last.segment == segment && last.end == start && last.seq >= spill.settled)
         {
-            last.end = range.end;
-            spill.count(Kind::Publications, range.len());
-        } else if sparse {
-            self.copy_in(conn, range);
+            last.end = end;
+            spill.count(Kind::Publications, (end - start) as usize);
         } else {
-            spill.push(range);
-            self.owed += usize::from(!blocked);
-            self.segments.retain(range.segment);
+            spill.push(Kind::Publications, segment, start, end);
+            self.owed += 1;
+            self.segments.retain(segment);
         }
-        if blocked {
-            self.judge(conn);
-        } else {
-            self.enqueue(conn, bulk);
-        }
+        self.enqueue(conn, bulk);
     }
 
     /// Appends `start..end` of a kept chunk, which does not count against the limit: the reader sets the pace.
     pub(super) fn push_replay(&mut self, conn: u32, segment: SegmentKey, start: u32, end: u32) {
         self.segments.retain(segment);
-        self.spill(conn).push(Range { segment, start, end, kind: Kind::Replay });
+        self.spill(conn).push(Kind::Replay, segment, start, end);
         self.owed += usize::from(!self.is_blocked(conn));
         if !self.is_blocked(conn) {
             self.enqueue(conn, true);
@@ -300,27 +320,12 @@ impl Outbound {
                 spill.count(kind, (end - start) as usize);
             }
             _ => {
-                spill.push(Range { segment, start, end, kind });
+                spill.push(kind, segment, start, end);
                 self.owed += usize::from(!self.is_blocked(conn));
             }
         }
         if !self.is_blocked(conn) {
             self.enqueue(conn, false);
-        }
-    }
-
-    /// Copies a range, behind the last copy if that is what the connection's queue ends with.
-    fn copy_in(&mut self, conn: u32, range: Range) {
-        let bytes = self.segments.bytes(range.segment)[range.start as usize..range.end as usize].to_vec();
-        self.push_own(conn, Kind::Publications, |out| out.extend_from_slice(&bytes));
-    }
-
-    /// Notes a connection whose pending publications passed the limit.
-    fn judge(&mut self, conn: u32) {
-        let hot = &self.hot[conn as usize];
-        let waits = self.spills.get(hot.spill as usize).map_or(0, |spill| spill.publications);
-        if waits > self.bytes_max && hot.flags & OPEN != 0 {
-            self.slow.push(conn);
         }
     }
 
@@ -331,7 +336,7 @@ impl Outbound {
             let mut spill = Spill { ranges: self.spare.pop().unwrap_or_default(), ..Spill::default() };
             if hot.segment != NONE {
                 let Hot { segment, start, end, .. } = *hot;
-                spill.push(Range { segment, start, end, kind: Kind::Publications });
+                spill.push(Kind::Publications, segment, start, end);
                 self.owed += usize::from(hot.flags & BLOCKED == 0);
                 (hot.segment, hot.start, hot.end) = (NONE, 0, 0);
             }
@@ -353,10 +358,13 @@ impl Outbound {
 
     /// The socket takes bytes again.
     pub(super) fn unblock(&mut self, conn: u32) {
-        let hot = &mut self.hot[conn as usize];
-        if hot.flags & BLOCKED != 0 {
+        if self.is_blocked(conn) {
+            let hot = &mut self.hot[conn as usize];
             hot.flags &= !BLOCKED;
-            self.owed += self.spills.get(hot.spill as usize).map_or(0, |spill| spill.ranges.len());
+            if let Some(spill) = self.spills.get_mut(hot.spill as usize) {
+                spill.settled = spill.next_seq + 1;
+                self.owed += spill.ranges.len();
+            }
             self.enqueue(conn, false);
         }
     }
@@ -393,7 +401,8 @@ impl Outbound {
         let rest = kept.len() - spill.sent as usize;
         spill.ranges[0] = kept;
         (spill.bytes, spill.replies, spill.publications) = (rest, rest, 0);
-        let dropped: Vec<Range> = spill.ranges.drain(1..).collect();
+        spill.losses = None;
+        let dropped: Vec<Range> = spill.ranges.drain(1..).filter(|range| range.kind != Kind::Dropped).collect();
         self.owed -= if self.is_blocked(conn) { 0 } else { dropped.len() };
         for range in dropped {
             self.segments.release(range.segment);
@@ -425,13 +434,18 @@ impl Outbound {
             let mut ranges = self.spills.remove(hot.spill as usize).ranges;
             hot.spill = NONE;
             self.owed -= if hot.flags & BLOCKED == 0 { ranges.len() } else { 0 };
-            for range in ranges.drain(..) {
+            for range in ranges.drain(..).filter(|range| range.kind != Kind::Dropped) {
                 self.segments.release(range.segment);
             }
             if self.spare.len() < limits::SPARES_MAX && ranges.capacity() <= limits::PIECES_PER_WRITE {
                 self.spare.push(ranges);
             }
         }
+    }
+
+    /// Publications that overflow rules dropped since the shard began.
+    pub(super) fn missed(&self) -> u64 {
+        self.missed
     }
 
     /// Segments and spills alive, for the proof that nothing is left behind.

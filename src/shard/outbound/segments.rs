@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::home::Batch;
+use crate::home::{Batch, Run};
+use crate::ids::TopicLife;
 use crate::limits;
 
 /// Index of a segment.
@@ -16,6 +17,8 @@ pub(crate) type SegmentKey = u32;
 enum Bytes {
     Batch(Arc<Batch>),
     Own(Vec<u8>),
+    /// Publications of one topic, copied.
+    Copy(Vec<u8>, Option<TopicLife>),
 }
 
 #[derive(Debug)]
@@ -71,7 +74,7 @@ impl Segments {
     pub(super) fn bytes(&self, key: SegmentKey) -> &[u8] {
         match &self.slab[key as usize].bytes {
             Bytes::Batch(batch) => &batch.bytes,
-            Bytes::Own(bytes) => bytes,
+            Bytes::Own(bytes) | Bytes::Copy(bytes, _) => bytes,
         }
     }
 
@@ -79,7 +82,7 @@ impl Segments {
     pub(super) fn is_sparse(&self, key: SegmentKey, len: usize) -> bool {
         match &self.slab[key as usize].bytes {
             Bytes::Batch(batch) => len * 4 < batch.bytes.len(),
-            Bytes::Own(_) => false,
+            Bytes::Own(_) | Bytes::Copy(..) => false,
         }
     }
 
@@ -95,7 +98,57 @@ impl Segments {
                 write(bytes);
                 u32::try_from(bytes.len()).expect("messages are far below 4 GiB")
             }
-            Bytes::Batch(_) => unreachable!("only own segments are written to"),
+            Bytes::Batch(_) | Bytes::Copy(..) => unreachable!("only own segments are written to"),
+        }
+    }
+
+    /// The run of a batch that a frame is part of.
+    pub(super) fn run_at(&self, key: SegmentKey, start: u32) -> Option<Run> {
+        match &self.slab[key as usize].bytes {
+            Bytes::Batch(batch) => batch.run_at(start).copied(),
+            Bytes::Own(_) | Bytes::Copy(..) => None,
+        }
+    }
+
+    /// The topic of a publication's frame.
+    pub(super) fn topic_of(&self, key: SegmentKey, start: u32) -> Option<TopicLife> {
+        match &self.slab[key as usize].bytes {
+            Bytes::Batch(batch) => batch.run_at(start).map(|run| run.topic),
+            Bytes::Copy(_, topic) => *topic,
+            Bytes::Own(_) => None,
+        }
+    }
+
+    /// The `conflate` that came with a publication of a batch.
+    pub(super) fn conflate_of(&self, key: SegmentKey, start: u32) -> Option<&str> {
+        match &self.slab[key as usize].bytes {
+            Bytes::Batch(batch) => batch.conflate_of(start),
+            Bytes::Own(_) | Bytes::Copy(..) => None,
+        }
+    }
+
+    /// A copy of publications of one topic, with one reference held by the caller.
+    pub(super) fn copy(&mut self, key: SegmentKey, start: u32, end: u32, topic: Option<TopicLife>) -> SegmentKey {
+        let bytes = self.bytes(key)[start as usize..end as usize].to_vec();
+        self.insert(Segment { bytes: Bytes::Copy(bytes, topic), refs: 1 })
+    }
+
+    /// Whether copies of more publications of that topic may stand behind.
+    pub(super) fn takes_copies_of(&self, key: SegmentKey, topic: Option<TopicLife>) -> bool {
+        matches!(&self.slab[key as usize].bytes, Bytes::Copy(bytes, of) if *of == topic && bytes.len() < limits::SPARE_BYTES_MAX)
+    }
+
+    /// Appends publications to a copy; its new length.
+    pub(super) fn copy_behind(&mut self, copy: SegmentKey, key: SegmentKey, start: u32, end: u32) -> u32 {
+        let Some((copy, segment)) = self.slab.get2_mut(copy as usize, key as usize) else {
+            unreachable!("a copy is made of another segment")
+        };
+        match (&mut copy.bytes, &segment.bytes) {
+            (Bytes::Copy(bytes, _), Bytes::Batch(batch)) => {
+                bytes.extend_from_slice(&batch.bytes[start as usize..end as usize]);
+                u32::try_from(bytes.len()).expect("copies are small")
+            }
+            _ => unreachable!("a copy is made of a batch"),
         }
     }
 

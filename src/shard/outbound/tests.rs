@@ -2,6 +2,7 @@
 
 mod cut;
 mod model;
+mod overflow;
 
 use std::collections::BTreeSet;
 use std::io::IoSlice;

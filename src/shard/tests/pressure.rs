@@ -254,9 +254,12 @@ fn fill((desk, home): &mut (Desk, Home)) {
             payload,
             shard: ShardId(1),
             conn,
+            user: None,
+            permit: crate::rules::Permit::default(),
             id,
             echo: true,
             key: None,
+            conflate: None,
         });
         desk.post(home);
     }
@@ -270,7 +273,7 @@ fn a_home_that_delivers_without_end_does_not_keep_a_shard_from_its_sockets() {
     let config = Config::default();
     let origins = Origins::parse(&config.server.allowed_origins).expect("valid");
     let mut shard = Shard::new(Settings { config, origins, seed: 42 }, shard, 0);
-    let mut busy = (home, Home::new(2, Rc::default(), 0, 1));
+    let mut busy = (home, Home::new(ShardId(1), 2, Rc::default(), 0, 1));
     fill(&mut busy);
     BUSY.set(Some(busy));
     shard.begin_turn(0);

@@ -35,6 +35,8 @@ fn shape() -> Shape {
         sources: 1,
         connects_per_second: 10_000.0,
         load_cores: Vec::new(),
+        others: 0,
+        conflate_keys: 0,
     }
 }
 

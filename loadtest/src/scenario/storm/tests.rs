@@ -29,6 +29,8 @@ fn shape() -> Shape {
         sources: 1,
         connects_per_second: 10_000.0,
         load_cores: Vec::new(),
+        others: 0,
+        conflate_keys: 0,
     };
     Shape { fanout, share_per_second: 3.0, away_ns_max: 60_000_000 }
 }
@@ -239,6 +241,7 @@ fn resets_come_at_the_asked_rate_and_never_hit_who_is_away() {
                     assert!(!std::mem::replace(&mut present[link], true));
                     weather.opened(link, ms * 1_000_000);
                 }
+                Order::Read(..) => panic!("a storm lets everybody read at once"),
             }
         }
     }
@@ -258,7 +261,7 @@ fn resets_come_at_the_asked_rate_and_never_hit_who_is_away() {
 fn a_reset_link_is_a_reset_to_its_peer() {
     use std::io::{ErrorKind, Read};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut link = Link::open(&Target::at(listener.local_addr().unwrap()), 0, 1).unwrap();
+    let mut link = Link::open(&Target::at(listener.local_addr().unwrap()), 0, None, 1).unwrap();
     let (mut peer, _) = listener.accept().unwrap();
     peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     link.reset();

@@ -124,7 +124,11 @@ fn a_history_is_asked_of_one_topic() {
 fn members_are_asked_of_one_topic_page_by_page() {
     check(&[
         (r#""op":"presence","topic":"a/b","id":1"#, "1 presence a/b"),
-        (r#""op":"presence","topic":"a","limit":1,"after":"1f-2""#, "null presence a limit 1 after 1f-2"),
+        (r#""op":"presence","topic":"a","limit":1,"after":"0-1f-2""#, "null presence a limit 1 after 0-1f-2"),
+        (
+            r#""op":"presence","topic":"a","after":"1f-2""#,
+            "null 400 the member `after` is \"1f-2\": no name of a client, such as 0-1f-2",
+        ),
         (r#""op":"presence","id":1"#, "1 400 the member `topic` is missing; it is a string"),
         (
             r#""op":"presence","topic":"+""#,
