@@ -115,9 +115,19 @@ pub(crate) fn publish(
         _ => format!("\"{client}-{unique}-{pad}\""),
     };
     let key_member = key.as_ref().map_or(String::new(), |key| format!(r#""key":"{key}","#));
-    let json =
-        format!(r#"{{"op":"publish",{member}{echo_member}{key_member}"topic":{},"data":{data}}}"#, quoted(topic));
-    (json, Sent::Publish { topic: topic.to_owned(), id, echo, text: true, payload: data.into_bytes(), key })
+    let (conflate, conflate_member) = conflate(random);
+    let json = format!(
+        r#"{{"op":"publish",{member}{echo_member}{key_member}{conflate_member}"topic":{},"data":{data}}}"#,
+        quoted(topic)
+    );
+    (json, Sent::Publish { topic: topic.to_owned(), id, echo, text: true, payload: data.into_bytes(), key, conflate })
+}
+
+/// What a publication makes obsolete, for some, and the member that says so.
+fn conflate(random: &mut Random) -> (Option<String>, String) {
+    let kind = random.chance(40).then(|| format!("kind {}", random.below(3)));
+    let member = kind.as_ref().map_or(String::new(), |kind| format!(r#""conflate":"{kind}","#));
+    (kind, member)
 }
 
 /// An idempotency key, for some; few of them, so that they come again.
@@ -131,7 +141,9 @@ fn publish_binary(client: &Client, plan: &Plan, random: &mut Random) -> Said {
     let member = id.as_ref().map_or(String::new(), |id| format!(r#""id":{id},"#));
     let key = key(plan, random);
     let key_member = key.as_ref().map_or(String::new(), |key| format!(r#""key":"{key}","#));
-    let header = format!(r#"{{"op":"publish",{member}{key_member}"echo":{echo},"topic":{}}}"#, quoted(topic));
+    let (conflate, conflate_member) = conflate(random);
+    let topic_member = format!(r#""topic":{}"#, quoted(topic));
+    let header = format!(r#"{{"op":"publish",{member}{key_member}{conflate_member}"echo":{echo},{topic_member}}}"#);
     let mut all = header.into_bytes();
     all.push(b'\n');
     let mut payload = format!("{}\n\0{}", client.number, random.word()).into_bytes();
@@ -141,7 +153,7 @@ fn publish_binary(client: &Client, plan: &Plan, random: &mut Random) -> Said {
         return ping_frame(random, 2);
     }
     let mut bytes = Vec::new();
-    let mut sent = vec![Sent::Publish { topic: topic.to_owned(), id, echo, text: false, payload, key }];
+    let mut sent = vec![Sent::Publish { topic: topic.to_owned(), id, echo, text: false, payload, key, conflate }];
     if let Some(between) = message(&mut bytes, Opcode::Binary, &all, random) {
         sent.insert(0, Sent::PingFrame(between));
     }

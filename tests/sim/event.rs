@@ -64,6 +64,7 @@ pub(crate) enum Sent {
         text: bool,
         payload: Vec<u8>,
         key: Option<String>,
+        conflate: Option<String>,
     },
     History {
         topic: String,
@@ -137,8 +138,9 @@ impl fmt::Debug for Sent {
         match self {
             Self::Subscribe { filter, id, begin } => write!(f, "subscribe {filter} id {id:?} {begin:?}"),
             Self::Unsubscribe { filter, id } => write!(f, "unsubscribe {filter} id {id:?}"),
-            Self::Publish { topic, id, echo, payload, key, .. } => {
-                write!(f, "publish {topic} id {id:?} echo {echo} key {key:?} {}", Excerpt(payload))
+            Self::Publish { topic, id, echo, payload, key, conflate, .. } => {
+                let excerpt = Excerpt(payload);
+                write!(f, "publish {topic} id {id:?} echo {echo} key {key:?} conflate {conflate:?} {excerpt}")
             }
             Self::History { topic, id, since, limit, reverse } => {
                 write!(f, "history {topic} id {id:?} since {since:?} limit {limit} reverse {reverse}")

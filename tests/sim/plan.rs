@@ -2,7 +2,7 @@
 
 use wirefan::auth::origin::Origins;
 use wirefan::config::Config;
-use wirefan::rules::{Access, History, Rule};
+use wirefan::rules::{Access, History, Overflow, Rule};
 use wirefan::shard::Settings;
 
 use crate::random::Random;
@@ -88,7 +88,7 @@ impl Plan {
             shards,
             crowded: random.between(1, shards),
             ring: random.between(1, 4),
-            outbound_bytes_max: *random.pick(&[1_500, 6_000, 40_000, 1 << 20]),
+            outbound_bytes_max: *random.pick(&[700, 1_500, 6_000, 40_000, 1 << 20]),
             subscriptions_max,
             message_bytes_max,
             interval_s: *random.pick(&[1, 2, 5, 25]),
@@ -147,6 +147,7 @@ fn rules(random: &mut Random, subscriptions_max: usize) -> Vec<Rule> {
             idempotency_s: *random.pick(&[0, 1, 5, 300]),
             // Nobody asks who is there, but every home has to know, and to know nobody when all are gone.
             presence: random.chance(50),
+            overflow: *random.pick(&[Overflow::Disconnect, Overflow::DropOldest, Overflow::Latest]),
             ..Rule::default()
         }
     };

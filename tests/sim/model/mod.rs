@@ -4,6 +4,7 @@
 //! judged at a [`Event::Rest`] or at the [`Event::Finish`]. A broken promise names its [`Oracle`].
 
 mod coverage;
+mod gaps;
 mod goodbye;
 mod once;
 mod pages;
@@ -47,6 +48,10 @@ pub(crate) enum Oracle {
     Hole,
     /// A subscriber has everything up to the last publication.
     Tail,
+    /// What was dropped was told: how many, up to which, before what is newer; and only to who was slow.
+    Gap,
+    /// Nothing is dropped that fits, and of each kind the newest waits.
+    Overflow,
     /// Publications accepted are publications counted.
     Count,
     /// Nobody reads or publishes what the topic's rule closes.
@@ -195,9 +200,11 @@ impl Model {
         for view in self.views.values() {
             view.asked_in_vain()?;
         }
-        for view in self.views.values().filter(|view| view.is_open()) {
+        for view in self.views.values_mut().filter(|view| view.is_open()) {
             view.unanswered()?;
             view.tail(&self.publications)?;
+            view.lost_with_cause(&mut self.publications, &self.limits)?;
+            view.rested(audited, &self.publications);
         }
         if audited {
             let stayed: BTreeSet<u32> =
@@ -208,11 +215,12 @@ impl Model {
     }
 
     fn finish(&mut self) -> Judged {
-        for view in self.views.values() {
+        for view in self.views.values_mut() {
             view.missed_before_first(&self.publications)?;
             view.slow_with_cause(&self.publications, &self.limits)?;
             if view.was_stopped() {
                 view.tail(&self.publications)?;
+                view.lost_with_cause(&mut self.publications, &self.limits)?;
             }
         }
         Ok(())

@@ -25,6 +25,8 @@ pub(crate) struct Publication {
     pub(crate) text: bool,
     pub(crate) payload: Vec<u8>,
     pub(crate) key: Option<String>,
+    /// What it makes obsolete.
+    pub(crate) conflate: Option<String>,
     pub(crate) offset: Option<u64>,
     /// What its ack said, if it has a key that others had before: its own offset, or the one of the first of them.
     pub(super) answer: Option<u64>,
@@ -87,7 +89,7 @@ impl Publications {
 
     /// Takes a publication in, if it is one.
     pub(super) fn sent(&mut self, by: u32, seq: u64, what: &Sent) -> Option<Index> {
-        let Sent::Publish { topic, text, payload, key, .. } = what else { return None };
+        let Sent::Publish { topic, text, payload, key, conflate, .. } = what else { return None };
         let index = self.all.len();
         let before = self.by_payload.insert(payload.clone(), index);
         assert!(before.is_none(), "the simulator's payloads are unique");
@@ -105,6 +107,7 @@ impl Publications {
             text: *text,
             payload: payload.clone(),
             key,
+            conflate: conflate.clone(),
             offset: None,
             answer: None,
         });

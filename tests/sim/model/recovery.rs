@@ -79,7 +79,8 @@ impl View {
             let what = format!("{topic}: recovered is {recovered:?} at {newest}, due was {expected:?} for {it:?}");
             return self.broken(Oracle::Recovered, what);
         }
-        self.moved_on(topic, newest, newest, since)?; // up to here by another filter
+        self.moved_on(topic, newest, newest, since, publications)?; // up to here by another filter
+        self.begins_alone(topic, newest);
         match &it.begin {
             Begin::Since(since) if recovered == Some(true) => {
                 let offset = split(since).1;

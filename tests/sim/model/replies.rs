@@ -32,6 +32,7 @@ pub(super) struct Reply<'a> {
     #[serde(borrow)]
     pub(super) messages: Option<Vec<&'a RawValue>>,
     pub(super) encoding: Option<String>,
+    pub(super) missed: Option<u64>,
 }
 
 /// What `welcome` says of the limits.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::value::RawValue;
 
 use super::coverage::Coverage;
+use super::gaps::Stream;
 use super::publications::{Index, Publications};
 use super::replies::{Beginning, Due, Page, Replies, Reply, What};
 use super::{Broken, Judged, Limits, Oracle, broken, is_wild};
@@ -31,7 +32,16 @@ pub(super) struct Topic {
     /// Up to this offset it is what was asked for again: its own is not left out of that.
     pub(super) replayed: u64,
     /// Offsets of its own `echo: false` publications.
-    muted: BTreeSet<u64>,
+    pub(super) muted: BTreeSet<u64>,
+    /// What came live and what did not.
+    pub(super) stream: Stream,
+}
+
+impl Topic {
+    /// What has to come after `base`, up to `reached`.
+    pub(super) fn owed(&self, base: u64, reached: u64) -> impl Iterator<Item = u64> {
+        (base + 1..=reached).filter(|offset| *offset <= self.replayed || !self.muted.contains(offset))
+    }
 }
 
 /// See the module's page.
@@ -43,19 +53,25 @@ pub(super) struct View {
     welcomed: bool,
     pub(super) replies: Replies,
     /// Its filters as the shard will see them after its last command.
-    held: BTreeSet<String>,
+    pub(super) held: BTreeSet<String>,
     pub(super) coverage: Coverage,
     pub(super) topics: BTreeMap<String, Topic>,
     /// It sent a Close or broke the RFC: the code that this deserves.
     pub(super) ending: Option<Option<u16>>,
     pub(super) lapsed: bool,
     pub(super) blocked: bool,
+    /// Its socket took less than was offered, since the last rest.
+    pub(super) was_full: bool,
+    /// The step of the last rest.
+    pub(super) rest_step: u64,
+    /// How often it has subscribed to each filter since the last rest; those that it had then count for many.
+    pub(super) exposed: BTreeMap<String, u32>,
     pub(super) heard_ms: u64,
     pub(super) silence_ms: u64,
     /// The stop of its shard has begun, with so many bytes of it read.
     pub(super) stopped: Option<u64>,
     /// Topic, first offset that came, step since which it was to come: nothing sent later may stand before it.
-    firsts: Vec<(String, u64, u64)>,
+    pub(super) firsts: Vec<(String, u64, u64)>,
 }
 
 impl View {
@@ -72,6 +88,9 @@ impl View {
             ending: None,
             lapsed: false,
             blocked: false,
+            was_full: false,
+            rest_step: 0,
+            exposed: BTreeMap::new(),
             heard_ms: ms,
             silence_ms: 0,
             stopped: None,
@@ -154,6 +173,7 @@ impl View {
             return What::Error(403);
         }
         self.held.insert(filter.to_owned());
+        *self.exposed.entry(filter.to_owned()).or_default() += 1;
         if id.is_none() {
             self.coverage.subscribe_silently(filter, seq);
         }
@@ -194,7 +214,7 @@ impl View {
     }
 
     /// Adds whose it is to an error.
-    fn own<T>(&mut self, judge: impl FnOnce(&mut Self) -> Result<T, Broken>) -> Result<T, Broken> {
+    pub(super) fn own<T>(&mut self, judge: impl FnOnce(&mut Self) -> Result<T, Broken>) -> Result<T, Broken> {
         let number = self.number;
         judge(self).map_err(|error| Broken { what: format!("client {number}: {}", error.what), ..error })
     }
@@ -222,6 +242,7 @@ impl View {
                 let data = reply.data.map_or("", RawValue::get);
                 self.message(&reply, data.as_bytes(), true, publications)
             }
+            "gap" => self.gap(&reply, publications),
             "ack" => self.ack(&reply, step, publications),
             "pong" => {
                 let due = self.own(|view| view.replies.at_once(id, &What::Pong))?;
@@ -314,11 +335,20 @@ impl View {
             return self.broken(Oracle::Twice, format!("{topic} {position}: at or before what it had, {last}"));
         }
         let since = self.coverage.sure_since(topic);
-        self.moved_on(topic, offset - 1, offset, since)
+        self.moved_on(topic, offset - 1, offset, since, publications)?;
+        self.came(topic, offset, publications);
+        Ok(())
     }
 
     /// It is at `last` of the topic now, and up to `reached` everything came or was its own. `since` as it was before.
-    pub(super) fn moved_on(&mut self, topic: &str, reached: u64, last: u64, since: Option<u64>) -> Judged {
+    pub(super) fn moved_on(
+        &mut self,
+        topic: &str,
+        reached: u64,
+        last: u64,
+        since: Option<u64>,
+        publications: &Publications,
+    ) -> Judged {
         let sure = self.coverage.sure_since(topic).is_some();
         let known = self.topics.entry(topic.to_owned()).or_default();
         let (before, base) = (known.last, known.base);
@@ -328,19 +358,19 @@ impl View {
         known.last = last;
         known.base = sure.then_some(last);
         match (base, since) {
+            (Some(base), _) if self.may_lose(topic, publications) => self.loses(topic, base, reached),
             (Some(base), _) => self.no_hole(Oracle::Hole, topic, base, reached),
-            (None, Some(since)) => {
+            (None, Some(since)) if !self.may_lose(topic, publications) => {
                 self.firsts.push((topic.to_owned(), reached + 1, since));
                 Ok(())
             }
-            (None, None) => Ok(()),
+            (None, _) => Ok(()),
         }
     }
 
     /// Everything after `base` up to `reached` is its own and not to come back.
-    fn no_hole(&self, oracle: Oracle, topic: &str, base: u64, reached: u64) -> Judged {
-        let Topic { muted, replayed, .. } = &self.topics[topic];
-        match (base + 1..=reached).find(|offset| offset <= replayed || !muted.contains(offset)) {
+    pub(super) fn no_hole(&self, oracle: Oracle, topic: &str, base: u64, reached: u64) -> Judged {
+        match self.topics[topic].owed(base, reached).next() {
             Some(missing) => self.broken(oracle, format!("{topic}: {missing} is missing, of {}..={reached}", base + 1)),
             None => Ok(()),
         }
@@ -382,7 +412,9 @@ impl View {
     pub(super) fn tail(&self, publications: &Publications) -> Judged {
         for (topic, log) in publications.logs().filter(|(topic, _)| publications.rules.of(topic).readable) {
             let Some(since) = self.coverage.sure_since(topic) else { continue };
+            self.all_told(topic)?;
             match self.topics.get(topic).and_then(|known| known.base) {
+                None if self.may_lose(topic, publications) => {}
                 Some(base) => self.no_hole(Oracle::Tail, topic, base, log.last)?,
                 None => self.none_since(publications, topic, log.last + 1, since)?,
             }
