@@ -27,7 +27,7 @@ use world::{Failure, World};
 const SEEDS: u64 = 1000;
 
 /// What must happen in one seed or another: else the simulator proves less than it says.
-const CORNERS: [&str; 21] = [
+const CORNERS: [&str; 28] = [
     "a full ring",
     "a pause of reading",
     "101",
@@ -49,6 +49,13 @@ const CORNERS: [&str; 21] = [
     "a repeat",
     "a key after its window",
     "an eviction",
+    "a gap, exactly",
+    "a gap, about",
+    "a gap behind a replay",
+    "a hole before its gap",
+    "one that was obsolete",
+    "the newest of a kind was dropped",
+    "an old one that was dropped",
 ];
 
 fn number(variable: &str) -> Option<u64> {

@@ -88,7 +88,7 @@ impl View {
         if newest <= last {
             return self.broken(Oracle::Gap, format!("{topic}: a gap up to {newest} behind {last}"));
         }
-        if known.muted.contains(&newest) {
+        if known.muted.contains(&newest) && !known.doubtful.contains(&newest) {
             return self.broken(Oracle::Gap, format!("{topic}: {newest} was not to come, and a gap tells of it"));
         }
         if let Some(base) = base {
@@ -96,7 +96,7 @@ impl View {
         }
         let known = self.topics.get_mut(topic).expect("made above");
         let stream = &mut known.stream;
-        let mute = known.muted.range(stream.floor + 1..=newest).count();
+        let mute = known.muted.difference(&known.doubtful).filter(|it| (stream.floor + 1..=newest).contains(it)).count();
         let least = stream.untold.len() as u64;
         let most = newest - stream.floor - (stream.got.len() + mute) as u64;
         if !(least..=most).contains(&missed) {

@@ -33,6 +33,8 @@ pub(super) struct Topic {
     pub(super) replayed: u64,
     /// Offsets of its own `echo: false` publications.
     pub(super) muted: BTreeSet<u64>,
+    /// Those of them that may be another's: of a key that came more than once.
+    pub(super) doubtful: BTreeSet<u64>,
     /// What came live and what did not.
     pub(super) stream: Stream,
 }
@@ -306,7 +308,9 @@ impl View {
                 let is_another =
                     publications.log(topic).is_some_and(|log| log.at.get(&offset).is_some_and(|at| at != index));
                 if publications.get(*index).muted && !is_another {
-                    self.topics.entry(topic.to_owned()).or_default().muted.insert(offset);
+                    let known = self.topics.entry(topic.to_owned()).or_default();
+                    known.muted.insert(offset);
+                    known.doubtful.extend(publications.get(*index).key.is_some().then_some(offset));
                 }
                 Ok(())
             }
