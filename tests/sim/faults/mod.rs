@@ -5,6 +5,7 @@
 
 mod deliveries;
 mod goodbyes;
+mod losses;
 mod pasts;
 
 use serde::Deserialize;

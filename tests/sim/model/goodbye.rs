@@ -91,7 +91,7 @@ impl View {
     }
 
     /// Who got 4008 could have had more than the limit waiting for it.
-    pub(super) fn slow_with_cause(&self, publications: &Publications, limits: &Limits) -> Judged {
+    pub(super) fn slow_with_cause(&self, publications: &mut Publications, limits: &Limits) -> Judged {
         if self.phase != Phase::Closed(Some(4008)) {
             return Ok(());
         }
@@ -107,9 +107,11 @@ impl View {
             return self.broken(Oracle::Slow, format!("4008 with at most {bytes} bytes of publications to come"));
         }
         let disconnects = |topic: &str| publications.rules.of(topic).overflow == Overflow::Disconnect;
-        if !missed.iter().any(|it| disconnects(&it.topic)) && !self.lost_too_much(publications, limits) {
+        let by_rule = bytes > limits.outbound_bytes_max && missed.iter().any(|it| disconnects(&it.topic));
+        if !by_rule && !self.lost_too_much(publications, limits) {
             return self.broken(Oracle::Slow, "4008, and no topic of what was to come has the rule for it");
         }
+        publications.tally.extend((!by_rule).then_some("too many losses to tell"));
         Ok(())
     }
 

@@ -217,7 +217,7 @@ impl Model {
     fn finish(&mut self) -> Judged {
         for view in self.views.values_mut() {
             view.missed_before_first(&self.publications)?;
-            view.slow_with_cause(&self.publications, &self.limits)?;
+            view.slow_with_cause(&mut self.publications, &self.limits)?;
             if view.was_stopped() {
                 view.tail(&self.publications)?;
                 view.lost_with_cause(&mut self.publications, &self.limits)?;
