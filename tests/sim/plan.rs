@@ -114,6 +114,13 @@ impl Plan {
         }
     }
 
+    /// Whether a client may ask to be told who comes to the topic and goes. Where its home refuses, the subscribe counts
+    /// until the refusal is back: the model could not tell the limit.
+    pub(crate) fn may_watch(&self, topic: &str) -> bool {
+        let rule = self.rules.iter().find(|rule| crate::model::meets(&rule.filter, topic));
+        TOPICS.contains(&topic) && (self.subscriptions_max >= 1000 || rule.is_some_and(|rule| rule.presence))
+    }
+
     /// What every shard of the run is made with.
     pub(crate) fn settings(&self) -> Settings {
         let mut config = Config::default();
@@ -145,7 +152,6 @@ fn rules(random: &mut Random, subscriptions_max: usize) -> Vec<Rule> {
             publish: nobody(random),
             history: random.chance(80).then_some(history),
             idempotency_s: *random.pick(&[0, 1, 5, 300]),
-            // Nobody asks who is there, but every home has to know, and to know nobody when all are gone.
             presence: random.chance(50),
             overflow: *random.pick(&[Overflow::Disconnect, Overflow::DropOldest, Overflow::Latest]),
             ..Rule::default()

@@ -141,7 +141,8 @@ impl View {
             }
             let waited = publications.all().filter(|it| it.step > self.rest_step && self.was_exposed(&it.topic));
             let bytes: usize = waited.map(|it| it.payload.len() + AROUND_PAYLOAD).sum();
-            if bytes <= limits.outbound_bytes_max {
+            let told = if self.presence.was_told() { publications.comings * AROUND_PAYLOAD } else { 0 };
+            if bytes + told <= limits.outbound_bytes_max {
                 let what = format!("{topic}: {offset} was dropped, and at most {bytes} bytes can have waited");
                 return self.broken(Oracle::Overflow, what);
             }

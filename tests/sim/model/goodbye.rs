@@ -102,12 +102,13 @@ impl View {
         let missed = missed.filter(|it| publications.rules.of(&it.topic).readable);
         let missed = missed.filter(|it| self.coverage.may_come(&it.topic) || asked(&it.topic));
         let missed: Vec<_> = missed.collect();
-        let bytes: usize = missed.iter().map(|it| it.payload.len() + AROUND_PAYLOAD).sum();
+        let told = if self.presence.was_told() { publications.comings * AROUND_PAYLOAD } else { 0 };
+        let bytes = told + missed.iter().map(|it| it.payload.len() + AROUND_PAYLOAD).sum::<usize>();
         if bytes <= limits.outbound_bytes_max && !self.lost_too_much(publications, limits) {
             return self.broken(Oracle::Slow, format!("4008 with at most {bytes} bytes of publications to come"));
         }
         let disconnects = |topic: &str| publications.rules.of(topic).overflow == Overflow::Disconnect;
-        let by_rule = bytes > limits.outbound_bytes_max && missed.iter().any(|it| disconnects(&it.topic));
+        let by_rule = bytes > limits.outbound_bytes_max && (told > 0 || missed.iter().any(|it| disconnects(&it.topic)));
         if !by_rule && !self.lost_too_much(publications, limits) {
             return self.broken(Oracle::Slow, "4008, and no topic of what was to come has the rule for it");
         }

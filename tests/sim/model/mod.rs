@@ -9,6 +9,7 @@ mod goodbye;
 mod once;
 mod pages;
 mod past;
+mod presence;
 mod publications;
 mod recovery;
 mod replies;
@@ -52,6 +53,10 @@ pub(crate) enum Oracle {
     Gap,
     /// Nothing is dropped that fits, and of each kind the newest waits.
     Overflow,
+    /// A list of members has who is there, each once, and who stays while its pages are asked for.
+    Presence,
+    /// Who asked is told who comes and goes, the others are not; members publish between their join and leave.
+    Watch,
     /// Publications accepted are publications counted.
     Count,
     /// Nobody reads or publishes what the topic's rule closes.
@@ -141,6 +146,7 @@ impl Model {
     /// Judges what happened next.
     pub(crate) fn take(&mut self, note: &Note) -> Judged {
         self.publications.passed(note);
+        self.publications.comings += 2 * usize::from(note.may_come_or_go()); // a join, and its leave
         match &note.event {
             Event::Asked { client, status } => {
                 self.views.insert(*client, View::new(*client, *status, note.ms));
@@ -152,12 +158,16 @@ impl Model {
             Event::Sent { client, seq, end, what } => {
                 let publication = self.publications.sent(*client, *seq, what);
                 let view = self.views.get_mut(client).expect("a client asks before it sends");
-                view.sent(*seq, *end, what, publication, &self.publications, &self.limits);
+                view.sent(*seq, *end, what, publication, &mut self.publications, &self.limits);
                 Ok(())
             }
             Event::Got { client, frame } => {
                 let view = self.views.get_mut(client).expect("a client asks before it gets");
                 let name = view.got(frame, note, &mut self.publications, &self.limits)?;
+                if let Some(name) = &name {
+                    self.publications.names.insert(*client, name.clone());
+                }
+                self.call_still_rolls()?;
                 match name {
                     Some(name) if !self.names.insert(name.clone()) => {
                         broken(Oracle::Welcome, format!("client {client}: the name {name} is another one's"))
@@ -184,6 +194,12 @@ impl Model {
         Some(format!("{epoch}:{}", had.last))
     }
 
+    /// The topic and the place where the client's last page of members ended, if there are more.
+    pub(crate) fn next_page(&self, client: u32) -> Option<(&str, String)> {
+        let (topic, next) = self.views.get(&client)?.presence.next.as_ref()?;
+        Some((topic, next.clone()))
+    }
+
     /// What happened that a run is to prove something by.
     pub(crate) fn tally(&self) -> &BTreeSet<&'static str> {
         &self.publications.tally
@@ -206,6 +222,7 @@ impl Model {
             view.lost_with_cause(&mut self.publications, &self.limits)?;
             view.rested(audited, &self.publications);
         }
+        self.rest_of_presence()?;
         if audited {
             let stayed: BTreeSet<u32> =
                 self.views.values().filter(|view| view.is_open()).map(|view| view.number).collect();

@@ -25,6 +25,8 @@ pub(super) struct Ruled {
     pub(super) window: u64,
     /// What happens to who is slow.
     pub(super) overflow: Overflow,
+    /// Whether it is known who is there.
+    pub(super) presence: bool,
 }
 
 /// See the module's page.
@@ -40,7 +42,7 @@ impl Rules {
     pub(super) fn of(&self, topic: &str) -> Ruled {
         let Some(rule) = self.0.iter().find(|rule| meets(&rule.filter, topic)) else {
             let (readable, writable, window) = (true, true, 300 * TICKS_PER_S);
-            return Ruled { readable, writable, kept: None, window, overflow: Overflow::Disconnect };
+            return Ruled { readable, writable, kept: None, window, overflow: Overflow::Disconnect, presence: false };
         };
         Ruled {
             readable: rule.subscribe == Access::Anyone,
@@ -48,6 +50,7 @@ impl Rules {
             kept: rule.history.map(|history| (history.count.into(), u64::from(history.age_s) * TICKS_PER_S)),
             window: u64::from(rule.idempotency_s) * TICKS_PER_S,
             overflow: rule.overflow,
+            presence: rule.presence,
         }
     }
 }

@@ -6,8 +6,9 @@ use serde_json::value::RawValue;
 
 use super::coverage::Coverage;
 use super::gaps::Stream;
+use super::presence::Presence;
 use super::publications::{Index, Publications};
-use super::replies::{Beginning, Due, Page, Replies, Reply, What};
+use super::replies::{Beginning, Call, Due, Page, Replies, Reply, What};
 use super::{Broken, Judged, Limits, Oracle, broken, is_wild};
 use crate::event::{Begin, Frame, Note, Sent};
 
@@ -57,6 +58,7 @@ pub(super) struct View {
     /// Its filters as the shard will see them after its last command.
     pub(super) held: BTreeSet<String>,
     pub(super) coverage: Coverage,
+    pub(super) presence: Presence,
     pub(super) topics: BTreeMap<String, Topic>,
     /// It sent a Close or broke the RFC: the code that this deserves.
     pub(super) ending: Option<Option<u16>>,
@@ -86,6 +88,7 @@ impl View {
             replies: Replies::default(),
             held: BTreeSet::new(),
             coverage: Coverage::default(),
+            presence: Presence::default(),
             topics: BTreeMap::new(),
             ending: None,
             lapsed: false,
@@ -121,16 +124,31 @@ impl View {
         end: u64,
         what: &Sent,
         publication: Option<Index>,
-        publications: &Publications,
+        publications: &mut Publications,
         limits: &Limits,
     ) {
+        if let (Sent::Publish { topic, .. }, Some(index)) = (what, publication) {
+            publications.all[index].by_member = self.held.contains(topic);
+        }
+        let publications = &*publications;
         let ruled = |topic: &str| publications.rules.of(topic);
         let (id, what) = match what {
-            Sent::Subscribe { filter, id, begin } => {
-                (id, self.subscribes(seq, filter, id, begin, publications, limits))
+            Sent::Subscribe { filter, id, .. } if !is_wild(filter) && !ruled(filter).readable => {
+                (id, What::Refused(403)) // by its home; the plan has no limit then that this could be refused for
+            }
+            Sent::Subscribe { filter, id, presence: true, .. } if !ruled(filter).presence => (id, What::Refused(404)),
+            Sent::Subscribe { filter, id, begin, presence } => {
+                (id, self.subscribes(seq, filter, id, begin, *presence, publications, limits))
+            }
+            Sent::Presence { topic, id, .. } if !ruled(topic).readable => (id, What::Refused(403)),
+            Sent::Presence { topic, id, .. } if !ruled(topic).presence => (id, What::Refused(404)),
+            Sent::Presence { topic, id, limit, after, still } => {
+                let (topic, after) = (topic.clone(), after.clone());
+                (id, What::Members(Call { topic, limit: *limit, after, still: *still, step: publications.step }))
             }
             Sent::Unsubscribe { filter, id } => {
                 self.held.remove(filter);
+                self.presence.ends(filter, seq, id.is_none());
                 if id.is_none() {
                     self.coverage.unsubscribe_silently(filter, seq);
                     self.forget_uncovered();
@@ -164,16 +182,16 @@ impl View {
         filter: &str,
         id: &Option<String>,
         begin: &Begin,
+        presence: bool,
         publications: &Publications,
         limits: &Limits,
     ) -> What {
-        if !is_wild(filter) && !publications.rules.of(filter).readable {
-            return What::Refused(403); // by its home; the plan has no limit then that this could be refused for
-        }
         let fresh = !self.held.contains(filter);
-        if fresh && self.held.len() >= limits.subscriptions_max {
+        let more = usize::from(fresh) + usize::from(presence && !self.presence.held.contains(filter));
+        if more > 0 && self.held.len() + self.presence.held.len() + more > limits.subscriptions_max {
             return What::Error(403);
         }
+        let comes = self.presence.begins(filter, seq, id.is_none(), presence, publications.step);
         self.held.insert(filter.to_owned());
         *self.exposed.entry(filter.to_owned()).or_default() += 1;
         if id.is_none() {
@@ -182,7 +200,7 @@ impl View {
         let (asked_ms, known) = publications.moment(filter);
         // A second subscribe to the same filter replays nothing.
         let begin = if fresh { begin.clone() } else { Begin::Now };
-        What::Subscribed(Beginning { filter: filter.to_owned(), begin, asked_ms, known })
+        What::Subscribed(Beginning { filter: filter.to_owned(), begin, asked_ms, known, presence, comes })
     }
 
     /// Judges a frame. The name in it, if it is the welcome.
@@ -233,6 +251,7 @@ impl View {
             return self.broken(Oracle::Welcome, format!("not the welcome that was due: {reply:?}"));
         }
         self.welcomed = true;
+        self.presence.name.clone_from(&reply.client);
         reply.client.map_or_else(|| self.broken(Oracle::Welcome, "no name in it"), Ok)
     }
 
@@ -244,6 +263,7 @@ impl View {
                 let data = reply.data.map_or("", RawValue::get);
                 self.message(&reply, data.as_bytes(), true, publications)
             }
+            "join" | "leave" => self.told(&reply),
             "gap" => self.gap(&reply, publications),
             "ack" => self.ack(&reply, step, publications),
             "pong" => {
@@ -258,6 +278,9 @@ impl View {
                 self.seen(due.seq);
                 if let What::History(page) = &due.what {
                     self.own(|_| publications.no_page(page, code))?;
+                }
+                if let What::Members(call) = &due.what {
+                    self.own(|_| publications.no_call(call, code))?;
                 }
                 match reply.reason {
                     Some(reason) if !reason.is_empty() => Ok(()),
@@ -290,6 +313,7 @@ impl View {
         match (&due.what, position) {
             (What::Unsubscribed(filter), None) if filter == topic => {
                 self.coverage.unsubscribed(filter, due.seq);
+                self.presence.told.unsubscribed(filter, due.seq);
                 self.forget_uncovered();
                 Ok(())
             }
@@ -301,6 +325,7 @@ impl View {
                 let since = self.coverage.sure_since(topic);
                 self.coverage.acked(topic, due.seq, step);
                 let offset = self.own(|_| publications.offset(topic, position))?;
+                self.presence.acked(it, due.seq, step);
                 self.begins(it, offset, reply.recovered, since, publications)
             }
             (What::Published(index), Some(position)) if publications.get(*index).topic == topic => {
@@ -317,6 +342,7 @@ impl View {
             (What::History(page), Some(position)) if page.topic == topic => {
                 self.own(|_| publications.page(page, position, reply.messages.as_deref().unwrap_or(&[])))
             }
+            (What::Members(call), None) if call.topic == topic => self.members(call, reply, step, publications),
             _ => self.broken(Oracle::Reply, format!("{reply:?} for {due:?}")),
         }
     }
@@ -334,6 +360,9 @@ impl View {
         let publication = publications.get(index);
         if publication.by == self.number && publication.muted && offset > replayed {
             return self.broken(Oracle::Echo, format!("{topic} {position}: its own came back"));
+        }
+        if offset > replayed {
+            self.between_join_and_leave(topic, position, publication, publications)?;
         }
         if offset <= last {
             return self.broken(Oracle::Twice, format!("{topic} {position}: at or before what it had, {last}"));
@@ -382,6 +411,7 @@ impl View {
 
     fn seen(&mut self, seq: u64) {
         self.coverage.seen(seq);
+        self.presence.told.seen(seq);
         self.forget_uncovered();
     }
 
