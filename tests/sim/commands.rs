@@ -67,7 +67,7 @@ fn command(client: &Client, plan: &Plan, memory: &Memory<'_>, random: &mut Rando
         0..26 => {
             let filter = filter(random);
             let begin = if TOPICS.contains(&filter) { memory.begin(filter, id.as_ref(), random) } else { Begin::Now };
-            let presence = random.chance(40) && plan.may_watch(filter);
+            let presence = random.chance(40) && TOPICS.contains(&filter);
             subscribe(filter, id, &member, begin, presence)
         }
         26..37 => {

@@ -133,7 +133,7 @@ impl World {
         for filter in std::mem::take(&mut self.clients[at].silent) {
             let id = (self.random.word() >> 11).to_string();
             let member = format!(r#""id":{id},"#);
-            let presence = self.random.chance(50) && self.plan.may_watch(&filter);
+            let presence = self.random.chance(50) && self.plan.has_presence(&filter);
             all.push(commands::subscribe(&filter, Some(id), &member, Begin::Now, presence));
         }
         self.say_plainly(at, all)

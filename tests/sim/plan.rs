@@ -114,11 +114,10 @@ impl Plan {
         }
     }
 
-    /// Whether a client may ask to be told who comes to the topic and goes. Where its home refuses, the subscribe counts
-    /// until the refusal is back: the model could not tell the limit.
-    pub(crate) fn may_watch(&self, topic: &str) -> bool {
+    /// Whether it is known who subscribed to the topic, if it is one.
+    pub(crate) fn has_presence(&self, topic: &str) -> bool {
         let rule = self.rules.iter().find(|rule| crate::model::meets(&rule.filter, topic));
-        TOPICS.contains(&topic) && (self.subscriptions_max >= 1000 || rule.is_some_and(|rule| rule.presence))
+        TOPICS.contains(&topic) && rule.is_some_and(|rule| rule.presence)
     }
 
     /// What every shard of the run is made with.

@@ -336,6 +336,22 @@ fn where_the_rule_has_no_presence_it_is_404_and_what_was_subscribed_stays() {
 }
 
 #[test]
+fn a_subscribe_behind_one_that_is_refused_for_presence_holds_by_itself() {
+    let mut world = World::with(2, 4, |_| {});
+    for home in 0..2 {
+        let topic = world.topic_at(home);
+        let (peer, publisher) = (world.open(0), world.open(1));
+        world.tell(peer, &format!("[{},{}]", attend(1, &topic), subscribe(2, &topic)));
+        world.tell(publisher, &publish(&topic, 2));
+        let heard = world.hear(peer);
+        assert_eq!(heard.len(), 3, "{heard:?}");
+        assert!(heard[0].starts_with("error 1 404") && heard[1].starts_with("ack 2"), "{heard:?}");
+        assert!(heard[2].starts_with(&topic), "{heard:?}");
+    }
+    world.leave();
+}
+
+#[test]
 fn nobody_can_subscribe_to_or_end_the_broker_s_own_subscriptions() {
     here_and_there(|world, topic| {
         let (peer, other) = (world.open(0), world.open(1));
