@@ -115,6 +115,7 @@ impl Shard {
         let (slot, new) = self.pend(conn, filter, serial);
         match filter.as_topic() {
             Some(topic) => {
+                self.forget_leave(conn, topic);
                 let watch = watch.map(|watch| self.pend(conn, watch, serial).0);
                 if watch.is_none() && self.registry.has_members(slot) {
                     self.end_watch(conn.index, topic);

@@ -40,16 +40,24 @@ impl Shard {
         if self.registry.has_members(slot)
             && let Some(topic) = Filter::known(self.registry.filter(slot)).as_topic()
         {
-            let home = self.home_of(topic);
-            if home == self.me {
-                self.home.handle_leave(self.me, topic, conn);
-            } else {
-                let parcel = self.desk.commands_to(home);
-                let topic = parcel.keep(topic.as_str().as_bytes());
-                parcel.items.push(Envelope::Leave { topic, conn });
+            let name = topic.as_str().to_owned();
+            let topic = Topic::known(&name);
+            if !self.hold_leave(conn, topic) {
+                self.leave(conn, topic);
             }
         }
         self.release(slot);
+    }
+
+    /// Tells the topic's home that the connection is no member any more.
+    pub(super) fn leave(&mut self, conn: ConnId, topic: Topic<'_>) {
+        let home = self.home_of(topic);
+        if home == self.me {
+            return self.home.handle_leave(self.me, topic, conn);
+        }
+        let parcel = self.desk.commands_to(home);
+        let topic = parcel.keep(topic.as_str().as_bytes());
+        parcel.items.push(Envelope::Leave { topic, conn });
     }
 }
 

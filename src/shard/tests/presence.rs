@@ -142,6 +142,29 @@ fn a_member_that_comes_publishes_and_goes_in_one_turn_does_so_in_that_order() {
 }
 
 #[test]
+fn a_member_leaves_behind_a_publication_that_was_held_back_and_stays_if_it_subscribes_again() {
+    here_and_there(|world, topic| {
+        let (peer, other) = (world.open(0), world.open(1));
+        world.tell(peer, &attend(1, topic));
+        world.tell(other, &subscribe(1, topic));
+        world.hear(peer);
+        let you = world.name(other);
+        let held = [subscribe(2, "#"), publish(topic, 1), unsubscribe(3, topic)];
+        held.iter().for_each(|command| world.say(other, command));
+        world.settle();
+        assert_eq!(world.hear(peer), [format!("{topic}:1 1"), format!("leave {topic} {you}")]);
+        world.tell(other, &unsubscribe(4, "#"));
+        let again = [subscribe(5, "#"), publish(topic, 2), unsubscribe(6, topic), subscribe(7, topic), publish(topic, 3)];
+        world.tell(other, &subscribe(8, topic));
+        assert_eq!(world.hear(peer), [format!("join {topic} {you}")]);
+        again.iter().for_each(|command| world.say(other, command));
+        world.settle();
+        assert_eq!(world.hear(peer), [format!("{topic}:2 2"), format!("{topic}:3 3")]);
+        assert_eq!(world.members(), 2);
+    });
+}
+
+#[test]
 fn to_be_told_ends_with_a_subscribe_without_it_and_with_the_unsubscribe() {
     here_and_there(|world, topic| {
         let (peer, other) = (world.open(0), world.open(1));
