@@ -45,7 +45,9 @@ impl Shard {
     /// The connection subscribes to the topic again: it never left, as far as its home knows.
     pub(super) fn forget_leave(&mut self, conn: ConnId, topic: Topic<'_>) {
         if let Some(Held { parcel: Parcel { items, bytes }, .. }) = self.held.get_mut(&conn) {
-            items.retain(|item| !matches!(item, Envelope::Leave { topic: left, .. } if left.text(bytes) == topic.as_str()));
+            items.retain(
+                |item| !matches!(item, Envelope::Leave { topic: left, .. } if left.text(bytes) == topic.as_str()),
+            );
         }
     }
 

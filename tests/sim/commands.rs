@@ -88,7 +88,13 @@ fn command(client: &Client, plan: &Plan, memory: &Memory<'_>, random: &mut Rando
 }
 
 /// A subscribe; also for the world, which asks again where a client does not know.
-pub(crate) fn subscribe(filter: &str, id: Option<String>, member: &str, begin: Begin, presence: bool) -> (String, Sent) {
+pub(crate) fn subscribe(
+    filter: &str,
+    id: Option<String>,
+    member: &str,
+    begin: Begin,
+    presence: bool,
+) -> (String, Sent) {
     let from = match &begin {
         Begin::Now => String::new(),
         Begin::Since(position) => format!(r#""since":"{position}","#),

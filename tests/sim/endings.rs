@@ -118,7 +118,8 @@ impl World {
                 let said = asking::page(topic, id, limit, after, true);
                 self.say_plainly(at, vec![said])?;
                 self.settle()?;
-                after = self.model.next_page(self.clients[at].number).filter(|(it, _)| *it == topic).map(|(_, next)| next);
+                after =
+                    self.model.next_page(self.clients[at].number).filter(|(it, _)| *it == topic).map(|(_, next)| next);
                 if after.is_none() {
                     break;
                 }

@@ -27,7 +27,7 @@ use world::{Failure, World};
 const SEEDS: u64 = 1000;
 
 /// What must happen in one seed or another: else the simulator proves less than it says.
-const CORNERS: [&str; 29] = [
+const CORNERS: [&str; 35] = [
     "a full ring",
     "a pause of reading",
     "101",
@@ -57,6 +57,12 @@ const CORNERS: [&str; 29] = [
     "the newest of a kind was dropped",
     "an old one that was dropped",
     "too many losses to tell",
+    "a second page of members",
+    "a list before what is told",
+    "a list at rest",
+    "a list of nobody",
+    "one who stayed was listed",
+    "a publication of one whose join was told",
 ];
 
 fn number(variable: &str) -> Option<u64> {

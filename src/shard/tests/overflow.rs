@@ -141,9 +141,8 @@ fn a_reply_behind_what_was_dropped_does_not_join_one_before_it_and_overtake_the_
         subscribe(&mut world, slow, "chat/1");
         subscribe(&mut world, slow, "chat/2");
         world.peers[slow].room = 20;
-        let publish = |topic: &str, len: usize| {
-            format!(r#"{{"op":"publish","topic":"{topic}","data":"{}"}}"#, "x".repeat(len))
-        };
+        let publish =
+            |topic: &str, len: usize| format!(r#"{{"op":"publish","topic":"{topic}","data":"{}"}}"#, "x".repeat(len));
         for _ in 0..4 {
             world.tell(publisher, &publish("chat/1", 180));
         }

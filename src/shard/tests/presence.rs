@@ -154,7 +154,8 @@ fn a_member_leaves_behind_a_publication_that_was_held_back_and_stays_if_it_subsc
         world.settle();
         assert_eq!(world.hear(peer), [format!("{topic}:1 1"), format!("leave {topic} {you}")]);
         world.tell(other, &unsubscribe(4, "#"));
-        let again = [subscribe(5, "#"), publish(topic, 2), unsubscribe(6, topic), subscribe(7, topic), publish(topic, 3)];
+        let again =
+            [subscribe(5, "#"), publish(topic, 2), unsubscribe(6, topic), subscribe(7, topic), publish(topic, 3)];
         world.tell(other, &subscribe(8, topic));
         assert_eq!(world.hear(peer), [format!("join {topic} {you}")]);
         again.iter().for_each(|command| world.say(other, command));

@@ -96,7 +96,8 @@ impl View {
         }
         let known = self.topics.get_mut(topic).expect("made above");
         let stream = &mut known.stream;
-        let mute = known.muted.difference(&known.doubtful).filter(|it| (stream.floor + 1..=newest).contains(it)).count();
+        let mute =
+            known.muted.difference(&known.doubtful).filter(|it| (stream.floor + 1..=newest).contains(it)).count();
         let least = stream.untold.len() as u64;
         let most = newest - stream.floor - (stream.got.len() + mute) as u64;
         if !(least..=most).contains(&missed) {

@@ -141,25 +141,27 @@ impl View {
         Ok(())
     }
 
-    /// Who is a member while it publishes has joined before, and left behind it.
+    /// Who is a member while it publishes has joined before, and leaves behind it. Whether it was told of that one.
     pub(super) fn between_join_and_leave(
         &self,
         topic: &str,
         position: &str,
         publication: &Publication,
         publications: &Publications,
-    ) -> Judged {
-        let Some(watch) = self.presence.watches.get(topic) else { return Ok(()) };
+    ) -> Result<bool, Broken> {
+        let Some(watch) = self.presence.watches.get(topic) else { return Ok(false) };
         if watch.awaits_own {
             return self.broken(Oracle::Watch, format!("{topic} {position} before its own join"));
         }
         let name = publications.names.get(&publication.by).filter(|_| publication.by_member);
         match name.and_then(|name| watch.known(name)) {
             Some(known) if !known.there => {
-                let what = format!("{topic} {position} by client {} before its join or behind its leave", publication.by);
+                let what =
+                    format!("{topic} {position} by client {} before its join or behind its leave", publication.by);
                 self.broken(Oracle::Watch, what)
             }
-            _ => Ok(()),
+            Some(_) => Ok(true),
+            None => Ok(false),
         }
     }
 
@@ -189,7 +191,12 @@ impl View {
         publications.tally.extend((call.after.is_some() && len > 0).then_some("a second page of members"));
         if let Some(watch) = self.presence.watches.get_mut(&call.topic) {
             let absent = watch.known.keys().filter(|name| whole && !names.contains(*name)).cloned();
-            for (name, there) in absent.map(|name| (name, false)).collect::<Vec<_>>().into_iter().chain(names.iter().map(|name| (name.clone(), true))) {
+            for (name, there) in absent
+                .map(|name| (name, false))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .chain(names.iter().map(|name| (name.clone(), true)))
+            {
                 if watch.known(&name).is_none_or(|known| known.there != there) {
                     watch.known.insert(name, Known { there, listed: true });
                     publications.tally.insert("a list before what is told");
@@ -293,10 +300,15 @@ impl View {
             }
             let wrong = watch.known.iter().find(|(name, known)| known.there != there.contains(*name));
             if let Some((name, known)) = wrong {
-                return self.broken(Oracle::Watch, format!("{topic}: {name} is known as {known:?}, and {there:?} are there"));
+                return self
+                    .broken(Oracle::Watch, format!("{topic}: {name} is known as {known:?}, and {there:?} are there"));
             }
-            let news = |name: &&String| came.get(&((*name).clone(), topic.clone())).is_some_and(|step| *step > watch.since);
-            if let Some(name) = there.iter().find(|name| watch.known(name).is_none() && news(name) || watch.whole && watch.known(name).is_some_and(|known| !known.there)) {
+            let news =
+                |name: &&String| came.get(&((*name).clone(), topic.clone())).is_some_and(|step| *step > watch.since);
+            if let Some(name) = there.iter().find(|name| {
+                watch.known(name).is_none() && news(name)
+                    || watch.whole && watch.known(name).is_some_and(|known| !known.there)
+            }) {
                 return self.broken(Oracle::Watch, format!("{topic}: {name} came and it was not told"));
             }
         }

@@ -362,7 +362,8 @@ impl View {
             return self.broken(Oracle::Echo, format!("{topic} {position}: its own came back"));
         }
         if offset > replayed {
-            self.between_join_and_leave(topic, position, publication, publications)?;
+            let told = self.between_join_and_leave(topic, position, publication, publications)?;
+            publications.tally.extend(told.then_some("a publication of one whose join was told"));
         }
         if offset <= last {
             return self.broken(Oracle::Twice, format!("{topic} {position}: at or before what it had, {last}"));
