@@ -13,6 +13,8 @@ use crate::random::Random;
 #[derive(Debug)]
 pub(crate) struct Memory<'a> {
     pub(crate) model: &'a Model,
+    /// What was known in the topics' former lives.
+    pub(crate) former: Option<&'a Model>,
     pub(crate) clients: Vec<u32>,
 }
 
@@ -33,6 +35,10 @@ impl Memory<'_> {
 
     fn position(&self, topic: &str, random: &mut Random) -> String {
         let newest = self.model.newest(topic);
+        let former = self.former.and_then(|former| former.newest(topic)).filter(|_| random.chance(40));
+        if let Some((epoch, offset)) = former {
+            return format!("{epoch}:{}", random.between(0, offset as usize));
+        }
         match (random.below(20), newest) {
             (0, _) => "00000000:0".to_owned(),
             (1, Some((_, offset))) => format!("0badcafe:{offset}"),

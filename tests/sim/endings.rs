@@ -221,7 +221,7 @@ impl World {
     }
 
     /// What is kept goes with its time, although nobody comes to wake the shards for it.
-    fn outlast_the_past(&mut self) -> Judged {
+    pub(crate) fn outlast_the_past(&mut self) -> Judged {
         let rules = self.plan.rules.iter();
         let longest = |rule: &Rule| rule.history.map_or(0, |history| history.age_s).max(rule.idempotency_s);
         let longest_s = rules.map(longest).max().unwrap_or(0).max(Rule::default().idempotency_s);

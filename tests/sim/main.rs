@@ -12,6 +12,7 @@ mod edges;
 mod endings;
 mod event;
 mod faults;
+mod lives;
 mod model;
 mod plan;
 mod pressure;
@@ -27,7 +28,7 @@ use world::{Failure, World};
 const SEEDS: u64 = 1000;
 
 /// What must happen in one seed or another: else the simulator proves less than it says.
-const CORNERS: [&str; 35] = [
+const CORNERS: [&str; 36] = [
     "a full ring",
     "a pause of reading",
     "101",
@@ -49,6 +50,7 @@ const CORNERS: [&str; 35] = [
     "a repeat",
     "a key after its window",
     "an eviction",
+    "a position of another life",
     "a gap, exactly",
     "a gap, about",
     "a gap behind a replay",

@@ -97,6 +97,9 @@ impl View {
             Begin::Since(since) if recovered == Some(false) => {
                 let is_past = split(since).1 < newest && publications.rules.of(topic).kept.is_some();
                 publications.tally.extend(is_past.then_some("a replay that is not possible"));
+                let life = publications.log(topic).and_then(|log| log.epoch.as_ref());
+                let is_former = life != Some(&split(since).0);
+                publications.tally.extend(is_former.then_some("a position of another life"));
             }
             _ => {}
         }
