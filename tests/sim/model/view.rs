@@ -137,9 +137,7 @@ impl View {
                 (id, What::Refused(403)) // by its home; the plan has no limit then that this could be refused for
             }
             Sent::Subscribe { filter, id, presence: true, .. } if !ruled(filter).presence => (id, What::Refused(404)),
-            Sent::Subscribe { filter, id, begin, presence } => {
-                (id, self.subscribes(seq, filter, id, begin, *presence, publications, limits))
-            }
+            Sent::Subscribe { id, .. } => (id, self.subscribes(seq, what, publications, limits)),
             Sent::Presence { topic, id, .. } if !ruled(topic).readable => (id, What::Refused(403)),
             Sent::Presence { topic, id, .. } if !ruled(topic).presence => (id, What::Refused(404)),
             Sent::Presence { topic, id, limit, after, still } => {
@@ -176,16 +174,9 @@ impl View {
         self.replies.owe(Due { seq, end, id: id.clone(), what });
     }
 
-    fn subscribes(
-        &mut self,
-        seq: u64,
-        filter: &str,
-        id: &Option<String>,
-        begin: &Begin,
-        presence: bool,
-        publications: &Publications,
-        limits: &Limits,
-    ) -> What {
+    fn subscribes(&mut self, seq: u64, what: &Sent, publications: &Publications, limits: &Limits) -> What {
+        let Sent::Subscribe { filter, id, begin, presence } = what else { unreachable!("it is a subscribe") };
+        let (filter, presence) = (filter.as_str(), *presence);
         let fresh = !self.held.contains(filter);
         let more = usize::from(fresh) + usize::from(presence && !self.presence.held.contains(filter));
         if more > 0 && self.held.len() + self.presence.held.len() + more > limits.subscriptions_max {
