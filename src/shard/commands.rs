@@ -8,10 +8,10 @@ use std::rc::Rc;
 use super::Shard;
 use super::connection::{CloseReason, Phase};
 use super::identity::User;
-use super::presence::has_presence;
+use super::presence::{has_presence, lacks_presence};
 use super::registry::{Slot, Waiter};
 use crate::auth::Pace;
-use crate::home::{From, History, Presence, Publish, Subscribe};
+use crate::home::{From, History, Presence, Publish, Refusal, Subscribe};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::mesh::Command as Envelope;
@@ -130,6 +130,13 @@ impl Shard {
     }
 
     fn subscribe(&mut self, conn: ConnId, id: Id, filter: Filter<'_>, from: From, presence: bool) {
+        let (user, permit) = (self.user(conn), self.reads_as(conn, filter));
+        if presence && lacks_presence(&self.rules, filter, permit) {
+            // Here and not at the home: while its refusal is on its way, a subscribe without `presence` would join this one.
+            self.counters.faults += 1;
+            let refusal = Refusal::NoPresence;
+            return self.reply(conn.index, |out| reply::error(out, &id, refusal.code(), &refusal));
+        }
         let own = filter.as_topic().filter(|_| presence).map(presence_of);
         let watch = own.as_deref().map(Filter::known);
         let has = |filter| self.registry.find(filter).is_some_and(|slot| self.registry.has(conn.index, slot));
@@ -147,11 +154,11 @@ impl Shard {
         let (slot, new) = self.pend(conn, filter, serial);
         match filter.as_topic() {
             Some(topic) => {
+                self.forget_leave(conn, topic);
                 let watch = watch.map(|watch| self.pend(conn, watch, serial).0);
                 if watch.is_none() && self.registry.has_members(slot) {
                     self.end_watch(conn.index, topic);
                 }
-                let (user, permit) = (self.user(conn), self.reads_as(conn, filter));
                 let user = user.as_ref().map(|user| user.name());
                 // Subscribing again only asks for the position: a replay would send things twice.
                 let from = if known { From::Now } else { from };

@@ -104,7 +104,7 @@ fn a_stop_that_leaves_a_read_command_unanswered_is_seen() {
         };
         notes[at].event = Event::Stopping { client: it, read: u64::MAX };
         let (filter, id) = ("never/answered".to_owned(), Some("\"never\"".to_owned()));
-        let what = Sent::Subscribe { filter, id, begin: Begin::Now };
+        let what = Sent::Subscribe { filter, id, begin: Begin::Now, presence: false };
         let full = notes[..at]
             .iter()
             .any(|note| matches!(note.event, Event::Sent { client, what: Sent::Subscribe { .. }, .. } if client == it));
