@@ -180,7 +180,8 @@ fn check_warns_of_a_rule_that_admits_nobody_for_want_of_authentication() {
     let (code, out, err) = run(&mut wirefan(&["check", "--config", file]));
     assert_eq!(code, 0);
     assert!(out.contains("publish = \"granted\""), "{out}");
-    let warning = r#"rule 1 (filter "a"): publish = "granted" admits nobody, because there is no authentication"#;
+    let warning =
+        r#"rule 1 (filter "a"): publish = "granted" admits nobody, because without [auth] nobody can say who they are"#;
     assert_eq!(err, format!("warning: {warning}\n"));
 }
 

@@ -130,11 +130,14 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        if self.auth.is_configured() {
+            return warnings;
+        }
         for (number, rule) in self.rules.iter().enumerate() {
             let words = [("subscribe", rule.subscribe), ("publish", rule.publish)];
             for (key, access) in words.into_iter().filter(|(_, access)| access.needs_permit()) {
                 warnings.push(format!(
-                    "rule {} (filter {:?}): {key} = {} admits nobody, because there is no authentication",
+                    "rule {} (filter {:?}): {key} = {} admits nobody, because without [auth] nobody can say who they are",
                     number + 1,
                     rule.filter,
                     shown(access, &ACCESS)

@@ -8,7 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-pub use super::client_handshake::{ClientError, EXCERPT_CHARS_MAX, parse_response, parse_response_to, request};
+pub use super::client_handshake::{
+    ClientError, EXCERPT_CHARS_MAX, parse_response, parse_response_to, request, request_as,
+};
 use crate::http::{Head, Problem, tokens};
 
 /// The one language spoken inside messages, and what a client that offers none gets.

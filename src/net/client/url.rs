@@ -8,7 +8,7 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 /// Where a broker is: `ws://HOST[:PORT][/PATH][?QUERY]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     text: String,
     /// Without the brackets of IPv6.
@@ -64,9 +64,27 @@ impl FromStr for Url {
     }
 }
 
+/// As it was written, but for a token in its query.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        let Some((start, query)) = self.text.split_once('?') else {
+            return f.write_str(&self.text);
+        };
+        f.write_str(start)?;
+        for (number, parameter) in query.split('&').enumerate() {
+            f.write_str(if number == 0 { "?" } else { "&" })?;
+            match parameter.split_once('=') {
+                Some((name @ "access_token", _)) => write!(f, "{name}=…")?,
+                _ => f.write_str(parameter)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url({self})")
     }
 }
 
