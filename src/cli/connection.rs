@@ -39,7 +39,7 @@ pub(super) type Out = BufWriter<StdoutLock<'static>>;
 impl Connection {
     /// Connects and waits for the welcome.
     pub(super) fn open(url: &Url, token: Option<&BearerToken>) -> Result<Self, Failure> {
-        let known = token.is_some();
+        let known = token.is_some() || url.has_token();
         let client = Client::connect(url, token, ANSWER_PATIENCE).map_err(|error| {
             let unauthorized = matches!(error, ConnectError::Answer(ClientError::Refused { status: 401, .. }));
             let hint = if unauthorized && !known { format!("; {GIVE_TOKEN}") } else { String::new() };

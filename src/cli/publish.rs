@@ -184,8 +184,10 @@ impl Source {
 
 /// A refusal by the broker.
 pub(super) fn sentence(code: u16, reason: &str) -> String {
-    let hint = if code == 401 { format!("; {GIVE_TOKEN}") } else { String::new() };
-    format!("the broker says {code}: {}{hint}", escape(reason))
+    match code {
+        401 => format!("the broker says 401, it wants to know who you are; {GIVE_TOKEN}"),
+        _ => format!("the broker says {code}: {}", escape(reason)),
+    }
 }
 
 /// The one JSON value that `bytes` are, without the white space around it. Whatever is more than that would become a

@@ -231,6 +231,7 @@ fn s3_urls_give_host_port_and_target() {
         assert_eq!(url.host(), host, "{text}");
         assert_eq!(url.target(), target, "{text}");
         assert_eq!(url.to_string(), text);
+        assert!(!url.has_token());
     }
     for (text, shown) in [
         ("ws://h/ws?access_token=a.b", "ws://h/ws?access_token=…"),
@@ -242,6 +243,7 @@ fn s3_urls_give_host_port_and_target() {
             (shown.to_owned(), format!("Url({shown})")),
             "no token is shown"
         );
+        assert!(url.has_token());
     }
 }
 

@@ -32,6 +32,13 @@ impl Url {
         &self.target
     }
 
+    /// Whether its query has a token.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        query.split('&').any(|parameter| parameter.starts_with("access_token="))
+    }
+
     /// Name or address, and port, to be resolved.
     #[must_use]
     pub fn authority(&self) -> (&str, u16) {
