@@ -331,6 +331,13 @@ fn the_ready_files_load() {
         load(&shipped(name), &[], &Flags::default()).unwrap_or_else(|refused| panic!("{name}: {refused}"));
     }
     assert!(shipped("config/wirefan.service").contains("\nLimitNOFILE=1048576\n"));
+    // Its examples taken in, production.toml asks who somebody is, and has a rule that wants to know.
+    let uncommented =
+        |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned();
+    let guarded: Vec<_> = shipped("config/production.toml").lines().map(uncommented).collect();
+    let guarded = load(&guarded.join("\n"), &[], &Flags::default()).unwrap();
+    assert!(guarded.auth.is_configured() && guarded.auth.api_keys_file.is_some());
+    assert_eq!((guarded.rules.len(), guarded.warnings().len()), (2, 0));
 }
 
 #[test]

@@ -167,6 +167,8 @@ fn a_rule_that_admits_nobody_without_saying_so_is_worth_a_warning() {
     assert_eq!(load(CHAT, &[], &Flags::default()).unwrap().warnings(), [""; 0]);
     let known = [("WIREFAN_AUTH__API_KEYS_FILE", "keys")];
     assert_eq!(load(toml, &known, &Flags::default()).unwrap().warnings(), [""; 0], "with [auth] there are users");
+    let open = load(CHAT, &known, &Flags::default()).unwrap().warnings();
+    assert!(matches!(&open[..], [one] if one.starts_with("[auth]: no rule says \"granted\", so ")), "{open:?}");
 }
 
 #[test]
