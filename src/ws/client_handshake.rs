@@ -3,10 +3,12 @@
 //! The load test and the command line call it through `handshake`. It offers no extension, so it accepts none. What a
 //! server says in a refusal is shown only in a bounded, escaped excerpt.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
 
 use super::handshake::{SUBPROTOCOL, accept};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
@@ -144,7 +146,10 @@ fn check_headers(headers: &[httparse::Header<'_>], key: [u8; 16], subprotocols: 
     Ok(())
 }
 
+/// Of a problem document (RFC 9457 3.1.4) its sentence, of anything else the start.
 fn excerpt(body: &[u8]) -> String {
+    let problem: Option<Problem<'_>> = serde_json::from_slice(body).ok();
+    let body = problem.as_ref().map_or(body, |problem| problem.detail.as_bytes());
     let start = &body[..body.len().min(EXCERPT_CHARS_MAX)];
     let mut excerpt: String = start.escape_ascii().take(EXCERPT_CHARS_MAX).map(char::from).collect();
     if body.len() > EXCERPT_CHARS_MAX {
@@ -152,6 +157,12 @@ fn excerpt(body: &[u8]) -> String {
         excerpt.push_str("...");
     }
     excerpt
+}
+
+#[derive(Deserialize)]
+struct Problem<'a> {
+    #[serde(borrow)]
+    detail: Cow<'a, str>,
 }
 
 fn is_unfit(character: char) -> bool {

@@ -342,6 +342,8 @@ fn the_client_shows_a_refusal_bounded_and_escaped() {
     };
     assert_eq!(refusal(b""), "");
     assert_eq!(refusal(b"no\x1b[31m \xff\r\n"), "no\\x1b[31m \\xff\\r\\n");
+    assert_eq!(refusal(br#"{"detail":"not here\u001b","status":403}"#), "not here\\x1b", "a problem document");
+    assert_eq!(refusal(b"{\"detail\":4}\n"), "{\\\"detail\\\":4}\\n");
     assert_eq!(refusal(&[b'a'; 256]), "a".repeat(256));
     assert_eq!(refusal(&[b'a'; 257]), "a".repeat(253) + "...");
     assert_eq!(refusal(&[0; 300]).len(), 256);
