@@ -207,3 +207,7 @@ pub const REQUESTS_PER_TURN: usize = 4096;
 
 /// Parameters of one query.
 pub const QUERY_PARAMETERS_MAX: usize = 512;
+
+/// What surrounds the data of a publication on its way to a subscriber, in bytes: the frame header, member names, the
+/// topic and the user with every character escaped, the position.
+pub const ENVELOPE_BYTES_MAX: usize = 1280;

@@ -320,6 +320,9 @@ fn list(values: &[impl ToString]) -> Value {
 /// What every variable of the broker begins with.
 pub(super) const VARIABLE_PREFIX: &str = "WIREFAN_";
 
+/// The one variable with that beginning that is no key: the token with which `publish` and `subscribe` come.
+pub const TOKEN_VARIABLE: &str = "WIREFAN_TOKEN";
+
 const LISTEN_SHAPE: &str = r#"must be a list of addresses, such as ["127.0.0.1:8080"]"#;
 const ORIGINS_SHAPE: &str = r#"must be a list: ["same"], ["*"], or origins such as ["https://app.example"]"#;
 

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Problem};
-pub use self::key::listen_address;
+pub use self::key::{TOKEN_VARIABLE, listen_address};
 pub use self::rule::duration_s;
 use crate::auth::Algorithm;
 use crate::rules::Rule;
@@ -61,10 +61,11 @@ pub struct Server {
     pub drain_s: u32,
 }
 
-/// On which addresses connections without a token are welcome, as long as no authentication is configured.
+/// On which addresses connections without a token are welcome. With `[auth]` only [`AllowAnonymous::Always`] lets them
+/// in, on loopback too: the proxy in front of a broker comes from there with everybody's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllowAnonymous {
-    /// Only on loopback addresses; a public one is refused at the start.
+    /// Only on loopback addresses, and only without `[auth]`; a public one is refused at the start.
     Loopback,
     /// On every address.
     Always,

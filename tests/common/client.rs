@@ -29,6 +29,14 @@ impl Client {
         Self::over(dial(broker.address, Some(receive_bytes)), broker.address)
     }
 
+    /// Connects to that path with further headers; nothing is read yet.
+    pub(crate) fn open(broker: &Broker, path: &str, headers: &[(&'static str, String)]) -> Self {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let url = format!("ws://{}{path}", broker.address);
+        let (socket, _) = upgrade(dial(broker.address, None), &url, &headers).expect("a handshake");
+        Self { socket, name: String::new() }
+    }
+
     fn over(stream: TcpStream, address: SocketAddr) -> Self {
         let (socket, _) = upgrade(stream, &format!("ws://{address}/ws"), &[]).expect("a handshake");
         let mut client = Self { socket, name: String::new() };

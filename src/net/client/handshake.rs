@@ -7,16 +7,20 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use super::{ConnectError, Url, random};
+use super::{BearerToken, ConnectError, Url, random};
 use crate::limits::HEAD_BYTES_MAX;
-use crate::ws::handshake::{ClientError, SUBPROTOCOL, parse_response, request};
+use crate::ws::handshake::{ClientError, SUBPROTOCOL, parse_response, request_as};
 
 /// The socket, and what was read after the server's answer.
-pub(super) fn connect(url: &Url, deadline: Instant) -> Result<(TcpStream, Vec<u8>), ConnectError> {
+pub(super) fn connect(
+    url: &Url,
+    token: Option<&BearerToken>,
+    deadline: Instant,
+) -> Result<(TcpStream, Vec<u8>), ConnectError> {
     let mut stream = open(url, deadline)?;
     let key = random().map_err(ConnectError::Handshake)?;
     let mut out = Vec::new();
-    request(&mut out, url.host(), url.target(), key, &[SUBPROTOCOL]);
+    request_as(&mut out, url.host(), url.target(), key, &[SUBPROTOCOL], token.map(BearerToken::as_str));
     stream.set_nodelay(true).map_err(ConnectError::Handshake)?;
     stream.write_all(&out).map_err(ConnectError::Handshake)?;
     let mut answer = Vec::new();

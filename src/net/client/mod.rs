@@ -6,6 +6,7 @@
 //! Refuses TLS, extensions, and messages over [`CLIENT_MESSAGE_BYTES_MAX`].
 #![expect(clippy::disallowed_methods, reason = "net has the sockets, the threads, the clock and the randomness")]
 
+mod bearer;
 mod handshake;
 mod sources;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use self::bearer::BearerToken;
 pub use self::sources::Lines;
 pub use self::url::Url;
 use crate::limits::{CLIENT_INBOX_MAX, CLIENT_MESSAGE_BYTES_MAX, READ_BYTES_PER_TURN};
@@ -87,12 +89,13 @@ pub enum ConnectError {
 }
 
 impl Client {
-    /// Connects and shakes hands, offering `wirefan.v1`, within `patience`.
+    /// Connects and shakes hands, offering `wirefan.v1`, within `patience`; with the token, if there is one, in
+    /// `Authorization: Bearer`.
     ///
     /// # Errors
     /// Why there is no connection.
-    pub fn connect(url: &Url, patience: Duration) -> Result<Self, ConnectError> {
-        let (stream, rest) = handshake::connect(url, Instant::now() + patience)?;
+    pub fn connect(url: &Url, token: Option<&BearerToken>, patience: Duration) -> Result<Self, ConnectError> {
+        let (stream, rest) = handshake::connect(url, token, Instant::now() + patience)?;
         Self::start(stream, rest).map_err(ConnectError::Handshake)
     }
 
