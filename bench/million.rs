@@ -86,7 +86,7 @@ fn main() {
     let ticks = 2 * u64::from(config.heartbeat.interval_s) * 1000 / TICK_MS;
     let origins = Origins::parse(&config.server.allowed_origins).expect("the default is valid");
     let desk = mesh::join(vec![Arc::new(Silent) as Arc<dyn Wake>], 4).remove(0);
-    let mut shard = Shard::new(Settings { config, origins, seed: 42 }, desk, 0);
+    let mut shard = Shard::new(Settings { config, origins, credentials: None, began_unix_s: 0, seed: 42 }, desk, 0);
     let mut sockets = Sockets::default();
     let (before, began) = (resident(), now());
     let ids = open(&mut shard, &mut sockets, connections);

@@ -53,7 +53,7 @@ impl Rig {
         change(&mut config);
         let origins = Origins::parse(&config.server.allowed_origins).expect("the default is valid");
         let desk = mesh::join(vec![std::sync::Arc::new(Nobody)], 16).remove(0);
-        let shard = Shard::new(Settings { config, origins, seed: 7 }, desk, 0);
+        let shard = Shard::new(Settings { config, origins, credentials: None, began_unix_s: 0, seed: 7 }, desk, 0);
         Self { shard, sink: Sink::default(), buf: Vec::new() }
     }
 

@@ -109,7 +109,13 @@ pub const RULES_MAX: usize = 1000;
 /// The longest message whose buffers a shard's parser keeps for the next one, in bytes.
 pub const PARSER_KEPT_BYTES: usize = 64 * 1024;
 
-/// How long a stop may take before connections that are still there are dropped, in milliseconds.
+/// Connections up to which a broker stops at once, without a drain: as few can come back together.
+pub const STOP_AT_ONCE_MAX: usize = 1000;
+
+/// Connections that one shard tells to go in each tick of a drain, at least.
+pub const DRAINS_PER_TICK_MIN: usize = 10;
+
+/// How long a stop may take, behind a drain, before connections that are still there are dropped, in milliseconds.
 pub const STOP_MS_MAX: u64 = 10_000;
 
 /// Longest message that the command line's client takes, and longest input that it publishes, in bytes: the largest
@@ -195,3 +201,26 @@ const _: () = assert!(TLS_RECORD_BYTES_MAX < READ_BYTES_PER_TURN);
 
 /// Certificates of one broker. A handshake looks at them one by one.
 pub const TLS_CERTIFICATES_MAX: usize = 64;
+
+/// Unread bytes of pipelined HTTP requests that one connection may keep while an earlier request is being answered: two
+/// reads. Reading from it pauses meanwhile.
+pub const PIPELINE_BYTES_MAX: usize = 2 * READ_BYTES_PER_TURN;
+
+/// Bytes of chunk extensions in one HTTP body, all its chunks together.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 1024;
+
+/// Bytes of the trailer section of one HTTP body.
+pub const TRAILER_BYTES_MAX: usize = 4096;
+
+/// Topics that one `POST /v1/publish` may name.
+pub const PUBLISH_TOPICS_MAX: usize = 100;
+
+/// Requests of HTTP, of all connections of a shard, that are read on in the turn in which the one before was answered.
+pub const REQUESTS_PER_TURN: usize = 4096;
+
+/// Parameters of one query.
+pub const QUERY_PARAMETERS_MAX: usize = 512;
+
+/// What surrounds the data of a publication on its way to a subscriber, in bytes: the frame header, member names, the
+/// topic and the user with every character escaped, the position.
+pub const ENVELOPE_BYTES_MAX: usize = 1280;

@@ -85,7 +85,7 @@ fn help_and_version_are_data() {
 
 #[test]
 fn wrong_arguments_exit_with_2_and_a_sentence() {
-    let cases: [(&[&str], &str); 20] = [
+    let cases: [(&[&str], &str); 22] = [
         (&["server"], "unrecognized subcommand 'server'"),
         (&["serve", "--port", "1"], "unexpected argument '--port'"),
         (&["serve", "--shards", "many"], "invalid value 'many' for '--shards <N>'"),
@@ -104,13 +104,15 @@ fn wrong_arguments_exit_with_2_and_a_sentence() {
         (&["subscribe", "t", "--last", "1001"], "1001 is not in 1..=1000"),
         (&["publish", "t", "1", "--key", ""], "has 0 bytes; a key has 1 to 128"),
         (&["publish", "t", "--key", "k"], "--key names one publication, and each line of standard input is one"),
+        (&["publish", "t", "1", "--token", ""], "the token, of --token or WIREFAN_TOKEN, is empty"),
+        (&["subscribe", "t", "--token", "se cret"], "WIREFAN_TOKEN, has characters that no token has"),
         (&["check", "--topic", "a/#"], "byte 2 is a wildcard; `+` and `#` belong in filters only"),
         (&["check", "--topic", ""], "it is empty; a name has 1 to 255 bytes"),
     ];
     for (arguments, sentence) in cases {
         let (code, out, err) = run(&mut wirefan(arguments));
         assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
-        assert!(err.contains(sentence), "{arguments:?}: {err}");
+        assert!(err.contains(sentence) && !err.contains("se cret"), "{arguments:?}: {err}");
     }
 }
 
@@ -180,7 +182,8 @@ fn check_warns_of_a_rule_that_admits_nobody_for_want_of_authentication() {
     let (code, out, err) = run(&mut wirefan(&["check", "--config", file]));
     assert_eq!(code, 0);
     assert!(out.contains("publish = \"granted\""), "{out}");
-    let warning = r#"rule 1 (filter "a"): publish = "granted" admits nobody, because there is no authentication"#;
+    let warning =
+        r#"rule 1 (filter "a"): publish = "granted" admits nobody, because without [auth] nobody can say who they are"#;
     assert_eq!(err, format!("warning: {warning}\n"));
 }
 
@@ -427,6 +430,52 @@ fn subscribe_json_prints_the_objects_as_received() {
          {\"op\":\"message\",\"topic\":\"chat/2\",\"position\":\"f:2\",\"x\":{},\"encoding\":\"base64\",\"data\":\"AP8K\"}\n"
     );
     broker.join().unwrap();
+}
+
+/// What `publish` says of a broker that ends the connection like this, without and with a token.
+fn ended_with(code: u16, reason: &'static str) -> [String; 2] {
+    [&[][..], &["--token", "s3cret"]].map(|token| {
+        let (url, closing) = broker(move |socket| {
+            use tungstenite::protocol::CloseFrame;
+            heard(socket);
+            socket.close(Some(CloseFrame { code: code.into(), reason: reason.into() })).unwrap();
+        });
+        let (exit, out, err) = run(wirefan(&["publish", "a", "1", "--url", &url]).args(token));
+        assert_eq!((exit, out.as_str()), (1, ""));
+        assert!(!err.contains("s3cret"), "{err}");
+        closing.join().unwrap();
+        err.strip_prefix(&format!("wirefan: {url}: ")).expect(&err).to_owned()
+    })
+}
+
+#[test]
+fn the_end_of_a_connection_for_want_of_a_good_token_says_what_to_do() {
+    let wants = "the broker wants to know who you are, and closed with 4501: it says why; give a token with --token or \
+                 the variable WIREFAN_TOKEN\n";
+    let refuses = "the broker refuses the token with 4501: it says why\n";
+    assert_eq!(ended_with(4501, "it says why"), [wants, refuses]);
+    let over = "the broker ended the connection with 4001: the token has expired\n";
+    assert_eq!(ended_with(4001, "the token has expired"), [over, over]);
+}
+
+#[test]
+fn a_401_says_what_to_do() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").unwrap();
+        }
+    });
+    let refused = "the server refused the connection with HTTP status 401";
+    let hint = "give a token with --token or the variable WIREFAN_TOKEN";
+    let (code, _, err) = run(&mut wirefan(&["subscribe", "a", "--url", &url]));
+    assert_eq!((code, err), (1, format!("wirefan: cannot connect to {url}: {refused}; {hint}\n")));
+    let (code, _, err) = run(wirefan(&["subscribe", "a", "--url", &url]).env("WIREFAN_TOKEN", "s3cret"));
+    assert_eq!((code, err), (1, format!("wirefan: cannot connect to {url}: {refused}\n")));
+    server.join().unwrap();
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! `wirefan token` from outside: what it prints, what the configuration makes of it, its sentences and exit codes; and
-//! that a broker which does not keep to `[auth]` yet does not start with it.
+//! what `publish` and `subscribe` can do with it.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use wirefan::auth::{Credentials, TokenError};
@@ -65,6 +66,29 @@ fn now_unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
+/// A broker with a configuration, and its URL; killed at the end.
+struct Broker(Child, String);
+
+impl Broker {
+    fn start(config: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wirefan"));
+        command.env_clear().args(["serve", "--shards", "2", "--listen", "127.0.0.1:0", "--config", config]);
+        let mut broker = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(broker.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on ").expect(&line);
+        Self(broker, format!("ws://{address}/ws"))
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // It fails only when the broker has ended, which is what it is for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 const HMAC: &str = "keys = [{ alg = \"HS256\", secret_file = \"secret\", kid = \"k\" }]";
 
 #[test]
@@ -83,6 +107,64 @@ fn a_token_is_printed_alone_and_taken_by_a_broker_of_the_same_configuration() {
     assert!(!identity.publish.allows(Topic::parse("news").unwrap()));
     let expired = directory.credentials().identify(out.trim_end(), now_unix_s() + 121);
     assert_eq!(expired, Err(TokenError::Expired));
+}
+
+#[test]
+fn publish_and_subscribe_come_with_a_token_and_never_show_it() {
+    let rules = "[[rule]]\nfilter = \"chat/#\"\nsubscribe = \"granted\"\npublish = \"granted\"\nfrom = true\n\
+                 history = { count = 9, age = \"1h\" }";
+    let directory = Directory::with_keys("used", &format!("{HMAC}\napi_keys_file = \"keys\"\n{rules}"));
+    let (_, made, _) = run(&["token", "--api-key", "backend", "--publish", "chat/#"]);
+    let (key, line) = made.trim_end().split_once('\n').unwrap();
+    directory.write("keys", line);
+    let config = directory.config();
+    let (_, token, _) = run(&["token", "--user", "ann", "--subscribe", "chat/+", "--config", &config]);
+    let token = token.trim_end();
+    let broker = Broker::start(&config);
+    let with = |arguments: &[&str]| run(&[arguments, &["--url", &broker.1]].concat());
+    let (code, position, err) = with(&["publish", "chat/1", "1", "--token", key]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let (code, out, err) = with(&["subscribe", "chat/1", "--last", "1", "--count", "1", "--json", "--token", token]);
+    assert_eq!((code, err.as_str()), (0, "subscribed to chat/1\n"));
+    assert!(out.contains(r#""from":"backend""#), "{out}");
+    let mut by_variable = Command::new(env!("CARGO_BIN_EXE_wirefan"));
+    by_variable.env_clear().env("WIREFAN_TOKEN", token).args(["subscribe", "chat/1", "--last", "1", "--count", "1"]);
+    let output = by_variable.args(["--url", &broker.1]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{} 1\n", position.trim_end()));
+
+    let hint = "give a token with --token or the variable WIREFAN_TOKEN\n";
+    let forged = format!("{token}x");
+    for (arguments, sentence) in [
+        (
+            &["publish", "chat/1", "1"][..],
+            format!("not published: the broker says 401, it wants to know who you are; {hint}"),
+        ),
+        (
+            &["subscribe", "a"],
+            format!("not subscribed to \"a\": the broker says 401, it wants to know who you are; {hint}"),
+        ),
+        (&["publish", "chat/1", "1", "--token", token], "not published: the broker says 403: ".to_owned()),
+        (
+            &["subscribe", "chat/#", "--last", "1", "--token", token],
+            "not subscribed to \"chat/#\": the broker says 4".to_owned(),
+        ),
+        (
+            &["subscribe", "chat/1", "--token", &forged],
+            "the broker refuses the token with 4501: the token is not ".to_owned(),
+        ),
+        (
+            &["publish", "a", "1", "--token", "wfk_x"],
+            "the broker refuses the token with 4501: the API key is not ".to_owned(),
+        ),
+    ] {
+        let (code, out, err) = with(arguments);
+        assert_eq!((code, out.as_str()), (1, ""), "{arguments:?}");
+        assert!(err.contains(&sentence) && !err.contains(token) && !err.contains("wfk_"), "{arguments:?}: {err}");
+    }
+    let in_query = format!("{}?access_token={forged}", broker.1);
+    let (code, _, err) = run(&["publish", "a", "1", "--url", &in_query]);
+    assert_eq!(code, 1);
+    assert!(err.contains("?access_token=…: the broker refuses the token with 4501: ") && !err.contains(token), "{err}");
 }
 
 #[test]
@@ -179,25 +261,20 @@ fn wrong_arguments_exit_with_2_and_a_sentence() {
 }
 
 #[test]
-fn check_reads_the_files_and_serve_does_not_start_with_them_yet() {
+fn check_and_serve_read_the_files_and_say_what_is_wrong_with_them() {
     let directory = Directory::with_keys("check", HMAC);
     let config = directory.config();
     let (code, out, err) = run(&["check", "--config", &config]);
-    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!((code, err.lines().count()), (0, 1));
+    assert!(err.starts_with("warning: [auth]: no rule says \"granted\", "), "{err}");
     let secret = directory.0.join("secret").display().to_string();
     let line = format!("keys = [{{ alg = \"HS256\", secret_file = \"{secret}\", kid = \"k\" }}]");
     assert!(out.contains(&line) && !out.contains(SECRET), "{out}");
-    let (code, out, err) = run(&["serve", "--config", &config, "--listen", "127.0.0.1:0"]);
-    assert_eq!((code, out.as_str()), (2, ""));
-    assert!(err.contains("[auth] is not available yet"), "{err}");
     directory.write("secret", "short");
     let (code, out, err) = run(&["check", "--config", &config]);
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("is a secret of 5 bytes; HS256 needs 32 at least"), "{err}");
-    for limit in ["commands_per_second_max", "accepts_per_second_max"] {
-        directory.write("wirefan.toml", &format!("[limits]\n{limit} = 10\n"));
-        let (code, _, err) = run(&["serve", "--config", &config]);
-        assert_eq!(code, 2);
-        assert!(err.contains(&format!("limits.{limit} is not available yet")), "{err}");
-    }
+    let (code, out, err) = run(&["serve", "--config", &config, "--listen", "127.0.0.1:0"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("is a secret of 5 bytes; HS256 needs 32 at least"), "{err}");
 }

@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use super::outcome::Failure;
 use super::reply::{self, Reply};
-use crate::net::client::{Client, Heard, Url};
+use crate::net::client::{BearerToken, Client, ConnectError, Ended, Heard, Url};
 use crate::ws::Kind;
+use crate::ws::handshake::ClientError;
 
 /// A connection that the broker has welcomed.
 pub(super) struct Connection {
     client: Client,
     url: Url,
+    /// It came with a token.
+    known: bool,
     /// How long the broker may be silent while nothing is asked of it.
     patience: Duration,
     /// Longest message that the broker takes, in bytes.
@@ -36,13 +39,18 @@ pub(super) type Out = BufWriter<StdoutLock<'static>>;
 
 impl Connection {
     /// Connects and waits for the welcome.
-    pub(super) fn open(url: &Url, ca: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn open(url: &Url, ca: Option<&Path>, token: Option<&BearerToken>) -> Result<Self, Failure> {
         if ca.is_some() && !url.is_secure() {
             return Err(Failure::Wrong(format!("--ca is for wss://, and {url} is in the clear")));
         }
-        let client = Client::connect(url, ca, ANSWER_PATIENCE)
-            .map_err(|error| Failure::Failed(format!("cannot connect to {url}: {error}")))?;
-        let mut connection = Self { client, url: url.clone(), patience: ANSWER_PATIENCE, message_bytes_max: None };
+        let known = token.is_some() || url.has_token();
+        let client = Client::connect(url, ca, token, ANSWER_PATIENCE).map_err(|error| {
+            let unauthorized = matches!(error, ConnectError::Answer(ClientError::Refused { status: 401, .. }));
+            let hint = if unauthorized && !known { format!("; {GIVE_TOKEN}") } else { String::new() };
+            Failure::Failed(format!("cannot connect to {url}: {error}{hint}"))
+        })?;
+        let mut connection =
+            Self { client, url: url.clone(), known, patience: ANSWER_PATIENCE, message_bytes_max: None };
         match connection.client.wait(ANSWER_PATIENCE) {
             Heard::Silence => return Err(connection.no_broker()),
             heard => match connection.arrival(heard)? {
@@ -106,6 +114,15 @@ impl Connection {
         Failure::Failed(format!("{} did not welcome us as a broker does; its WebSocket is at /ws", self.url))
     }
 
+    /// The broker ended the connection for want of a token that is good.
+    fn unwelcome(&self, code: u16, reason: &str) -> String {
+        match code {
+            4001 => format!("the broker ended the connection with {code}: {reason}"),
+            _ if self.known => format!("the broker refuses the token with {code}: {reason}"),
+            _ => format!("the broker wants to know who you are, and closed with {code}: {reason}; {GIVE_TOKEN}"),
+        }
+    }
+
     fn arrival(&self, heard: Heard) -> Result<Arrival, Failure> {
         let sentence = match heard {
             Heard::Text(text) => return Ok(Arrival::Text(text)),
@@ -113,6 +130,7 @@ impl Connection {
             Heard::Line(line) => return Ok(Arrival::Line(line)),
             Heard::LinesEnded(ended) => return Ok(Arrival::LinesEnded(ended)),
             Heard::Interrupted => return Ok(Arrival::Interrupted),
+            Heard::Ended(Ended::Closed { code: Some(code @ (4001 | 4501)), reason }) => self.unwelcome(code, &reason),
             Heard::Ended(ended) => ended.to_string(),
             Heard::Silence => "the broker does not answer any more".to_owned(),
         };
@@ -130,6 +148,9 @@ fn patience(heartbeat_s: Option<u64>) -> Duration {
     let heartbeat_s = heartbeat_s.filter(|&seconds| seconds > 0).unwrap_or(HEARTBEAT_S_MAX);
     ANSWER_PATIENCE + Duration::from_secs(3 * heartbeat_s.min(HEARTBEAT_S_MAX))
 }
+
+/// What to do about an answer that asks who one is.
+pub(super) const GIVE_TOKEN: &str = "give a token with --token or the variable WIREFAN_TOKEN";
 
 /// How long the broker may take to answer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);

@@ -12,15 +12,17 @@ mod serve;
 mod subscribe;
 mod token;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, value_parser};
 
-use crate::config;
+use self::outcome::Failure;
+use crate::config::{self, TOKEN_VARIABLE};
 use crate::limits::{HISTORY_LAST_MAX, KEY_BYTES_MAX};
-use crate::net::client::Url;
+use crate::net::client::{BearerToken, Url};
 use crate::protocol::Position;
 use crate::topic::{Filter, NameError, Topic};
 
@@ -106,6 +108,8 @@ struct Publish {
     /// Certificates (PEM) of whom to trust to sign that of a wss:// broker [default: whom this machine trusts]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    #[command(flatten)]
+    who: Who,
     /// Publish bytes instead of JSON: DATA as it is, or all of standard input as one publication
     #[arg(long)]
     binary: bool,
@@ -126,6 +130,8 @@ struct Subscribe {
     /// Certificates (PEM) of whom to trust to sign that of a wss:// broker [default: whom this machine trusts]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    #[command(flatten)]
+    who: Who,
     /// Begin behind this position of the one topic, with what was missed
     #[arg(long, value_name = "POS", conflicts_with = "last")]
     since: Option<Position>,
@@ -138,6 +144,28 @@ struct Subscribe {
     /// Print the message objects instead of TOPIC POSITION DATA
     #[arg(long)]
     json: bool,
+}
+
+/// Who a command is to the broker.
+#[derive(Args)]
+struct Who {
+    /// Token or API key to come with; the variable keeps it out of the list of processes
+    // Taken as it comes: the sentences of the parser show what they refuse.
+    #[arg(long, value_name = "TOKEN", env = TOKEN_VARIABLE, hide_env_values = true)]
+    token: Option<String>,
+}
+
+impl fmt::Debug for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.token.is_some() { "Who(…)" } else { "Who()" })
+    }
+}
+
+impl Who {
+    fn token(&self) -> Result<Option<BearerToken>, Failure> {
+        let token = self.token.as_deref().map(str::parse).transpose();
+        token.map_err(|reason| Failure::Wrong(format!("the token, of --token or {TOKEN_VARIABLE}, {reason}")))
+    }
 }
 
 #[derive(Debug, Args)]

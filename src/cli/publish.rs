@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use serde_json::value::RawValue;
 
 use super::Publish;
-use super::connection::{Arrival, Connection, Out, out};
+use super::connection::{Arrival, Connection, GIVE_TOKEN, Out, out};
 use super::outcome::{Failure, complain, tell};
 use super::reply::{self, Reply};
 use crate::limits::CLIENT_MESSAGE_BYTES_MAX;
@@ -18,7 +18,8 @@ use crate::ws::Kind;
 
 /// Publishes what the arguments or standard input say.
 pub(super) fn publish(arguments: Publish) -> Result<(), Failure> {
-    let Publish { topic, data, url, ca, binary, key } = arguments;
+    let Publish { topic, data, url, ca, who, binary, key } = arguments;
+    let token = who.token()?;
     if key.is_some() && data.is_none() && !binary {
         let sentence = "--key names one publication, and each line of standard input is one: give DATA, or --binary";
         return Err(Failure::Wrong(sentence.to_owned()));
@@ -34,7 +35,7 @@ pub(super) fn publish(arguments: Publish) -> Result<(), Failure> {
         None if binary => Some(read_all()?),
         None => None,
     };
-    let connection = Connection::open(&url, ca.as_deref())?;
+    let connection = Connection::open(&url, ca.as_deref(), token.as_ref())?;
     let mut publishing =
         Publishing { connection, topic, binary, key, under_way: Vec::new(), failed: false, out: out() };
     match single {
@@ -183,7 +184,10 @@ impl Source {
 
 /// A refusal by the broker.
 pub(super) fn sentence(code: u16, reason: &str) -> String {
-    format!("the broker says {code}: {}", escape(reason))
+    match code {
+        401 => format!("the broker says 401, it wants to know who you are; {GIVE_TOKEN}"),
+        _ => format!("the broker says {code}: {}", escape(reason)),
+    }
 }
 
 /// The one JSON value that `bytes` are, without the white space around it. Whatever is more than that would become a

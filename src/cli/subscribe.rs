@@ -23,7 +23,8 @@ pub(super) fn subscribe(arguments: &Subscribe) -> Result<(), Failure> {
             format!("--since {since} is a position of one topic, and there are several: ask for each by itself");
         return Err(Failure::Wrong(sentence));
     }
-    let connection = Connection::open(&arguments.url, arguments.ca.as_deref())?;
+    let token = arguments.who.token()?;
+    let connection = Connection::open(&arguments.url, arguments.ca.as_deref(), token.as_ref())?;
     let signals = connection.client().catch_signals();
     signals.map_err(|error| Failure::Failed(format!("cannot catch signals: {error}")))?;
     let begin = match (arguments.since, arguments.last) {

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use crate::auth::origin::Origins;
+use crate::limits::ENVELOPE_BYTES_MAX;
 
 use super::error::excerpt;
 use super::{AllowAnonymous, Config, Problem, Tls};
@@ -37,10 +38,10 @@ pub(super) fn check(config: &Config, written: impl Fn(&'static str) -> String) -
     if REGISTERED.contains(&config.auth.claims.as_str()) {
         refuse("auth.claims", "is a claim with a meaning of its own (RFC 7519 4.1)".to_owned());
     }
-    let needed = config.limits.message_bytes_max + ENVELOPE_BYTES;
+    let needed = config.limits.message_bytes_max + ENVELOPE_BYTES_MAX;
     if config.limits.outbound_bytes_max < needed {
         let reason = format!(
-            "must be at least {needed}, so that one message of limits.message_bytes_max ({}) and the {ENVELOPE_BYTES} bytes \
+            "must be at least {needed}, so that one message of limits.message_bytes_max ({}) and the {ENVELOPE_BYTES_MAX} bytes \
              around it can wait",
             config.limits.message_bytes_max
         );
@@ -64,7 +65,7 @@ fn listen(config: &Config, addresses: &[SocketAddr], before: &[SocketAddr]) -> R
     match (public, config.server.allow_anonymous) {
         (Some(address), AllowAnonymous::Loopback) if !config.auth.is_configured() => Err(format!(
             "{address} can be reached from other machines, and without authentication anyone there could subscribe and publish; \
-             listen on 127.0.0.1, or say that this is meant with --allow-anonymous or server.allow_anonymous = \"always\""
+             listen on 127.0.0.1, configure [auth], or say that this is meant with --allow-anonymous or server.allow_anonymous = \"always\""
         )),
         _ => Ok(()),
     }
@@ -83,10 +84,6 @@ fn tls(tls: &Tls) -> Option<(&'static str, &'static str)> {
 }
 
 const NO_FIRST: &str = "are those beside tls.cert and tls.key, which must name the one for all other names";
-
-/// What surrounds the data of a publication on its way to a subscriber, at most: member names, the topic with every
-/// character escaped, the position, the frame header.
-const ENVELOPE_BYTES: usize = 1024;
 
 const NOBODY_LEFT: &str = "would refuse every connection, because without [auth] nobody can say who they are; \
                            choose \"loopback\" or \"always\"";

@@ -91,6 +91,11 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| Value::Boolean(config.server.echo),
     },
     Key {
+        name: "server.drain_s",
+        read: |config, value| whole(&mut config.server.drain_s, value, 0..=DRAIN_S_MAX, " of seconds"),
+        show: |config| Value::Integer(config.server.drain_s.into()),
+    },
+    Key {
         name: "limits.connections_max",
         read: |config, value| whole(&mut config.limits.connections_max, value, 1..=CONNECTIONS_MAX, ""),
         show: |config| Value::Integer(config.limits.connections_max as u64),
@@ -341,6 +346,9 @@ fn list(values: &[impl ToString]) -> Value {
 /// What every variable of the broker begins with.
 pub(super) const VARIABLE_PREFIX: &str = "WIREFAN_";
 
+/// The one variable with that beginning that is no key: the token with which `publish` and `subscribe` come.
+pub const TOKEN_VARIABLE: &str = "WIREFAN_TOKEN";
+
 const LISTEN_SHAPE: &str = r#"must be a list of addresses, such as ["127.0.0.1:8080"]"#;
 const ORIGINS_SHAPE: &str = r#"must be a list: ["same"], ["*"], or origins such as ["https://app.example"]"#;
 
@@ -352,6 +360,7 @@ const OUTBOUND_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// 1 TiB.
 const HISTORY_BYTES_MAX: u64 = 1 << 40;
 const HANDSHAKE_MS_MAX: u64 = 600_000;
+const DRAIN_S_MAX: u64 = 3600;
 const HEARTBEAT_S_MAX: u64 = 86_400;
 /// Above it the whole microseconds that a rate is kept in would be too coarse.
 const PER_SECOND_MAX: u64 = 100_000;

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Problem};
-pub use self::key::listen_address;
+pub use self::key::{TOKEN_VARIABLE, listen_address};
 pub use self::rule::duration_s;
 use crate::auth::Algorithm;
 use crate::rules::Rule;
@@ -60,12 +60,15 @@ pub struct Server {
     pub allowed_origins: Vec<String>,
     /// Whether `/echo` answers each message with itself, for conformance suites.
     pub echo: bool,
+    /// Over how many seconds a stop spreads its disconnects.
+    pub drain_s: u32,
 }
 
-/// On which addresses connections without a token are welcome, as long as no authentication is configured.
+/// On which addresses connections without a token are welcome. With `[auth]` only [`AllowAnonymous::Always`] lets them
+/// in, on loopback too: the proxy in front of a broker comes from there with everybody's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllowAnonymous {
-    /// Only on loopback addresses; a public one is refused at the start.
+    /// Only on loopback addresses, and only without `[auth]`; a public one is refused at the start.
     Loopback,
     /// On every address.
     Always,
@@ -183,6 +186,7 @@ impl Default for Server {
             allow_anonymous: AllowAnonymous::Loopback,
             allowed_origins: vec!["same".to_owned()],
             echo: false,
+            drain_s: 30,
         }
     }
 }

@@ -126,15 +126,23 @@ pub(super) fn lines(rule: &Rule) -> impl Iterator<Item = String> {
 }
 
 impl Config {
-    /// What is allowed and yet may not be meant, a sentence each: rules that ask who somebody is while nobody can say so.
+    /// What is allowed and yet may not be meant, a sentence each: rules that ask who somebody is while nobody can say so,
+    /// and tokens whose grants no rule asks for.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        if self.auth.is_configured() {
+            let asks = |rule: &Rule| [rule.subscribe, rule.publish].contains(&Access::Granted);
+            if !self.rules.iter().any(asks) {
+                warnings.push(NO_RULE_ASKS.to_owned());
+            }
+            return warnings;
+        }
         for (number, rule) in self.rules.iter().enumerate() {
             let words = [("subscribe", rule.subscribe), ("publish", rule.publish)];
             for (key, access) in words.into_iter().filter(|(_, access)| access.needs_permit()) {
                 warnings.push(format!(
-                    "rule {} (filter {:?}): {key} = {} admits nobody, because there is no authentication",
+                    "rule {} (filter {:?}): {key} = {} admits nobody, because without [auth] nobody can say who they are",
                     number + 1,
                     rule.filter,
                     shown(access, &ACCESS)
@@ -257,6 +265,9 @@ fn duration(seconds: u32) -> String {
 
 /// Their seconds, the largest first.
 const UNITS: [(&str, u32); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+
+const NO_RULE_ASKS: &str = "[auth]: no rule says \"granted\", so what tokens grant counts nowhere: who has one may read and \
+                            publish wherever rules let anyone, or users";
 
 const ACCESS: [(&str, Access); 4] =
     [("anyone", Access::Anyone), ("user", Access::User), ("granted", Access::Granted), ("nobody", Access::Nobody)];

@@ -11,7 +11,7 @@ use toml::de::DeValue;
 
 use super::error::excerpt;
 use super::file::{self, Entry, Item, RuleTable};
-use super::key::{KEYS, Key, VARIABLE_PREFIX, Value};
+use super::key::{KEYS, Key, TOKEN_VARIABLE, VARIABLE_PREFIX, Value};
 use super::rule::{self, RULE_KEYS, RuleKey};
 use super::{AllowAnonymous, Config, ConfigError, Flags, Problem, check};
 use crate::limits::RULES_MAX;
@@ -94,7 +94,7 @@ impl Draft {
         let mut ours: Vec<_> = variables.filter(|(name, _)| name.starts_with(VARIABLE_PREFIX)).collect();
         ours.sort();
         for (name, text) in ours {
-            if is_service_link(&name) {
+            if name == TOKEN_VARIABLE || is_service_link(&name) {
                 continue;
             }
             let Some(key) = KEYS.iter().find(|key| key.variable() == name) else {

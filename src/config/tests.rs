@@ -69,6 +69,7 @@ fn every_key_can_be_set_in_the_file_and_by_its_variable() {
         ("server.allow_anonymous", r#""always""#, "always"),
         ("server.allowed_origins", r#"["https://a.example", "*"]"#, "https://a.example,*"),
         ("server.echo", "true", "true"),
+        ("server.drain_s", "0", "0"),
         ("limits.connections_max", "1_000", "1_000"),
         ("limits.message_bytes_max", "1000", "1000"),
         ("limits.subscriptions_max", "0x10", "16"),
@@ -195,6 +196,7 @@ fn variables_of_others_and_the_service_links_of_kubernetes_are_left_alone() {
     let others = [
         ("PATH", "/bin"),
         ("wirefan_server__shards", "x"),
+        ("WIREFAN_TOKEN", "of `wirefan subscribe`"),
         ("WIREFAN_SERVICE_HOST", "10.0.0.1"),
         ("WIREFAN_SERVICE_PORT", "8080"),
         ("WIREFAN_SERVICE_PORT_HTTP", "8080"),
@@ -277,12 +279,12 @@ fn outbound_has_room_for_one_longest_message() {
     let refused = refusal("limits.message_bytes_max = 1048576");
     assert_eq!(
         refused,
-        "limits.outbound_bytes_max = 1048576 (the default): must be at least 1049600, so that one message of \
-         limits.message_bytes_max (1048576) and the 1024 bytes around it can wait"
+        "limits.outbound_bytes_max = 1048576 (the default): must be at least 1049856, so that one message of \
+         limits.message_bytes_max (1048576) and the 1280 bytes around it can wait"
     );
     let toml = "limits.message_bytes_max = 1000\nlimits.outbound_bytes_max = ";
-    load(&format!("{toml}2024"), &[], &Flags::default()).unwrap();
-    assert!(refusal(&format!("{toml}2023")).starts_with("wirefan.toml:2: limits.outbound_bytes_max = 2023: "));
+    load(&format!("{toml}2280"), &[], &Flags::default()).unwrap();
+    assert!(refusal(&format!("{toml}2279")).starts_with("wirefan.toml:2: limits.outbound_bytes_max = 2279: "));
 }
 
 #[test]
@@ -343,6 +345,13 @@ fn the_ready_files_load() {
         load(&shipped(name), &[], &Flags::default()).unwrap_or_else(|refused| panic!("{name}: {refused}"));
     }
     assert!(shipped("config/wirefan.service").contains("\nLimitNOFILE=1048576\n"));
+    // Its examples taken in, production.toml asks who somebody is, and has a rule that wants to know.
+    let uncommented =
+        |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned();
+    let guarded: Vec<_> = shipped("config/production.toml").lines().map(uncommented).collect();
+    let guarded = load(&guarded.join("\n"), &[], &Flags::default()).unwrap();
+    assert!(guarded.auth.is_configured() && guarded.auth.api_keys_file.is_some() && guarded.tls.is_configured());
+    assert_eq!((guarded.rules.len(), guarded.warnings().len()), (2, 0));
 }
 
 #[test]

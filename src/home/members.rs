@@ -141,7 +141,8 @@ impl Members {
         let mut events = Vec::with_capacity(changes.len());
         for (who, Change { was, client, listed, .. }) in changes {
             let (is, user) = match who {
-                Who::Connection(client) => (self.by_client.contains_key(&client), None),
+                // With a user it is that user who is there.
+                Who::Connection(client) => (self.by_client.get(&client) == Some(&None), None),
                 Who::User(user) => (self.users.contains_key(&user), Some(user)),
             };
             let joins: SmallVec<[bool; 2]> = match (was == is, listed) {

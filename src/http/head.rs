@@ -4,25 +4,65 @@
 //! status, in any split. httparse reads the lines, this file refuses what it lets pass: bare LF, targets that are no
 //! URI, a Host that is missing, doubled or invalid. Bounded by `limits::HEAD_BYTES_MAX` and `limits::HEADERS_MAX`.
 
-use super::Problem;
+use std::fmt;
+
+use super::{Problem, Target};
 use crate::auth::authority::Authority;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 
 /// A valid request head, borrowed from the bytes that it came in.
-#[derive(Debug)]
 pub struct Head<'a> {
     /// As sent; methods are case-sensitive (RFC 9110 9.1).
     pub method: &'a str,
     /// Starts with `/`, percent-encoding left as it is; or `*` for `OPTIONS *`.
     pub path: &'a str,
-    /// What follows `?`, empty if nothing does.
+    /// What follows `?`, empty if nothing does. It may hold a token: show it by [`Head::target`] only.
     pub query: &'a str,
     /// 0 or 1: HTTP/1.0 or HTTP/1.1.
     pub version_minor: u8,
     host: Option<&'a str>,
-    headers: [httparse::Header<'a>; HEADERS_MAX],
-    headers_len: usize,
+    bytes: &'a [u8],
+    lines: [Line; HEADERS_MAX],
+    lines_len: usize,
+    /// The bits of the [`Asked`] names that occur.
+    asked: u8,
 }
+
+/// Names that every head is asked for, and most lack: whether they occur is noted while the lines are filed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Asked {
+    Expect = 1,
+    Connection = 2,
+    ContentLength = 4,
+    TransferEncoding = 8,
+}
+
+impl Asked {
+    /// The bit of a header's name, 0 if nobody asks for it.
+    fn bit(name: &str) -> u8 {
+        let (asked, spelled) = match name.len() {
+            6 => (Self::Expect, "expect"),
+            10 => (Self::Connection, "connection"),
+            14 => (Self::ContentLength, "content-length"),
+            17 => (Self::TransferEncoding, "transfer-encoding"),
+            _ => return 0,
+        };
+        if name.eq_ignore_ascii_case(spelled) { asked as u8 } else { 0 }
+    }
+}
+
+/// Where a header line's name and value lie in the head's bytes: a quarter of what two slices take, because a head is
+/// moved about.
+#[derive(Clone, Copy, Default)]
+struct Line {
+    name: u16,
+    name_len: u16,
+    value: u16,
+    value_len: u16,
+}
+
+const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize);
 
 impl<'a> Head<'a> {
     /// The first header of this name, in any case; its value without the white space around.
@@ -33,10 +73,22 @@ impl<'a> Head<'a> {
 
     /// All headers of this name, in order.
     pub fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'h> {
-        self.headers[..self.headers_len]
-            .iter()
-            .filter(move |header| header.name.eq_ignore_ascii_case(name))
-            .map(|header| header.value)
+        self.lines()
+            .filter(move |(line_name, _)| line_name.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// The only header of this name.
+    ///
+    /// # Errors
+    /// 400 with the sentence `doubled` if there are several: recipients differ in which one counts.
+    pub fn single(&self, name: &str, doubled: &'static str) -> Result<Option<&'a [u8]>, Problem> {
+        let mut values = self.all(name);
+        let first = values.next();
+        match values.next() {
+            None => Ok(first),
+            Some(_) => Err(Problem::bad_request(doubled)),
+        }
     }
 
     /// `host[:port]` that the request is for, valid by [`Authority::parse`]: the Host header, or what an absolute target
@@ -45,6 +97,38 @@ impl<'a> Head<'a> {
     pub fn host(&self) -> Option<&'a str> {
         self.host
     }
+
+    /// Path and query for people and logs, without secrets.
+    #[must_use]
+    pub fn target(&self) -> Target<'a> {
+        Target { path: self.path, query: self.query }
+    }
+
+    /// No header has this name.
+    pub(super) fn lacks(&self, asked: Asked) -> bool {
+        self.asked & asked as u8 == 0
+    }
+
+    /// Names and values in order.
+    fn lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let bytes = self.bytes;
+        let part = move |at: u16, len: u16| &bytes[usize::from(at)..usize::from(at) + usize::from(len)];
+        self.lines[..self.lines_len]
+            .iter()
+            .map(move |line| (part(line.name, line.name_len), part(line.value, line.value_len)))
+    }
+}
+
+/// Neither header values nor the query: they hold tokens.
+impl fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head")
+            .field("method", &self.method)
+            .field("target", &format_args!("{}", self.target()))
+            .field("version_minor", &self.version_minor)
+            .field("headers", &self.lines_len)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The head at the start of `bytes` and its length, or `None` while its end has not come.
@@ -52,10 +136,19 @@ impl<'a> Head<'a> {
 /// # Errors
 /// 400, 414, 431 or 505 as soon as `bytes` can be no head any more.
 pub fn parse_head(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, Problem> {
+    match head_len(bytes)? {
+        Some(len) => Ok(Some((whole_head(&bytes[..len])?, len))),
+        None => Ok(None),
+    }
+}
+
+/// The length of the head at the start of `bytes`, which [`whole_head`] then judges; or `None` while its end has not
+/// come. Errors as those of [`parse_head`].
+pub(super) fn head_len(bytes: &[u8]) -> Result<Option<usize>, Problem> {
     let within = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
-    match lines(within) {
-        Lines::End(len) => Ok(Some((whole_head(&within[..len])?, len))),
-        Lines::Open => {
+    match ends(within) {
+        Ends::At(len) => Ok(Some(len)),
+        Ends::Open => {
             check_prefix(within)?;
             if bytes.len() < HEAD_BYTES_MAX {
                 return Ok(None);
@@ -66,7 +159,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, Problem> {
                 Problem::new(414, "the request line is longer than 8192 bytes")
             })
         }
-        Lines::BareLineFeed(at) => {
+        Ends::BareLineFeed(at) => {
             check_prefix(&within[..at])?;
             Err(Problem::bad_request("a line ends in LF without CR"))
         }
@@ -82,10 +175,15 @@ pub fn tokens<'h>(head: &'h Head<'_>, name: &'h str) -> impl Iterator<Item = &'h
         .filter(|element| !element.is_empty())
 }
 
+/// RFC 9110 5.6.2.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// Where a head's lines lead.
-enum Lines {
+enum Ends {
     /// An empty line ends the head, at this length.
-    End(usize),
+    At(usize),
     /// No empty line yet.
     Open,
     /// RFC 9112 2.2 lets a recipient take LF alone as a line's end; where two recipients differ in that, requests are
@@ -93,35 +191,75 @@ enum Lines {
     BareLineFeed(usize),
 }
 
-fn lines(bytes: &[u8]) -> Lines {
+fn ends(bytes: &[u8]) -> Ends {
     let mut line_start = 0;
     let mut begun = false;
     for end in memchr::memchr_iter(b'\n', bytes) {
         match bytes[line_start..end].split_last() {
-            Some((b'\r', [])) if begun => return Lines::End(end + 1),
+            Some((b'\r', [])) if begun => return Ends::At(end + 1),
             // RFC 9112 2.2: empty lines before the request line are ignored.
             Some((b'\r', line)) => begun |= !line.is_empty(),
-            _ => return Lines::BareLineFeed(end),
+            _ => return Ends::BareLineFeed(end),
         }
         line_start = end + 1;
     }
-    Lines::Open
+    Ends::Open
 }
 
 /// Parses bytes that end in the empty line of the head.
-fn whole_head(bytes: &[u8]) -> Result<Head<'_>, Problem> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+pub(super) fn whole_head(bytes: &[u8]) -> Result<Head<'_>, Problem> {
+    // Most heads have few lines: room for the most that may come is cleared only for those that need it.
+    match parse_lines::<HEADERS_USUAL>(bytes)? {
+        Some(head) => Ok(head),
+        None => match parse_lines::<HEADERS_MAX>(bytes)? {
+            Some(head) => Ok(head),
+            None => Err(problem(httparse::Error::TooManyHeaders, bytes)),
+        },
+    }
+}
+
+/// The head, or `None` if it has more than `N` lines.
+fn parse_lines<const N: usize>(bytes: &[u8]) -> Result<Option<Head<'_>>, Problem> {
+    let mut headers = [httparse::EMPTY_HEADER; N];
     let mut request = httparse::Request::new(&mut headers);
-    request.parse(bytes).map_err(|error| problem(error, bytes))?;
+    match request.parse(bytes) {
+        Ok(_) => {}
+        Err(httparse::Error::TooManyHeaders) => return Ok(None),
+        Err(error) => return Err(problem(error, bytes)),
+    }
     let (Some(method), Some(target), Some(version_minor)) = (request.method, request.path, request.version) else {
         return Err(malformed());
     };
-    let headers_len = request.headers.len();
-    let (path, query) = (target, "");
-    let mut head = Head { method, path, query, version_minor, host: None, headers, headers_len };
+    let mut head = Head {
+        method,
+        path: target,
+        query: "",
+        version_minor,
+        host: None,
+        bytes,
+        lines: [Line::default(); HEADERS_MAX],
+        lines_len: request.headers.len(),
+        asked: 0,
+    };
+    for (line, header) in head.lines.iter_mut().zip(request.headers.iter()) {
+        let (name, name_len) = place(header.name.as_bytes(), bytes);
+        let (value, value_len) = place(header.value, bytes);
+        *line = Line { name, name_len, value, value_len };
+        head.asked |= Asked::bit(header.name);
+    }
     head.host = host(&head)?;
     apply_target(&mut head, target)?;
-    Ok(head)
+    Ok(Some(head))
+}
+
+/// Offset and length of `part` in `whole`, whose length is at most [`HEAD_BYTES_MAX`]. An empty part may lie elsewhere.
+fn place(part: &[u8], whole: &[u8]) -> (u16, u16) {
+    if part.is_empty() {
+        return (0, 0);
+    }
+    let at = part.as_ptr().addr() - whole.as_ptr().addr();
+    let fits = |len: usize| u16::try_from(len).expect("a head is at most 8192 bytes long");
+    (fits(at), fits(part.len()))
 }
 
 /// Refuses bytes that no continuation makes a head.
@@ -160,12 +298,7 @@ fn malformed() -> Problem {
 
 /// RFC 9112 3.2: exactly one valid Host, or 400; HTTP/1.0 may do without.
 fn host<'a>(head: &Head<'a>) -> Result<Option<&'a str>, Problem> {
-    let mut hosts = head.all("host");
-    let first = hosts.next();
-    if hosts.next().is_some() {
-        return Err(Problem::bad_request("more than one Host header"));
-    }
-    match first {
+    match head.single("host", "more than one Host header")? {
         None if head.version_minor == 0 => Ok(None),
         None => Err(Problem::bad_request("the Host header is missing")),
         Some(value) => match std::str::from_utf8(value) {
@@ -183,7 +316,9 @@ fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem>
         return Err(Problem::bad_request("the request target has a character that must be percent-encoded"));
     }
     let mut path_and_query = target;
-    if let Some((scheme, rest)) = target.split_once("://")
+    if target.starts_with('/') {
+        // Origin-form, which is what nearly all send.
+    } else if let Some((scheme, rest)) = target.split_once("://")
         && (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
     {
         let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -192,7 +327,7 @@ fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem>
         }
         head.host = Some(authority);
         path_and_query = rest;
-    } else if !(target.starts_with('/') || (target == "*" && head.method == "OPTIONS")) {
+    } else if target != "*" || head.method != "OPTIONS" {
         return Err(Problem::bad_request("the request target is neither a path nor an http URI"));
     }
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
@@ -200,6 +335,9 @@ fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem>
     head.query = query;
     Ok(())
 }
+
+/// As many header lines as most heads have.
+const HEADERS_USUAL: usize = 16;
 
 #[cfg(test)]
 mod tests;

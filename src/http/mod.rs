@@ -1,14 +1,29 @@
-//! RFC 9112 without I/O: a request head in, a response out; as much of it as a handshake and a plain GET need.
+//! RFC 9110 and 9112 without I/O: bytes in, requests out, and the responses that answer them.
 //!
-//! `net` collects a head in any split of the bytes, [`parse_head`] judges it, `ws::handshake` or [`respond_to`] answers.
-//! Every response closes its connection, so no body is ever read. Heads are bounded by `limits`.
+//! `shard` reads a connection through a [`Reader`], looks at the path, and writes a [`Response`]; [`respond`] and
+//! [`respond_to`] answer what ends its connection. Everything a stranger can send is bounded by `limits`.
 
+mod chunked;
+mod cors;
+mod credential;
+mod date;
+mod framing;
 mod head;
+mod media;
 mod problem;
+mod query;
+mod reader;
 mod response;
 mod routes;
 
+pub use cors::Cors;
+pub use credential::credential;
+pub use date::Date;
+pub use framing::Terms;
 pub use head::{Head, parse_head, tokens};
+pub use media::MediaType;
 pub use problem::Problem;
-pub use response::{respond, respond_problem};
+pub use query::{Query, Target, decode_segment};
+pub use reader::{CONTINUE, Event, Input, Reader, Request};
+pub use response::{Response, respond, respond_problem};
 pub use routes::{Endpoint, endpoint, respond_to};

@@ -30,6 +30,18 @@ impl Problem {
         Self::new(400, reason)
     }
 
+    /// 405: the path is there, the method is not. `allow` lists those that are (RFC 9110 15.5.6).
+    #[must_use]
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        Self::new(405, format!("the methods that work here are {allow}")).with_header("Allow", allow)
+    }
+
+    /// 413: the body is longer than `limits.message_bytes_max` allows.
+    #[must_use]
+    pub fn content_too_large() -> Self {
+        Self::new(413, "the body is longer than this server takes")
+    }
+
     /// Adds a header. `value` must be fit for one: no line ends.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {

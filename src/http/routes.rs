@@ -2,8 +2,7 @@
 //!
 //! `net` asks [`endpoint`] for a request that wants to upgrade and [`respond_to`] for every other one.
 
-use super::response::respond;
-use super::{Head, Problem, respond_problem};
+use super::{Head, Problem, Response, Terms, respond, respond_problem};
 
 /// Where an upgrade request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +26,7 @@ pub fn endpoint(path: &str, echo: bool) -> Result<Endpoint, Problem> {
 }
 
 /// Appends the answer to a request that does not ask for an upgrade.
-pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool) {
+pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool, ready: bool) {
     let head_only = head.method == "HEAD";
     match plain(head, echo) {
         Ok(Plain::Page) => {
@@ -37,6 +36,11 @@ pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool) {
             let extra = [("Cache-Control", "no-store")];
             respond(out, 200, "text/plain; charset=utf-8", &extra, b"ok\n", head_only);
         }
+        Ok(Plain::Readiness) if ready => {
+            respond(out, 200, "text/plain; charset=utf-8", &[("Cache-Control", "no-store")], b"ready\n", head_only);
+        }
+        Ok(Plain::Readiness) => respond_problem(out, &Problem::new(503, "the broker drains"), head_only),
+        Ok(Plain::Methods) => Response::begin(out, 204, Terms::CLOSE, None).header("Allow", ALLOW).empty(),
         Err(problem) => respond_problem(out, &problem, head_only),
     }
 }
@@ -44,12 +48,19 @@ pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool) {
 enum Plain {
     Page,
     Health,
+    /// Whether new connections are welcome.
+    Readiness,
+    /// Which methods there are.
+    Methods,
 }
 
 fn plain(head: &Head<'_>, echo: bool) -> Result<Plain, Problem> {
     let found = match head.path {
+        // RFC 9110 9.3.7: about the server as a whole.
+        "*" => return Ok(Plain::Methods),
         "/" => Ok(Plain::Page),
         "/healthz" => Ok(Plain::Health),
+        "/readyz" => Ok(Plain::Readiness),
         // RFC 9110 15.5.22: 426 names the protocol to upgrade to.
         path if endpoint(path, echo).is_ok() => {
             Err(Problem::new(426, "this is a WebSocket endpoint: ask for an upgrade, as `new WebSocket(url)` does")
@@ -58,16 +69,18 @@ fn plain(head: &Head<'_>, echo: bool) -> Result<Plain, Problem> {
         }
         _ => return Err(not_found()),
     };
-    if !matches!(head.method, "GET" | "HEAD") {
-        // RFC 9110 15.5.6: 405 says what is allowed.
-        return Err(Problem::new(405, "only GET and HEAD work here").with_header("Allow", "GET, HEAD"));
+    match head.method {
+        "GET" | "HEAD" => found,
+        "OPTIONS" => Ok(Plain::Methods),
+        _ => Err(Problem::method_not_allowed(ALLOW)),
     }
-    found
 }
 
 fn not_found() -> Problem {
     Problem::new(404, "nothing is here: the WebSocket endpoint is /ws")
 }
+
+const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 /// A page without scripts or styles: its only power is to be an origin from which a console may connect back.
 /// `connect-src 'self'` covers ws: and wss: of the same host and port (CSP 3, 6.7.2.8).
@@ -93,7 +106,7 @@ mod tests {
         let text = format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
         let (head, _) = parse_head(text.as_bytes()).unwrap().unwrap();
         let mut out = vec![];
-        respond_to(&mut out, &head, echo);
+        respond_to(&mut out, &head, echo, true);
         String::from_utf8(out).unwrap()
     }
 
@@ -135,16 +148,25 @@ mod tests {
 
     #[test]
     fn s9110_15_5_6_other_methods_get_405_and_are_told_which_work() {
-        for line in ["POST /", "DELETE /healthz", "OPTIONS /ws", "get /"] {
+        for line in ["POST /", "DELETE /healthz", "PUT /ws", "get /"] {
             let response = answer(line, false);
             assert!(response.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{response}");
-            assert!(response.contains("\r\nAllow: GET, HEAD\r\n"), "{response}");
+            assert!(response.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"), "{response}");
+        }
+    }
+
+    #[test]
+    fn s9110_9_3_7_options_tells_the_methods_of_a_path_and_of_the_server() {
+        for line in ["OPTIONS *", "OPTIONS /", "OPTIONS /ws", "OPTIONS /healthz"] {
+            let response = answer(line, false);
+            assert!(response.starts_with("HTTP/1.1 204 No Content\r\n"), "{response}");
+            assert!(response.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"), "{response}");
         }
     }
 
     #[test]
     fn s9457_other_paths_get_404_as_a_problem_document() {
-        for line in ["GET /nothing", "POST /nothing", "GET /ws/", "GET //", "GET /echo", "OPTIONS *"] {
+        for line in ["GET /nothing", "POST /nothing", "GET /ws/", "GET //", "GET /echo", "OPTIONS /nothing"] {
             let response = answer(line, false);
             let (head, body) = parts(&response);
             assert!(head.starts_with("HTTP/1.1 404 Not Found\r\n"), "{head}");

@@ -13,7 +13,8 @@ use mio::{Events, Interest, Poll, Token};
 use super::listener::{Accepted, Listener};
 use super::sockets::{Got, Sockets};
 use super::tls::Terms;
-use super::{ServeError, Shared};
+use super::{DRAINING, RUNNING, ServeError, Shared};
+use crate::auth::{Bucket, Pace, Rate};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::shard::{Action, Counters, Shard};
@@ -54,6 +55,9 @@ pub(super) struct EventLoop {
     /// The shard's one read buffer.
     buf: Vec<u8>,
     clock: Clock,
+    /// This thread's share of the rate at which connections are accepted.
+    accepts: Option<Rate>,
+    accepted: Bucket,
     now_ms: u64,
     shared: Arc<Shared>,
     accept_pauses: u64,
@@ -67,6 +71,7 @@ impl EventLoop {
         shard: Shard,
         mut listeners: Vec<Listener>,
         clock: Clock,
+        accepts: Option<Rate>,
         shared: Arc<Shared>,
     ) -> Result<Self, ServeError> {
         for (number, listener) in listeners.iter_mut().enumerate() {
@@ -83,6 +88,8 @@ impl EventLoop {
             readable: VecDeque::new(),
             buf: vec![0; limits::READ_BYTES_PER_TURN],
             clock,
+            accepts,
+            accepted: Bucket::default(),
             now_ms: 0,
             shared,
             accept_pauses: 0,
@@ -186,17 +193,24 @@ impl EventLoop {
 
     fn welcome(&mut self, mut stream: mio::net::TcpStream, listener: usize) {
         let terms = self.shared.tls.as_ref().filter(|_| self.listeners[listener].tls);
+        // Never in the clear where TLS is spoken: nobody there could read it.
+        let mut refuse = |answer| {
+            if terms.is_none() {
+                let _ = std::io::Write::write(&mut stream, answer); // best effort: it is closed in any case
+            }
+        };
+        if self.accepts.is_some_and(|rate| self.accepted.take(rate, self.now_ms * 1000) != Pace::Ok) {
+            refuse(HURRIED);
+            return;
+        }
         let before = self.shared.connections.fetch_add(1, Ordering::Relaxed);
         if before >= self.shared.connections_max {
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-            if terms.is_none() {
-                let _ = std::io::Write::write(&mut stream, FULL); // best effort: it is closed in any case
-            }
+            refuse(FULL);
             return;
         }
         let session = terms.and_then(Terms::session);
         let id = self.shard.handle_accept();
-        // Never in the clear where TLS is spoken.
         let complete = session.is_some() == terms.is_some();
         if !complete || self.sockets.add(self.poll.registry(), id, stream, session).is_err() {
             self.shard.handle_reset(id);
@@ -249,13 +263,24 @@ impl EventLoop {
     }
 
     fn begin_stop(&mut self) {
-        if self.stop_at_ms.is_none() && self.shared.stop.load(Ordering::SeqCst) {
-            self.listeners.clear();
-            self.stop_at_ms = Some(self.now_ms + limits::STOP_MS_MAX);
-            self.shard.handle_stop();
+        let stop = self.shared.stop.load(Ordering::SeqCst);
+        if self.stop_at_ms.is_some() || stop == RUNNING {
+            return;
+        }
+        self.listeners.clear();
+        let drain_ms = if stop == DRAINING { self.shared.drain_ms } else { 0 };
+        self.stop_at_ms = Some(self.now_ms + drain_ms + limits::STOP_MS_MAX);
+        match stop {
+            DRAINING => self.shard.handle_drain(),
+            _ => self.shard.handle_stop(),
         }
     }
 }
+
+/// What a connection beyond `accepts_per_second_max` gets.
+const HURRIED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/problem+json\r\n\
+    Content-Length: 106\r\nConnection: close\r\n\r\n\
+    {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"limits.accepts_per_second_max\"}";
 
 /// What a connection beyond `connections_max` gets.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: application/problem+json\r\n\

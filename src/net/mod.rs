@@ -15,7 +15,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::thread;
 
 use core_affinity::CoreId;
@@ -23,8 +23,9 @@ use mio::{Poll, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::auth::Rate;
 use crate::auth::origin::{NotAnOrigin, Origins};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::limits;
 use crate::mesh::{self, Wake};
 use crate::shard::{CloseReason, Counters, Settings, Shard};
@@ -42,6 +43,8 @@ pub enum ServeError {
     Certificates(CertificateError),
     /// More shards than there can be.
     Shards(usize),
+    /// The files of `[auth]` are not what they should be.
+    Credentials(ConfigError),
     /// The machine refused something else.
     Machine(&'static str, io::Error),
 }
@@ -56,6 +59,7 @@ impl fmt::Display for ServeError {
             Self::Origins(error) => write!(f, "server.allowed_origins: {error}"),
             Self::Certificates(error) => error.fmt(f),
             Self::Shards(shards) => write!(f, "server.shards: {shards} is more than {}", limits::SHARDS_MAX),
+            Self::Credentials(error) => write!(f, "{error}"),
             Self::Machine(what, error) => write!(f, "cannot {what}: {error}"),
         }
     }
@@ -63,19 +67,32 @@ impl fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
+/// It serves.
+const RUNNING: u8 = 0;
+/// It ends at once.
+const STOPPING: u8 = 1;
+/// It sends its connections away little by little, and then ends.
+const DRAINING: u8 = 2;
+
 /// What all threads of a broker share.
 #[derive(Debug)]
 struct Shared {
-    stop: AtomicBool,
+    /// One of the three below.
+    stop: AtomicU8,
     connections: AtomicUsize,
     connections_max: usize,
+    /// How long a drain spreads the disconnects.
+    drain_ms: u64,
     /// What TLS listeners speak.
     tls: Option<Terms>,
 }
 
 impl Shared {
     fn stop(&self, bells: &Bells) {
-        self.stop.store(true, Ordering::SeqCst);
+        let few = self.connections.load(Ordering::SeqCst) <= limits::STOP_AT_ONCE_MAX;
+        let stop = if few { STOPPING } else { DRAINING };
+        // Decided once: shards that disagree would wait for each other.
+        let _ = self.stop.compare_exchange(RUNNING, stop, Ordering::SeqCst, Ordering::SeqCst);
         for bell in bells {
             bell.wake();
         }
@@ -153,28 +170,35 @@ impl Broker {
         let tls = Terms::read(&config.tls).map_err(ServeError::Certificates)?;
         let (listeners, addresses) = listener::bind(&Bound::all(&config), shards)?;
         let shared = Arc::new(Shared {
-            stop: AtomicBool::new(false),
+            stop: AtomicU8::new(RUNNING),
             connections: AtomicUsize::new(0),
             connections_max: config.limits.connections_max,
+            drain_ms: u64::from(config.server.drain_s) * 1000,
             tls,
         });
         let (polls, bells) = polls(shards)?;
         let seed = getrandom::u64().map_err(|error| ServeError::Machine("get randomness", io::Error::other(error)))?;
         let pin = config.server.pin;
-        let settings = Settings { config, origins, seed };
+        let shards_len = u16::try_from(shards).expect("at most SHARDS_MAX");
+        let credentials = config.credentials().map_err(ServeError::Credentials)?;
+        let known = config.auth.is_configured();
+        let credentials = known.then(|| Arc::new(credentials));
+        let settings = Settings { config, origins, credentials, began_unix_s: 0, seed };
         let desks = mesh::join(bells.clone(), limits::RING_PARCELS);
         let ended = Arc::new(AtEnd { left: AtomicUsize::new(shards), call: ended });
         let mut threads = Vec::with_capacity(shards);
         for (number, ((poll, desk), listeners)) in polls.into_iter().zip(desks).zip(listeners).enumerate() {
-            let (settings, shared, ended) = (settings.clone(), Arc::clone(&shared), Arc::clone(&ended));
+            let (mut settings, shared, ended) = (settings.clone(), Arc::clone(&shared), Arc::clone(&ended));
             let core = if pin && !cores.is_empty() { Some(cores[number % cores.len()]) } else { None };
             let bells = bells.clone();
             let run = move || {
                 pin_to(core);
                 let clock = event_loop::Clock::new();
+                settings.began_unix_s = ambient::now_unix_s() - clock.now_ms() / 1000;
+                let accepts = Rate::shared(settings.config.limits.accepts_per_second_max, shards_len);
                 let shard = Shard::new(settings, desk, clock.now_ms());
                 let all = Arc::clone(&shared);
-                let ran = EventLoop::new(poll, shard, listeners, clock, shared).and_then(EventLoop::run);
+                let ran = EventLoop::new(poll, shard, listeners, clock, accepts, shared).and_then(EventLoop::run);
                 if ran.is_err() {
                     all.stop(&bells); // its topics are gone: half a broker would be worse than none
                 }

@@ -12,7 +12,7 @@ use super::position::{Position, decimal};
 use crate::ids::ClientName;
 use crate::limits::{
     AFTER_BYTES_MAX, CONFLATE_BYTES_MAX, HISTORY_LAST_MAX, HISTORY_LIMIT_MAX, ID_BYTES_MAX, KEY_BYTES_MAX,
-    PRESENCE_LIMIT_MAX,
+    PRESENCE_LIMIT_MAX, TOKEN_BYTES_MAX,
 };
 use crate::topic::{Filter, NameError, Topic};
 
@@ -28,6 +28,11 @@ pub struct Command<'a> {
 /// What to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op<'a> {
+    /// Say who the connection is, or go on being it.
+    Auth {
+        /// A token or an API key, not looked at: 1..=[`TOKEN_BYTES_MAX`] bytes. Never to be logged.
+        token: Secret<'a>,
+    },
     /// Deliver what the filter matches to this connection.
     Subscribe {
         /// Never one of the broker's.
@@ -81,6 +86,16 @@ pub enum Op<'a> {
     Ping,
 }
 
+/// Text that is not to be shown to anybody.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret<'a>(pub &'a str);
+
+impl std::fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
 /// What a publication carries, byte for byte as the publisher sent it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Payload<'a> {
@@ -94,6 +109,8 @@ pub enum Payload<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Form<'a> {
     Text,
+    /// Only publications, which need not say so.
+    Publications,
     /// With what follows the header line, if a line feed ends it.
     Binary(Option<&'a [u8]>),
 }
@@ -113,6 +130,7 @@ pub(super) struct Members<'a> {
     limit: Option<Value<'a>>,
     reverse: Option<Value<'a>>,
     after: Option<Value<'a>>,
+    token: Option<Value<'a>>,
     data: Option<&'a [u8]>,
     twice: Option<Field>,
 }
@@ -158,6 +176,7 @@ impl<'a> Members<'a> {
             "limit" => (&mut self.limit, Field::Limit),
             "reverse" => (&mut self.reverse, Field::Reverse),
             "after" => (&mut self.after, Field::After),
+            "token" => (&mut self.token, Field::Token),
             _ => return,
         };
         if slot.replace(value()).is_some() {
@@ -198,13 +217,21 @@ impl<'a> Members<'a> {
     }
 
     fn op<'s>(&'s self, form: Form<'s>) -> Result<Op<'s>, Reason> {
-        let name = text(Field::Op, self.op.as_ref())?;
-        if let (Form::Binary(Some(rest)), "subscribe" | "unsubscribe" | "history" | "presence" | "ping") = (form, name)
+        let name = match (form, &self.op) {
+            (Form::Publications, None) => "publish",
+            (_, op) => text(Field::Op, op.as_ref())?,
+        };
+        if matches!(form, Form::Publications) && name != "publish" {
+            return Err(Reason::NotAPublish { op: Excerpt::of(name) });
+        }
+        if let (Form::Binary(Some(rest)), "auth" | "subscribe" | "unsubscribe" | "history" | "presence" | "ping") =
+            (form, name)
             && !rest.is_empty()
         {
             return Err(Reason::UnusedPayload { len: rest.len() });
         }
         match name {
+            "auth" => self.auth(),
             "subscribe" => self.subscribe(),
             "unsubscribe" => Ok(Op::Unsubscribe { filter: self.filter()? }),
             "publish" => self.publish(form),
@@ -213,6 +240,12 @@ impl<'a> Members<'a> {
             "ping" => Ok(Op::Ping),
             _ => Err(Reason::UnknownOp { op: Excerpt::of(name) }),
         }
+    }
+
+    fn auth(&self) -> Result<Op<'_>, Reason> {
+        let missing = Reason::Missing { field: Field::Token };
+        let token = short(Field::Token, self.token.as_ref(), TOKEN_BYTES_MAX)?.ok_or(missing)?;
+        Ok(Op::Auth { token: Secret(token) })
     }
 
     fn subscribe(&self) -> Result<Op<'_>, Reason> {
@@ -295,8 +328,8 @@ impl<'a> Members<'a> {
         let key = short(Field::Key, self.key.as_ref(), KEY_BYTES_MAX)?;
         let conflate = short(Field::Conflate, self.conflate.as_ref(), CONFLATE_BYTES_MAX)?;
         let payload = match (form, self.data) {
-            (Form::Text, Some(data)) => Payload::Json(data),
-            (Form::Text, None) => return Err(Reason::Missing { field: Field::Data }),
+            (Form::Text | Form::Publications, Some(data)) => Payload::Json(data),
+            (Form::Text | Form::Publications, None) => return Err(Reason::Missing { field: Field::Data }),
             (Form::Binary(_), Some(_)) => return Err(Reason::DataTwice),
             (Form::Binary(Some(rest)), None) => Payload::Binary(rest),
             (Form::Binary(None), None) => return Err(Reason::NoPayload),

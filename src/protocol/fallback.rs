@@ -29,6 +29,16 @@ pub(super) fn read(json: &[u8], batches: bool, item: Item<'_>) {
     }
 }
 
+/// A valid JSON value without the white space around it, no deeper than one inside a command may be.
+pub(super) fn value(json: &[u8]) -> Result<&[u8], Reason> {
+    let text = std::str::from_utf8(json).map_err(|error| Reason::Utf8 { at: error.valid_up_to() })?;
+    if let Some(at) = deeper_than(JSON_DEPTH_MAX - 1, json) {
+        return Err(Reason::TooDeep { at });
+    }
+    let value: &RawValue = serde_json::from_str(text).map_err(|error| reason_of(json, 0, &error))?;
+    Ok(value.get().as_bytes())
+}
+
 #[expect(clippy::large_enum_variant, reason = "it lives for one call, on the stack")]
 enum Document<'a> {
     Command(Members<'a>),
@@ -37,7 +47,7 @@ enum Document<'a> {
 
 fn document(json: &[u8], batches: bool) -> Result<Document<'_>, Reason> {
     let text = std::str::from_utf8(json).map_err(|error| Reason::Utf8 { at: error.valid_up_to() })?;
-    if let Some(at) = too_deep(json) {
+    if let Some(at) = deeper_than(JSON_DEPTH_MAX, json) {
         return Err(Reason::TooDeep { at });
     }
     let reason = |error| reason_of(json, 0, &error);
@@ -75,9 +85,9 @@ fn command<'a>(json: &[u8], index: usize, element: &'a RawValue) -> Result<Membe
     }
 }
 
-/// Where more than [`JSON_DEPTH_MAX`] brackets are open, if anywhere. Iterative, and right up to the first error
+/// Where more than `depth_max` brackets are open, if anywhere. Iterative, and right up to the first error
 /// of the grammar, behind which nothing counts.
-fn too_deep(json: &[u8]) -> Option<usize> {
+fn deeper_than(depth_max: usize, json: &[u8]) -> Option<usize> {
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for (at, &byte) in json.iter().enumerate() {
         match byte {
@@ -86,7 +96,7 @@ fn too_deep(json: &[u8]) -> Option<usize> {
             b'"' => in_string = !in_string,
             b'{' | b'[' if !in_string => {
                 depth += 1;
-                if depth > JSON_DEPTH_MAX {
+                if depth > depth_max {
                     return Some(at);
                 }
             }

@@ -59,6 +59,8 @@ pub enum Field {
     Reverse,
     /// The `next` of the answer that this one goes on from.
     After,
+    /// Who the connection is.
+    Token,
 }
 
 impl Field {
@@ -79,12 +81,13 @@ impl Field {
             Self::Limit => "limit",
             Self::Reverse => "reverse",
             Self::After => "after",
+            Self::Token => "token",
         }
     }
 
     fn expected(self) -> &'static str {
         match self {
-            Self::Op | Self::Topic | Self::Key | Self::Conflate | Self::After => "a string",
+            Self::Op | Self::Topic | Self::Key | Self::Conflate | Self::After | Self::Token => "a string",
             Self::Id => "an integer from 0 to 2^53-1 or a string",
             Self::Data => "a JSON value",
             Self::Echo | Self::Presence | Self::Reverse => "true or false",
@@ -203,6 +206,8 @@ pub enum Reason {
     IdTooLong { len: usize },
     /// No op of this name.
     UnknownOp { op: Excerpt },
+    /// Something else than a publication where only these are taken.
+    NotAPublish { op: Excerpt },
     /// The topic or filter is malformed.
     Name { value: Excerpt, error: NameError },
     /// A string member that is empty or longer than `max` bytes.
@@ -230,6 +235,8 @@ pub enum Reason {
     /// A binary message whose op takes no payload has one.
     UnusedPayload { len: usize },
 }
+
+const OPS: &str = "auth, subscribe, unsubscribe, publish, history, presence and ping";
 
 impl Reason {
     /// The code that belongs to it.
@@ -273,9 +280,8 @@ impl fmt::Display for Reason {
             }
             Self::IdRange => f.write_str("the member `id` is no integer from 0 to 2^53-1"),
             Self::IdTooLong { len } => write!(f, "the member `id` has {len} bytes; the limit is {ID_BYTES_MAX}"),
-            Self::UnknownOp { op } => {
-                write!(f, "unknown op {op}; known are subscribe, unsubscribe, publish, history, presence and ping")
-            }
+            Self::NotAPublish { op } => write!(f, "op: only publish is taken here, or nothing, not {op}"),
+            Self::UnknownOp { op } => write!(f, "unknown op {op}; known are {OPS}"),
             Self::Length { field, len: 0, max } => {
                 write!(f, "the member `{}` is empty; it has 1 to {max} bytes", field.name())
             }

@@ -15,7 +15,7 @@ pub mod publication;
 pub mod reply;
 mod spans;
 
-pub use command::{Command, Op, Payload};
+pub use command::{Command, Op, Payload, Secret};
 pub use fault::{Excerpt, Fault, Field, Kind, Reason};
 pub use id::Id;
 pub use parser::Parser;

@@ -45,6 +45,20 @@ impl Parser {
         self.read(header, false, Form::Binary(rest), each);
     }
 
+    /// Reads one publication, or an array of them as [`Parser::text`] reads commands: objects whose `op` is `publish`, said
+    /// or not.
+    pub fn publications(&mut self, json: &[u8], each: &mut dyn FnMut(Result<Command<'_>, Fault>)) {
+        self.read(json, true, Form::Publications, each);
+    }
+
+    /// Checks a payload that comes alone: valid JSON, as deep as in a command. Without the white space around it.
+    ///
+    /// # Errors
+    /// Where it is wrong.
+    pub fn value(json: &[u8]) -> Result<&[u8], Reason> {
+        fallback::value(json)
+    }
+
     fn read(&mut self, json: &[u8], batches: bool, form: Form<'_>, each: &mut dyn FnMut(Result<Command<'_>, Fault>)) {
         let mut item = |members: Result<Members<'_>, Reason>| match members {
             Ok(members) => each(members.command(form)),

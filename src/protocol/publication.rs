@@ -222,6 +222,17 @@ mod tests {
     }
 
     #[test]
+    fn nothing_around_the_data_is_longer_than_the_limit_says() {
+        let (topic, mut from) = ("\"".repeat(255), Vec::new());
+        write_from(&mut from, &"\\".repeat(crate::limits::USER_BYTES_MAX));
+        let prefix = &prefix(Topic::parse(&topic).unwrap(), u32::MAX);
+        let head = Head { prefix, offset: u64::MAX, from: &from };
+        let frame_head = 10; // RFC 6455 5.2, of the longest frames
+        let most = frame_head + json_len(head, 0).max(binary_len(head, 0));
+        assert!((1024..=crate::limits::ENVELOPE_BYTES_MAX).contains(&most), "{most}");
+    }
+
+    #[test]
     fn a_publication_of_a_user_says_so_between_its_position_and_its_payload() {
         let (prefix, mut from) = (&prefix(Topic::parse("a").unwrap(), 1), Vec::new());
         write_from(&mut from, "ann \"\\\"");

@@ -55,6 +55,15 @@ pub fn ack_unsubscribe(out: &mut Vec<u8>, id: &Id, filter: &str) {
     out.push(b'}');
 }
 
+/// The connection is that user from here on, or still.
+pub fn ack_auth(out: &mut Vec<u8>, id: &Id, user: &str) {
+    out.extend_from_slice(br#"{"op":"ack""#);
+    write_id(out, id);
+    out.extend_from_slice(br#","user":"#);
+    write_string(out, user);
+    out.push(b'}');
+}
+
 /// A publish succeeded, at this position.
 pub fn ack_publish(out: &mut Vec<u8>, id: &Id, topic: &str, position: Position) {
     ack(out, id, topic);

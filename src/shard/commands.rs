@@ -6,10 +6,12 @@
 use std::rc::Rc;
 
 use super::Shard;
-use super::connection::User;
-use super::presence::has_presence;
+use super::connection::{CloseReason, Phase};
+use super::identity::User;
+use super::presence::{has_presence, lacks_presence};
 use super::registry::{Slot, Waiter};
-use crate::home::{From, History, Presence, Publish, Subscribe};
+use crate::auth::Pace;
+use crate::home::{From, History, Presence, Publish, Refusal, Subscribe};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::mesh::Command as Envelope;
@@ -20,10 +22,18 @@ use crate::transport::websocket;
 
 impl Shard {
     pub(super) fn handle_command(&mut self, conn: ConnId, command: Result<Command<'_>, Fault>) {
+        if self.connections[conn.index as usize].phase != Phase::Open || self.is_too_fast(conn.index, &command) {
+            return;
+        }
         match command {
+            Ok(Command { id, op: Op::Auth { token } }) => self.authenticate(conn, &id, token.0),
+            Ok(Command { id, op }) if op != Op::Ping && self.is_stranger(conn.index) => {
+                self.fail(conn.index, &id, 401, "op: say first who you are, by auth with a token");
+            }
             Ok(Command { id, op: Op::Publish { topic, payload, echo, key, conflate } }) => {
-                let (user, permit) = self.who(conn);
-                let user = user.as_ref().map(|user| &*user.name);
+                let user = self.user(conn);
+                let permit = user.as_ref().map_or_else(Permit::default, |user| user.publishes(topic));
+                let user = user.as_ref().map(|user| user.name());
                 self.publish(Publish { topic, payload, shard: self.me, conn, user, permit, id, echo, key, conflate });
             }
             Ok(Command { id, op: Op::Subscribe { filter, since, last, presence } }) => {
@@ -37,12 +47,12 @@ impl Shard {
             Ok(Command { id, op: Op::Unsubscribe { filter } }) => self.unsubscribe(conn, &id, filter),
             Ok(Command { id, op: Op::History { topic, since, limit, reverse } }) => {
                 let limit = limit.unwrap_or(limits::HISTORY_LIMIT_MAX) as usize;
-                let (_, permit) = self.who(conn);
+                let permit = self.reads_as(conn, topic.into());
                 self.history(History { topic, shard: self.me, conn, permit, id, since, limit, reverse });
             }
             Ok(Command { id, op: Op::Presence { topic, limit, after } }) => {
                 let limit = limit.unwrap_or(limits::PRESENCE_LIMIT_MAX) as usize;
-                let (_, permit) = self.who(conn);
+                let permit = self.reads_as(conn, topic.into());
                 self.presence(Presence { topic, shard: self.me, conn, id, permit, limit, after });
             }
             Ok(Command { id, op: Op::Ping }) => self.reply(conn.index, |out| reply::pong(out, &id)),
@@ -53,10 +63,39 @@ impl Shard {
         }
     }
 
-    /// The user behind a connection, if there is one, and who it is to rules.
-    fn who(&self, conn: ConnId) -> (Option<Rc<User>>, Permit) {
-        let connection = &self.connections[conn.index as usize];
-        (connection.user.clone(), connection.permit())
+    /// Takes one command of the connection's rate; it is refused if there was none left.
+    fn is_too_fast(&mut self, index: u32, command: &Result<Command<'_>, Fault>) -> bool {
+        let Some(rate) = self.rate else { return false };
+        match self.buckets[index as usize].take(rate, self.now_ms * 1000) {
+            Pace::Ok => return false,
+            Pace::TooFast { retry_ms } => {
+                let id = command.as_ref().map_or_else(|fault| &fault.id, |command| &command.id);
+                let most = self.settings.config.limits.commands_per_second_max;
+                let reason = format!(
+                    "op: more than {most} commands per second (limits.commands_per_second_max); retry_ms={retry_ms}"
+                );
+                self.fail(index, id, 429, &reason);
+            }
+            Pace::TooLong { retry_ms } => {
+                self.close(index, CloseReason::TooFast, 4029, &format!("retry_ms={retry_ms}"));
+            }
+        }
+        true
+    }
+
+    /// Whether the connection has to say first who it is.
+    fn is_stranger(&self, index: u32) -> bool {
+        self.shuts_strangers_out() && self.connections[index as usize].user.is_none()
+    }
+
+    fn user(&self, conn: ConnId) -> Option<Rc<User>> {
+        self.connections[conn.index as usize].user.clone()
+    }
+
+    /// Who the connection is to the rule of what it wants to read.
+    fn reads_as(&self, conn: ConnId, filter: Filter<'_>) -> Permit {
+        let user = &self.connections[conn.index as usize].user;
+        user.as_ref().map_or_else(Permit::default, |user| user.reads(filter))
     }
 
     pub(super) fn reply(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
@@ -79,7 +118,7 @@ impl Shard {
         self.desk.commands_to(home).push_publish(publish);
     }
 
-    fn history(&mut self, ask: History<'_>) {
+    pub(super) fn history(&mut self, ask: History<'_>) {
         let home = self.home_of(ask.topic);
         if home == self.me {
             return self.home.handle_history(ask);
@@ -91,6 +130,13 @@ impl Shard {
     }
 
     fn subscribe(&mut self, conn: ConnId, id: Id, filter: Filter<'_>, from: From, presence: bool) {
+        let (user, permit) = (self.user(conn), self.reads_as(conn, filter));
+        if presence && lacks_presence(&self.rules, filter, permit) {
+            // Here and not at the home: while its refusal is on its way, a subscribe without `presence` would join this one.
+            self.counters.faults += 1;
+            let refusal = Refusal::NoPresence;
+            return self.reply(conn.index, |out| reply::error(out, &id, refusal.code(), &refusal));
+        }
         let own = filter.as_topic().filter(|_| presence).map(presence_of);
         let watch = own.as_deref().map(Filter::known);
         let has = |filter| self.registry.find(filter).is_some_and(|slot| self.registry.has(conn.index, slot));
@@ -108,12 +154,12 @@ impl Shard {
         let (slot, new) = self.pend(conn, filter, serial);
         match filter.as_topic() {
             Some(topic) => {
+                self.forget_leave(conn, topic);
                 let watch = watch.map(|watch| self.pend(conn, watch, serial).0);
                 if watch.is_none() && self.registry.has_members(slot) {
                     self.end_watch(conn.index, topic);
                 }
-                let (user, permit) = self.who(conn);
-                let user = user.as_ref().map(|user| &*user.name);
+                let user = user.as_ref().map(|user| user.name());
                 // Subscribing again only asks for the position: a replay would send things twice.
                 let from = if known { From::Now } else { from };
                 let shard = self.me;
@@ -144,7 +190,7 @@ impl Shard {
         (slot, new)
     }
 
-    fn subscribe_topic(&mut self, subscribe: Subscribe<'_>) {
+    pub(super) fn subscribe_topic(&mut self, subscribe: Subscribe<'_>) {
         for slot in subscribe.watch.into_iter().chain([subscribe.slot]) {
             self.registry.await_answers(slot, 1);
         }
@@ -170,7 +216,7 @@ impl Shard {
         }
     }
 
-    fn unsubscribe(&mut self, conn: ConnId, id: &Id, filter: Filter<'_>) {
+    pub(super) fn unsubscribe(&mut self, conn: ConnId, id: &Id, filter: Filter<'_>) {
         // The broker's own subscriptions end with what they belong to.
         if let Some(slot) = self.registry.find(filter).filter(|_| !filter.is_broker()) {
             if let Some(topic) = filter.as_topic().filter(|_| self.registry.has_members(slot)) {

@@ -1,7 +1,7 @@
 //! One connection's state on its shard, and every way for it to end.
 //!
 //! ```text
-//! Handshake ──101──> Open ──our Close──> Closing ──peer's Close──┐
+//! Http ───────101──> Open ──our Close──> Closing ──peer's Close──┐
 //!     │                └──peer's Close, or it broke the RFC──────┤
 //!     └──any other HTTP answer──────────────────────────────> Lingering ──end of stream, or deadline──> gone
 //! ```
@@ -10,15 +10,16 @@
 
 use std::rc::Rc;
 
+use super::identity::User;
+use crate::http::Reader;
 use crate::ids::Tick;
-use crate::rules::Permit;
-use crate::ws::{Decoder, Role};
+use crate::ws::Decoder;
 
 /// Where a connection stands; see the module's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Waits for a whole HTTP head.
-    Handshake,
+    /// Speaks HTTP.
+    Http,
     /// Speaks WebSocket.
     Open,
     /// We sent a Close frame and wait for the peer's.
@@ -43,7 +44,7 @@ pub enum CloseReason {
     SlowConsumer,
     /// It did not answer a ping (4009).
     HeartbeatMissed,
-    /// No whole upgrade request in `handshake_ms_max`.
+    /// No whole request in `handshake_ms_max`.
     HandshakeTimeout,
     /// A plain HTTP request was answered.
     HttpAnswered,
@@ -51,11 +52,17 @@ pub enum CloseReason {
     HttpRefused,
     /// The broker stops (1001).
     Stopping,
+    /// Its token expired and was not refreshed (4001).
+    TokenExpired,
+    /// Its token was refused, or none came (4501).
+    TokenRefused,
+    /// It went on for too long with more commands than its rate (4029).
+    TooFast,
 }
 
 impl CloseReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Reset,
@@ -66,6 +73,9 @@ impl CloseReason {
         Self::HttpAnswered,
         Self::HttpRefused,
         Self::Stopping,
+        Self::TokenExpired,
+        Self::TokenRefused,
+        Self::TooFast,
     ];
 
     /// In a few words, for people.
@@ -82,27 +92,26 @@ impl CloseReason {
             Self::HttpAnswered => "HTTP answered",
             Self::HttpRefused => "HTTP refused",
             Self::Stopping => "stopping",
+            Self::TokenExpired => "token expired",
+            Self::TokenRefused => "token refused",
+            Self::TooFast => "too fast",
         }
     }
 }
 
-/// The bytes of a head that has not arrived whole.
-#[derive(Debug, Default)]
-pub(super) struct PartialHead(pub(super) Vec<u8>);
-
-/// The user behind a connection.
+/// What the bytes of a connection are.
 #[derive(Debug)]
-pub(super) struct User {
-    /// As every `from` and every list of members names it.
-    pub(super) name: Box<str>,
+pub(super) enum Speech {
+    /// Requests; so it begins.
+    Http(Reader),
+    /// Frames.
+    WebSocket(Decoder),
 }
 
 /// The fat record of a connection; what a fan-out touches lives elsewhere (`outbound`).
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) decoder: Decoder,
-    /// In a box, because hardly any connection has one.
-    pub(super) head: Option<Box<PartialHead>>,
+    pub(super) speech: Speech,
     /// Whom it has authenticated as; thin, because most connections of many a broker have nobody.
     pub(super) user: Option<Rc<User>>,
     /// When the peer last sent anything.
@@ -110,6 +119,8 @@ pub(super) struct Connection {
     /// Open: its place in the heartbeat interval or, if pinged, when the pong must have come. Otherwise: when the phase
     /// must be over.
     pub(super) deadline: Tick,
+    /// Open: when its identity ends, or must have been given.
+    pub(super) until: Tick,
     pub(super) phase: Phase,
     /// Set with the first event that ends it.
     pub(super) reason: Option<CloseReason>,
@@ -126,19 +137,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Who it is to a topic's rule.
-    pub(super) fn permit(&self) -> Permit {
-        Permit { user: self.user.is_some(), granted: false }
-    }
-
     pub(super) fn new(now: Tick, deadline: Tick) -> Self {
         Self {
-            decoder: Decoder::new(Role::Server),
-            head: None,
+            speech: Speech::default(),
             user: None,
             seen: now,
             deadline,
-            phase: Phase::Handshake,
+            until: Tick(u32::MAX),
+            phase: Phase::Http,
             reason: None,
             echo: false,
             pinged: false,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::api::Part;
 use super::outbound::is_bulk;
 use super::registry::{Slot, Waiter};
 use super::{Shard, connection::Phase};
@@ -12,6 +13,7 @@ use crate::ids::{ConnId, ShardId};
 use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
 use crate::protocol::{Id, Position, reply};
+use crate::rules::Permit;
 use crate::topic::{Filter, Topic};
 use crate::transport::websocket;
 
@@ -98,21 +100,26 @@ impl Shard {
                     }
                 }
                 Delivery::Refused { conn, id, refusal } => {
-                    if let Some(index) = self.speaking(conn) {
-                        self.counters.faults += 1;
-                        self.reply(index, |out| reply::error(out, &id, refusal.code(), &refusal));
+                    self.counters.faults += 1;
+                    match self.speaking(conn) {
+                        Some(index) => self.reply(index, |out| reply::error(out, &id, refusal.code(), &refusal)),
+                        None => self.take_part(conn, &id, Part::Failed(refusal.code(), refusal.to_string())),
                     }
                 }
                 Delivery::History { conn, id, topic, position, messages } => {
-                    if let Some(index) = self.speaking(conn) {
-                        let (topic, messages) = (topic.text(&parcel.bytes), messages.of(&parcel.bytes));
-                        let list = |out: &mut Vec<u8>| out.extend_from_slice(messages);
-                        self.reply(index, |out| reply::ack_history(out, &id, topic, position, list));
+                    let (topic, messages) = (topic.text(&parcel.bytes), messages.of(&parcel.bytes));
+                    let list = |out: &mut Vec<u8>| out.extend_from_slice(messages);
+                    let ack = |out: &mut Vec<u8>| reply::ack_history(out, &id, topic, position, list);
+                    match self.speaking(conn) {
+                        Some(index) => self.reply(index, ack),
+                        None => self.take_document(conn, ack),
                     }
                 }
                 Delivery::Presence { conn, ack } => {
-                    if let Some(index) = self.speaking(conn) {
-                        self.reply(index, |out| out.extend_from_slice(ack.of(&parcel.bytes)));
+                    let ack = |out: &mut Vec<u8>| out.extend_from_slice(ack.of(&parcel.bytes));
+                    match self.speaking(conn) {
+                        Some(index) => self.reply(index, ack),
+                        None => self.take_document(conn, ack),
                     }
                 }
                 Delivery::Watching { slot } => {
@@ -136,6 +143,10 @@ impl Shard {
     pub(super) fn settle_waiter(&mut self, slot: Slot, waiter: &Waiter) {
         let Some(index) = self.speaking(waiter.conn) else { return };
         self.registry.settle(index, slot, waiter.serial);
+        if let Some(user) = &self.connections[index as usize].user {
+            let granted = user.reads(Filter::known(self.registry.filter(slot))).granted;
+            self.registry.grant(index, slot, granted);
+        }
         self.acknowledge(index, slot, &waiter.id, None, None);
     }
 
@@ -180,8 +191,9 @@ impl Shard {
     }
 
     fn take_published(&mut self, conn: ConnId, id: &Id, topic: &str, position: Position) {
-        if let Some(index) = self.speaking(conn) {
-            self.reply(index, |out| reply::ack_publish(out, id, topic, position));
+        match self.speaking(conn) {
+            Some(index) => self.reply(index, |out| reply::ack_publish(out, id, topic, position)),
+            None => self.take_part(conn, id, Part::Published(topic.into(), position)),
         }
     }
 
@@ -230,7 +242,8 @@ impl Shard {
             let asked = run.access.needs_permit() && self.registry.is_wildcard(slot);
             for subscriber in self.registry.subscribers(slot) {
                 let conn = subscriber.conn;
-                if asked && !run.access.admits(self.connections[conn as usize].permit()) {
+                let user = || self.connections[conn as usize].user.is_some();
+                if asked && !run.access.admits(Permit { user: user(), granted: subscriber.is_granted() }) {
                     continue;
                 }
                 if self.outbound.mark(conn) {

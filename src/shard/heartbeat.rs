@@ -14,9 +14,11 @@ impl Shard {
         while let Some(index) = self.wheel.pop_due(self.now) {
             let connection = &self.connections[index as usize];
             match connection.phase {
+                Phase::Open if connection.until <= self.now => self.lapse(index),
+                Phase::Open if self.now < connection.deadline => self.file_open(index),
                 _ if self.now < connection.deadline => self.wheel.file(index, connection.deadline),
                 Phase::Open => self.beat(index),
-                Phase::Handshake => self.discard(index, CloseReason::HandshakeTimeout),
+                Phase::Http => self.discard(index, CloseReason::HandshakeTimeout),
                 Phase::Closing | Phase::Lingering => self.discard(index, CloseReason::Reset),
             }
         }
@@ -29,7 +31,13 @@ impl Shard {
         let since = (self.now.0 + interval - place) % interval;
         let due = Tick(self.now.0 + interval - since);
         self.connections[index as usize].deadline = due;
-        self.wheel.file(index, due);
+        self.file_open(index);
+    }
+
+    /// Files an open connection for its deadline, or for the end of its identity.
+    pub(super) fn file_open(&mut self, index: u32) {
+        let connection = &self.connections[index as usize];
+        self.wheel.file(index, connection.deadline.min(connection.until));
     }
 
     fn beat(&mut self, index: u32) {
@@ -44,13 +52,13 @@ impl Shard {
         } else if (self.now.0 - connection.seen.0) * 2 >= interval {
             connection.pinged = true;
             connection.deadline = Tick(self.now.0 + timeout);
-            self.wheel.file(index, connection.deadline);
+            self.file_open(index);
             return self.outbound.push_reply(index, |out| encode::frame(out, Opcode::Ping, b""));
         }
         self.file_heartbeat(index);
     }
 
-    fn ticks(&self, seconds: u32) -> u32 {
+    pub(super) fn ticks(&self, seconds: u32) -> u32 {
         u32::try_from(u64::from(seconds) * 1000 / TICK_MS).unwrap_or(u32::MAX).max(1)
     }
 }

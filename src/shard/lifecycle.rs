@@ -5,6 +5,7 @@
 
 use super::connection::{CloseReason, Connection, Phase};
 use super::{Action, Shard, slot};
+use crate::auth::Bucket;
 use crate::ids::ConnId;
 use crate::limits;
 use crate::ws::encode;
@@ -18,6 +19,10 @@ impl Shard {
             self.generations.resize(index as usize + 1, 0);
         }
         self.outbound.add(index);
+        if self.rate.is_some() {
+            self.buckets.resize(self.generations.len(), Bucket::default());
+            self.buckets[index as usize] = Bucket::default();
+        }
         self.wheel.file(index, deadline);
         self.counters.accepted += 1;
         self.id_of(index)
@@ -38,8 +43,12 @@ impl Shard {
         let Some(index) = self.index_of(id) else { return };
         let connection = &mut self.connections[index as usize];
         connection.ended = true;
-        if connection.phase != Phase::Lingering || self.outbound.pending(index) == 0 {
-            self.discard(index, CloseReason::PeerGone);
+        match connection.phase {
+            // Who asks and then ends its side still reads the answer.
+            Phase::Http if self.exchanges.contains_key(&index) => {}
+            Phase::Http if self.outbound.pending(index) > 0 => self.linger(index, CloseReason::HttpAnswered),
+            Phase::Lingering if self.outbound.pending(index) > 0 => {}
+            _ => self.discard(index, CloseReason::PeerGone),
         }
     }
 
@@ -69,7 +78,7 @@ impl Shard {
     /// Reads again from a connection that took most of its replies. Publications may still wait: they have their own limit.
     pub(super) fn resume_if_room(&mut self, index: u32) {
         let waits = self.outbound.pending_replies(index) + self.held_bytes(self.id_of(index));
-        if waits < limits::REPLY_BYTES_MAX / 2 {
+        if !self.exchanges.contains_key(&index) && waits < limits::REPLY_BYTES_MAX / 2 {
             self.resume(index);
         }
     }
@@ -120,6 +129,7 @@ impl Shard {
         self.leave_all(index);
         let id = self.id_of(index);
         let connection = self.connections.remove(index as usize);
+        self.forget_exchange(index);
         self.outbound.remove(index);
         self.wheel.remove(index);
         self.generations[index as usize] = self.generations[index as usize].wrapping_add(1);

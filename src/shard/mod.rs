@@ -5,16 +5,20 @@
 //! connection once; [`Shard::poll_action`] says what else the sockets need. Everything that crosses shards goes through
 //! its [`Desk`]. Same calls with the same seed, same result.
 
+mod api;
 mod commands;
 mod connection;
 mod deliver;
+mod drain;
 mod heartbeat;
 mod held;
+mod identity;
 mod inbound;
 mod lifecycle;
 mod outbound;
 mod presence;
 mod registry;
+mod requests;
 mod stop;
 mod wheel;
 
@@ -22,22 +26,28 @@ pub use crate::ids::TICK_MS;
 pub use connection::CloseReason;
 pub use outbound::{Sent, Wire};
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use slab::Slab;
 
 use crate::auth::origin::Origins;
+use crate::auth::{Bucket, Credentials, Rate};
 use crate::config::Config;
 use crate::home::{Home, Kept};
+use crate::http::Date;
 use crate::ids::{ConnId, ShardId, Tick};
+use crate::limits;
 use crate::mesh::Desk;
 use crate::protocol::Parser;
 use crate::rules::Rules;
 use crate::topic::{Topic, subject};
+use api::Exchange;
 use connection::Connection;
+use drain::Drain;
 use held::Held;
 use outbound::{Flushed, Outbound};
 use registry::Registry;
@@ -51,6 +61,10 @@ pub struct Settings {
     pub config: Config,
     /// The configured origins, parsed.
     pub origins: Origins,
+    /// `[auth]`, its files read; none without it.
+    pub credentials: Option<Arc<Credentials>>,
+    /// The time of day, in seconds since 1970, when the clock of [`Shard::begin_turn`] stood at 0.
+    pub began_unix_s: u64,
     /// Feeds hash tables, epochs and the placement of topics; the same for all shards of a broker.
     pub seed: u64,
 }
@@ -108,6 +122,18 @@ pub struct Shard {
     /// Publications that wait for a wildcard subscribe of their own connection.
     held: BTreeMap<ConnId, Held>,
     now: Tick,
+    now_ms: u64,
+    /// Commands per second of a connection; `None` is any number.
+    rate: Option<Rate>,
+    /// By connection, if there is a rate.
+    buckets: Vec<Bucket>,
+    /// Requests of HTTP that wait for homes, by connection.
+    exchanges: HashMap<u32, Exchange, FixedState>,
+    /// Connections whose request was answered: there may be another.
+    unread: Vec<ConnId>,
+    /// For responses; set when one is written.
+    date: Date,
+    drain: Option<Drain>,
     stop: Stop,
     counters: Counters,
 }
@@ -140,6 +166,13 @@ impl Shard {
             actions: VecDeque::new(),
             held: BTreeMap::new(),
             now,
+            now_ms,
+            rate: Rate::per_second(settings.config.limits.commands_per_second_max),
+            buckets: Vec::new(),
+            exchanges: HashMap::default(),
+            unread: Vec::new(),
+            date: Date::new(settings.began_unix_s),
+            drain: None,
             stop: Stop::default(),
             counters: Counters::default(),
             settings: Rc::new(settings),
@@ -148,15 +181,21 @@ impl Shard {
 
     /// The time of all that happens until the next turn, in milliseconds; never goes back.
     pub fn begin_turn(&mut self, now_ms: u64) {
-        self.now = self.now.max(Tick::of_ms(now_ms));
+        self.now_ms = self.now_ms.max(now_ms);
+        self.now = Tick::of_ms(self.now_ms);
         self.home.begin_turn(self.now);
     }
 
     /// Takes the mail, seals, delivers, posts, and offers every connection's pending bytes to its socket once.
     pub fn end_turn(&mut self, wire: &mut impl Wire) {
+        self.drain_some();
         self.expire();
         self.take_mail();
         self.take_own_deliveries();
+        let mut requests = limits::REQUESTS_PER_TURN;
+        while self.read_on(&mut requests) {
+            self.take_own_deliveries();
+        }
         self.desk.post(&mut self.home);
         self.close_slow();
         self.flush(wire);
@@ -198,13 +237,13 @@ impl Shard {
     /// Whether the next turn has something to do even if no socket and no shard says anything.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.outbound.has_work() || self.home.has_work()
+        self.outbound.has_work() || (!self.unread.is_empty() && self.stop.reads()) || self.home.has_work()
     }
 
     /// When the next turn must come at the latest, in milliseconds on the clock of [`Shard::begin_turn`].
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
-        let next = self.wheel.next().into_iter().chain(self.home.next_due()).min();
+        let next = self.wheel.next().into_iter().chain(self.home.next_due()).chain(self.next_drain()).min();
         next.map(|tick| u64::from(tick.0) * TICK_MS)
     }
 
@@ -245,7 +284,7 @@ impl Shard {
 
     /// What is alive, by name: after all connections closed and all mail was taken, all of it is 0.
     #[must_use]
-    pub fn held(&self) -> [(&'static str, usize); 12] {
+    pub fn held(&self) -> [(&'static str, usize); 13] {
         let (segments, spills) = self.outbound.held();
         let (filters, subscriptions) = self.registry.held();
         let (held, watched) = self.home.interest_len();
@@ -261,6 +300,7 @@ impl Shard {
             ("members", self.home.members_len()),
             ("connections that hold back", self.held.len()),
             ("ranges owed", self.outbound.owed()),
+            ("requests that wait", self.exchanges.len()),
             ("pending bytes", self.connections.iter().map(|(index, _)| self.outbound.pending(slot(index))).sum()),
         ]
     }

@@ -10,7 +10,7 @@ use super::registry::Slot;
 use crate::home::Presence;
 use crate::ids::ConnId;
 use crate::mesh::Command as Envelope;
-use crate::rules::Rules;
+use crate::rules::{Permit, Rules};
 use crate::topic::{Filter, Topic, presence_of};
 
 impl Shard {
@@ -37,19 +37,25 @@ impl Shard {
 
     /// A subscription of the connection, pending or live, was just taken away: its home is told.
     pub(super) fn detached(&mut self, conn: ConnId, slot: Slot) {
-        if self.registry.has_members(slot)
-            && let Some(topic) = Filter::known(self.registry.filter(slot)).as_topic()
-        {
-            let home = self.home_of(topic);
-            if home == self.me {
-                self.home.handle_leave(self.me, topic, conn);
-            } else {
-                let parcel = self.desk.commands_to(home);
-                let topic = parcel.keep(topic.as_str().as_bytes());
-                parcel.items.push(Envelope::Leave { topic, conn });
+        if self.registry.has_members(slot) {
+            let topic: Box<str> = self.registry.filter(slot).into();
+            let topic = Topic::known(&topic);
+            if !self.hold_leave(conn, topic) {
+                self.leave_home(conn, topic);
             }
         }
         self.release(slot);
+    }
+
+    /// Tells the topic's home that the connection is no member any more.
+    pub(super) fn leave_home(&mut self, conn: ConnId, topic: Topic<'_>) {
+        let home = self.home_of(topic);
+        if home == self.me {
+            return self.home.handle_leave(self.me, topic, conn);
+        }
+        let parcel = self.desk.commands_to(home);
+        let topic = parcel.keep(topic.as_str().as_bytes());
+        parcel.items.push(Envelope::Leave { topic, conn });
     }
 }
 
@@ -57,4 +63,10 @@ impl Shard {
 pub(super) fn has_presence(rules: &Rules, filter: Filter<'_>) -> bool {
     let rule = filter.as_topic().and_then(|topic| rules.of(topic));
     rule.is_some_and(|rule| rules.at(rule).presence)
+}
+
+/// Whether the filter is a topic that the permit may read and whose rule does not want to know who is there.
+pub(super) fn lacks_presence(rules: &Rules, filter: Filter<'_>, permit: Permit) -> bool {
+    let rule = filter.as_topic().and_then(|topic| rules.of(topic)).map(|rule| rules.at(rule));
+    rule.is_some_and(|rule| !rule.presence && rule.subscribe.admits(permit))
 }

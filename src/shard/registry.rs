@@ -20,6 +20,9 @@ pub(super) type Slot = u32;
 /// In [`Subscription::at`]: pending; the low bits are the number of the subscribe.
 const PENDING: u32 = 1 << 31;
 
+/// In [`Subscriber::at`]: its token grants the filter.
+const GRANTED: u32 = 1 << 31;
+
 /// One filter and its live subscribers.
 #[derive(Debug)]
 struct Entry {
@@ -40,8 +43,23 @@ const _: () = assert!(size_of::<Entry>() <= 48, "a filter with one subscriber st
 pub(super) struct Subscriber {
     /// The connection.
     pub(super) conn: u32,
-    /// Index in its subscriptions.
+    /// Index in its subscriptions, and `GRANTED`.
     at: u32,
+}
+
+impl Subscriber {
+    /// Whether a token grants the whole filter.
+    pub(super) fn is_granted(self) -> bool {
+        self.at & GRANTED != 0
+    }
+
+    fn at(self) -> usize {
+        (self.at & !GRANTED) as usize
+    }
+
+    fn move_to(&mut self, at: usize) {
+        self.at = index(at) | (self.at & GRANTED);
+    }
 }
 
 /// One subscription of a connection.
@@ -190,6 +208,22 @@ impl Registry {
         true
     }
 
+    /// Notes whether the connection's token grants the whole filter; nothing if the subscription is not live.
+    pub(super) fn grant(&mut self, conn: u32, slot: Slot, granted: bool) {
+        let Some(at) = self.position_of(conn, slot) else { return };
+        let live = self.subscriptions[conn as usize][at].at;
+        if live & PENDING == 0 {
+            let subscriber = &mut self.entries[slot as usize].subscribers[live as usize];
+            subscriber.at = (subscriber.at & !GRANTED) | if granted { GRANTED } else { 0 };
+        }
+    }
+
+    /// The slots of a connection's subscriptions, pending ones included.
+    pub(super) fn slots(&self, conn: u32) -> Vec<Slot> {
+        let all = self.subscriptions.get(conn as usize).into_iter().flatten();
+        all.map(|subscription| subscription.slot).collect()
+    }
+
     /// Takes that very pending subscription away, because its home refused it. False if it was not there any more.
     pub(super) fn take_back(&mut self, conn: u32, slot: Slot, serial: u32) -> bool {
         let Some(at) = self.pending(conn, slot, serial) else { return false };
@@ -227,13 +261,13 @@ impl Registry {
         if let Some(&moved) = own.get(at)
             && moved.at & PENDING == 0
         {
-            self.entries[moved.slot as usize].subscribers[moved.at as usize].at = index(at);
+            self.entries[moved.slot as usize].subscribers[moved.at as usize].move_to(at);
         }
         if gone.at & PENDING == 0 {
             let subscribers = &mut self.entries[gone.slot as usize].subscribers;
             subscribers.swap_remove(gone.at as usize);
             if let Some(&moved) = subscribers.get(gone.at as usize) {
-                self.subscriptions[moved.conn as usize][moved.at as usize].at = gone.at;
+                self.subscriptions[moved.conn as usize][moved.at()].at = gone.at;
             }
         }
     }

@@ -5,7 +5,6 @@
 //! 3. A shard that heard this from every home has every delivery there will be: it closes its connections with 1001
 //!    behind them, reads again to see their answers, and is done when the last one is gone.
 
-use super::connection::{CloseReason, Phase};
 use super::{Shard, slot};
 use crate::mesh::Command as Envelope;
 
@@ -66,11 +65,7 @@ impl Shard {
         self.stop.closing = true;
         let all: Vec<u32> = self.connections.iter().map(|(index, _)| slot(index)).collect();
         for index in all {
-            match self.connections[index as usize].phase {
-                Phase::Open => self.close(index, CloseReason::Stopping, 1001, "the broker stops"),
-                Phase::Handshake => self.discard(index, CloseReason::Stopping),
-                Phase::Closing | Phase::Lingering => {}
-            }
+            self.send_away(index);
         }
     }
 }

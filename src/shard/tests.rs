@@ -4,9 +4,12 @@
 //! since it was last asked, one line per frame: `ack 1 chat/1 @0`, `chat/1:1 {"a":1}`, `join chat/1 ann`, `ping`,
 //! `close 4008`.
 
+mod api;
 mod closing;
+mod drain;
 mod heartbeat;
 mod held;
+mod identity;
 mod idle;
 mod opening;
 mod overflow;
@@ -21,10 +24,14 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use super::*;
+use crate::auth::Credentials;
 use crate::ids::ClientName;
 use crate::limits;
 use crate::mesh::{self, Wake};
 use crate::ws::{Opcode, encode};
+
+/// The time of day at which the clock of a world stood at 0.
+const BEGAN_UNIX_S: u64 = 1_700_000_000;
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -92,10 +99,19 @@ impl World {
     }
 
     fn with(shards: usize, ring: usize, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::guarded(shards, ring, None, configure)
+    }
+
+    fn guarded(
+        shards: usize,
+        ring: usize,
+        credentials: Option<Arc<Credentials>>,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::default();
         configure(&mut config);
         let origins = Origins::parse(&config.server.allowed_origins).expect("valid");
-        let settings = Settings { config, origins, seed: 42 };
+        let settings = Settings { config, origins, credentials, began_unix_s: BEGAN_UNIX_S, seed: 42 };
         let desks = mesh::join((0..shards).map(|_| Arc::new(Silent) as Arc<dyn Wake>).collect(), ring);
         let now_ms = 1_000;
         let shards = desks.into_iter().map(|desk| Shard::new(settings.clone(), desk, now_ms)).collect();

@@ -70,6 +70,12 @@ pub struct Filter<'a> {
     wildcard: bool,
 }
 
+impl<'a> From<Topic<'a>> for Filter<'a> {
+    fn from(topic: Topic<'a>) -> Self {
+        Self::known(topic.as_str())
+    }
+}
+
 impl<'a> Filter<'a> {
     /// Takes `text` as a filter.
     ///

@@ -3,10 +3,12 @@
 //! The load test and the command line call it through `handshake`. It offers no extension, so it accepts none. What a
 //! server says in a refusal is shown only in a bounded, escaped excerpt.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
 
 use super::handshake::{SUBPROTOCOL, accept};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
@@ -43,7 +45,20 @@ pub const EXCERPT_CHARS_MAX: usize = 256;
 /// Appends the client's request. `host` is `host[:port]`, `path_and_query` starts with `/`; both must be fit for the
 /// wire (no space, no line end). RFC 6455 4.1: `key` must be random for each connection.
 pub fn request(out: &mut Vec<u8>, host: &str, path_and_query: &str, key: [u8; 16], subprotocols: &[&str]) {
+    request_as(out, host, path_and_query, key, subprotocols, None);
+}
+
+/// [`request`] of somebody who has a token, in `Authorization: Bearer` (RFC 6750 2.1); it must be as fit for the wire.
+pub fn request_as(
+    out: &mut Vec<u8>,
+    host: &str,
+    path_and_query: &str,
+    key: [u8; 16],
+    subprotocols: &[&str],
+    token: Option<&str>,
+) {
     debug_assert!(!host.contains(is_unfit) && !path_and_query.contains(is_unfit));
+    debug_assert!(!token.is_some_and(|token| token.contains(is_unfit)));
     let mut head = String::with_capacity(256);
     head.extend(["GET ", path_and_query, " HTTP/1.1\r\nHost: ", host]);
     head.push_str("\r\nUpgrade: websocket\r\nConnection: Upgrade");
@@ -52,6 +67,9 @@ pub fn request(out: &mut Vec<u8>, host: &str, path_and_query: &str, key: [u8; 16
     for (index, subprotocol) in subprotocols.iter().enumerate() {
         head.push_str(if index == 0 { "\r\nSec-WebSocket-Protocol: " } else { ", " });
         head.push_str(subprotocol);
+    }
+    if let Some(token) = token {
+        head.extend(["\r\nAuthorization: Bearer ", token]);
     }
     head.push_str("\r\n\r\n");
     out.extend_from_slice(head.as_bytes());
@@ -128,7 +146,10 @@ fn check_headers(headers: &[httparse::Header<'_>], key: [u8; 16], subprotocols: 
     Ok(())
 }
 
+/// Of a problem document (RFC 9457 3.1.4) its sentence, of anything else the start.
 fn excerpt(body: &[u8]) -> String {
+    let problem: Option<Problem<'_>> = serde_json::from_slice(body).ok();
+    let body = problem.as_ref().map_or(body, |problem| problem.detail.as_bytes());
     let start = &body[..body.len().min(EXCERPT_CHARS_MAX)];
     let mut excerpt: String = start.escape_ascii().take(EXCERPT_CHARS_MAX).map(char::from).collect();
     if body.len() > EXCERPT_CHARS_MAX {
@@ -136,6 +157,12 @@ fn excerpt(body: &[u8]) -> String {
         excerpt.push_str("...");
     }
     excerpt
+}
+
+#[derive(Deserialize)]
+struct Problem<'a> {
+    #[serde(borrow)]
+    detail: Cow<'a, str>,
 }
 
 fn is_unfit(character: char) -> bool {

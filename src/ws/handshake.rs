@@ -8,7 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-pub use super::client_handshake::{ClientError, EXCERPT_CHARS_MAX, parse_response, parse_response_to, request};
+pub use super::client_handshake::{
+    ClientError, EXCERPT_CHARS_MAX, parse_response, parse_response_to, request, request_as,
+};
 use crate::http::{Head, Problem, tokens};
 
 /// The one language spoken inside messages, and what a client that offers none gets.
@@ -152,23 +154,25 @@ fn origin<'a>(head: &Head<'a>) -> Result<Option<&'a str>, Problem> {
 }
 
 /// RFC 6455 4.2.1 8 and 4.2.2: of the offered subprotocols ours, or none if none was offered. `bearer.<token>` is how a
-/// browser sends a token, not a language to speak.
+/// browser sends a token, not a language to speak; beside nothing else it is refused, because a browser takes no answer
+/// without one of the subprotocols that it offered.
 fn protocol(head: &Head<'_>) -> Result<Option<&'static str>, Problem> {
-    let mut unknown = false;
-    let mut ours = false;
+    let (mut ours, mut token, mut unknown) = (false, false, false);
     for offered in tokens(head, "sec-websocket-protocol") {
         if !offered.iter().copied().all(is_token_byte) {
             return Err(Problem::bad_request("the Sec-WebSocket-Protocol header is not a list of tokens"));
         }
         ours |= offered == SUBPROTOCOL.as_bytes();
-        unknown |= !offered.starts_with(b"bearer.");
+        let is_token = offered.starts_with(b"bearer.");
+        (token, unknown) = (token | is_token, unknown | !is_token);
     }
-    if ours {
-        Ok(Some(SUBPROTOCOL))
-    } else if unknown {
-        Err(Problem::bad_request("none of the offered subprotocols is supported: offer wirefan.v1, or none"))
-    } else {
-        Ok(None)
+    match (ours, unknown, token) {
+        (true, ..) => Ok(Some(SUBPROTOCOL)),
+        (_, true, _) => {
+            Err(Problem::bad_request("none of the offered subprotocols is supported: offer wirefan.v1, or none"))
+        }
+        (.., true) => Err(Problem::bad_request("only a token is offered: offer wirefan.v1 beside it")),
+        _ => Ok(None),
     }
 }
 

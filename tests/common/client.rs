@@ -35,6 +35,15 @@ impl Client {
         Self::over(dial(broker.address, Some(receive_bytes)), broker.address)
     }
 
+    /// Connects to that path with further headers; nothing is read yet.
+    pub(crate) fn open(broker: &Broker, path: &str, headers: &[(&'static str, String)]) -> Self {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let url = format!("ws://{}{path}", broker.address);
+        let stream: Box<dyn Stream> = Box::new(dial(broker.address, None));
+        let (socket, _) = upgrade(stream, &url, &headers).expect("a handshake");
+        Self { socket, name: String::new() }
+    }
+
     /// The same over a stream that is there already.
     pub(crate) fn over(stream: impl Stream + 'static, address: SocketAddr) -> Self {
         let stream: Box<dyn Stream> = Box::new(stream);

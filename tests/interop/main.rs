@@ -6,6 +6,7 @@
     reason = "these tests are programs of their own: they wait in threads and hold ports"
 )]
 
+mod auth;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
@@ -13,5 +14,6 @@ mod http;
 mod lifecycle;
 mod presence;
 mod pubsub;
+mod rates;
 mod rfc6455;
 mod tls;

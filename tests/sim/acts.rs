@@ -33,7 +33,8 @@ impl World {
             _ => {
                 let person = self.clients[at].person;
                 let clients = self.clients.iter().filter(|client| client.person == person);
-                let memory = Memory { model: &self.model, clients: clients.map(|client| client.number).collect() };
+                let clients = clients.map(|client| client.number).collect();
+                let memory = Memory { model: &self.model, former: self.former.as_ref(), clients };
                 let (client, random) = (&mut self.clients[at], &mut self.random);
                 let new = std::mem::replace(&mut client.new, false);
                 match if new { memory.come_back(random) } else { Vec::new() } {

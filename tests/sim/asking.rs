@@ -13,6 +13,8 @@ use crate::random::Random;
 #[derive(Debug)]
 pub(crate) struct Memory<'a> {
     pub(crate) model: &'a Model,
+    /// What was known in the topics' former lives.
+    pub(crate) former: Option<&'a Model>,
     pub(crate) clients: Vec<u32>,
 }
 
@@ -33,6 +35,10 @@ impl Memory<'_> {
 
     fn position(&self, topic: &str, random: &mut Random) -> String {
         let newest = self.model.newest(topic);
+        let former = self.former.and_then(|former| former.newest(topic)).filter(|_| random.chance(40));
+        if let Some((epoch, offset)) = former {
+            return format!("{epoch}:{}", random.between(0, offset as usize));
+        }
         match (random.below(20), newest) {
             (0, _) => "00000000:0".to_owned(),
             (1, Some((_, offset))) => format!("0badcafe:{offset}"),
@@ -57,10 +63,21 @@ impl Memory<'_> {
             if let Some(had) = self.own(topic, random).filter(|_| random.chance(50)) {
                 let id = (random.word() >> 11).to_string();
                 let member = format!(r#""id":{id},"#);
-                all.push(subscribe(topic, Some(id), &member, Begin::Since(had)));
+                all.push(subscribe(topic, Some(id), &member, Begin::Since(had), false));
             }
         }
         all
+    }
+
+    /// Asks who is there: a first page, the one behind the last one, or one behind somebody.
+    pub(crate) fn presence(&self, client: u32, id: String, random: &mut Random) -> (String, Sent) {
+        let limit = *random.pick(&[1, 2, 5, 1000]);
+        let (topic, after) = match (random.below(10), self.model.next_page(client)) {
+            (0..6, Some((topic, next))) => (topic, Some(next)),
+            (6, _) => (*random.pick(&TOPICS), Some("0-1-0".to_owned())),
+            _ => (*random.pick(&TOPICS), None),
+        };
+        page(topic, id, limit, after, false)
     }
 
     /// The last position that one of the person's connections had.
@@ -85,4 +102,12 @@ impl Memory<'_> {
         );
         (json, Sent::History { topic: topic.to_owned(), id: Some(id), since, limit, reverse })
     }
+}
+
+/// One page of who is there.
+pub(crate) fn page(topic: &str, id: String, limit: u64, after: Option<String>, still: bool) -> (String, Sent) {
+    let limit_member = if limit == 1000 { String::new() } else { format!(r#""limit":{limit},"#) };
+    let after_member = after.as_ref().map_or(String::new(), |after| format!(r#""after":"{after}","#));
+    let json = format!(r#"{{"op":"presence",{limit_member}{after_member}"id":{id},"topic":{}}}"#, quoted(topic));
+    (json, Sent::Presence { topic: topic.to_owned(), id: Some(id), limit, after, still })
 }

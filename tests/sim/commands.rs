@@ -67,7 +67,8 @@ fn command(client: &Client, plan: &Plan, memory: &Memory<'_>, random: &mut Rando
         0..26 => {
             let filter = filter(random);
             let begin = if TOPICS.contains(&filter) { memory.begin(filter, id.as_ref(), random) } else { Begin::Now };
-            subscribe(filter, id, &member, begin)
+            let presence = random.chance(40) && TOPICS.contains(&filter);
+            subscribe(filter, id, &member, begin, presence)
         }
         26..37 => {
             let known = !client.tried.is_empty() && random.chance(80);
@@ -78,6 +79,7 @@ fn command(client: &Client, plan: &Plan, memory: &Memory<'_>, random: &mut Rando
         37..41 => (format!(r#"{{{member}"op":"ping"}}"#), Sent::Ping { id }),
         41..47 => wrong(id, &member, random),
         47..53 => memory.history((random.word() >> 11).to_string(), random),
+        53..57 => memory.presence(client.number, (random.word() >> 11).to_string(), random),
         _ => {
             let (topic, key) = (*random.pick(&TOPICS), key(plan, random));
             publish(topic, id, &member, key, plan, client.number, random)
@@ -86,14 +88,21 @@ fn command(client: &Client, plan: &Plan, memory: &Memory<'_>, random: &mut Rando
 }
 
 /// A subscribe; also for the world, which asks again where a client does not know.
-pub(crate) fn subscribe(filter: &str, id: Option<String>, member: &str, begin: Begin) -> (String, Sent) {
+pub(crate) fn subscribe(
+    filter: &str,
+    id: Option<String>,
+    member: &str,
+    begin: Begin,
+    presence: bool,
+) -> (String, Sent) {
     let from = match &begin {
         Begin::Now => String::new(),
         Begin::Since(position) => format!(r#""since":"{position}","#),
         Begin::Last(last) => format!(r#""last":{last},"#),
     };
-    let json = format!(r#"{{"op":"subscribe",{member}{from}"topic":{}}}"#, quoted(filter));
-    (json, Sent::Subscribe { filter: filter.to_owned(), id, begin })
+    let told = if presence { r#""presence":true,"# } else { "" };
+    let json = format!(r#"{{"op":"subscribe",{member}{from}{told}"topic":{}}}"#, quoted(filter));
+    (json, Sent::Subscribe { filter: filter.to_owned(), id, begin, presence })
 }
 
 /// A publication of JSON. One that is not to come back is acknowledged, so that the model knows its position.
@@ -115,9 +124,19 @@ pub(crate) fn publish(
         _ => format!("\"{client}-{unique}-{pad}\""),
     };
     let key_member = key.as_ref().map_or(String::new(), |key| format!(r#""key":"{key}","#));
-    let json =
-        format!(r#"{{"op":"publish",{member}{echo_member}{key_member}"topic":{},"data":{data}}}"#, quoted(topic));
-    (json, Sent::Publish { topic: topic.to_owned(), id, echo, text: true, payload: data.into_bytes(), key })
+    let (conflate, conflate_member) = conflate(random);
+    let json = format!(
+        r#"{{"op":"publish",{member}{echo_member}{key_member}{conflate_member}"topic":{},"data":{data}}}"#,
+        quoted(topic)
+    );
+    (json, Sent::Publish { topic: topic.to_owned(), id, echo, text: true, payload: data.into_bytes(), key, conflate })
+}
+
+/// What a publication makes obsolete, for some, and the member that says so.
+fn conflate(random: &mut Random) -> (Option<String>, String) {
+    let kind = random.chance(40).then(|| format!("kind {}", random.below(3)));
+    let member = kind.as_ref().map_or(String::new(), |kind| format!(r#""conflate":"{kind}","#));
+    (kind, member)
 }
 
 /// An idempotency key, for some; few of them, so that they come again.
@@ -131,7 +150,9 @@ fn publish_binary(client: &Client, plan: &Plan, random: &mut Random) -> Said {
     let member = id.as_ref().map_or(String::new(), |id| format!(r#""id":{id},"#));
     let key = key(plan, random);
     let key_member = key.as_ref().map_or(String::new(), |key| format!(r#""key":"{key}","#));
-    let header = format!(r#"{{"op":"publish",{member}{key_member}"echo":{echo},"topic":{}}}"#, quoted(topic));
+    let (conflate, conflate_member) = conflate(random);
+    let topic_member = format!(r#""topic":{}"#, quoted(topic));
+    let header = format!(r#"{{"op":"publish",{member}{key_member}{conflate_member}"echo":{echo},{topic_member}}}"#);
     let mut all = header.into_bytes();
     all.push(b'\n');
     let mut payload = format!("{}\n\0{}", client.number, random.word()).into_bytes();
@@ -141,7 +162,7 @@ fn publish_binary(client: &Client, plan: &Plan, random: &mut Random) -> Said {
         return ping_frame(random, 2);
     }
     let mut bytes = Vec::new();
-    let mut sent = vec![Sent::Publish { topic: topic.to_owned(), id, echo, text: false, payload, key }];
+    let mut sent = vec![Sent::Publish { topic: topic.to_owned(), id, echo, text: false, payload, key, conflate }];
     if let Some(between) = message(&mut bytes, Opcode::Binary, &all, random) {
         sent.insert(0, Sent::PingFrame(between));
     }
@@ -149,7 +170,7 @@ fn publish_binary(client: &Client, plan: &Plan, random: &mut Random) -> Said {
 }
 
 fn wrong(id: Option<String>, member: &str, random: &mut Random) -> (String, Sent) {
-    let (json, code, named) = match random.below(14) {
+    let (json, code, named) = match random.below(18) {
         0 => (format!(r#"{{"op":"publish",{member}"topic":"a"}}"#), 400, true),
         1 => (format!(r#"{{{member}"op":"fly"}}"#), 404, true),
         2 => (format!(r#"{{{member}"op":"publish","topic":"a/+","data":1}}"#), 400, true),
@@ -163,6 +184,10 @@ fn wrong(id: Option<String>, member: &str, random: &mut Random) -> (String, Sent
         10 => (format!(r#"{{{member}"op":"subscribe","topic":"a","since":"00000000:0","last":1}}"#), 400, true),
         11 => (format!(r#"{{{member}"op":"subscribe","topic":"a","since":"nowhere"}}"#), 400, true),
         12 => (format!(r#"{{{member}"op":"history","topic":"a","limit":1001}}"#), 400, true),
+        13 => (format!(r#"{{{member}"op":"presence","topic":"a","limit":0}}"#), 400, true),
+        14 => (format!(r#"{{{member}"op":"presence","topic":"a","limit":2,"after":"nobody"}}"#), 400, true),
+        15 => (format!(r#"{{{member}"op":"presence","topic":"chat/+"}}"#), 400, true),
+        16 => (format!(r#"{{{member}"op":"subscribe","topic":"chat/+","presence":true}}"#), 400, true),
         _ => (format!(r#"{{{member}"op":7}}"#), 400, true),
     };
     (json, Sent::Wrong { code, id: id.filter(|_| named) })

@@ -52,7 +52,7 @@ impl World {
             let json = format!(r#"{{"op":"unsubscribe","id":{unsubscribe},"topic":{quoted}}}"#);
             all.push((json, Sent::Unsubscribe { filter: topic.to_owned(), id: Some(unsubscribe) }));
             let member = member(&subscribe);
-            all.push(commands::subscribe(topic, Some(subscribe), &member, Begin::Since(since)));
+            all.push(commands::subscribe(topic, Some(subscribe), &member, Begin::Since(since), false));
         }
         let (id, key) = (member(&publish), Some(key.to_owned()));
         all.push(commands::publish(topic, Some(publish), &id, key, &self.plan, number, &mut self.random));

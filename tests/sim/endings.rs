@@ -3,6 +3,7 @@
 use wirefan::rules::Rule;
 use wirefan::shard::TICK_MS;
 
+use crate::asking;
 use crate::commands;
 use crate::event::{Begin, Event};
 use crate::model::{Judged, Oracle, broken};
@@ -103,7 +104,28 @@ impl World {
         self.say_plainly(auditor, all)?;
         self.settle()?;
         let audited = self.clients[auditor].speaks(); // it may have been too slow for its own publications
-        self.note(Event::Rest { audited })
+        self.note(Event::Rest { audited })?;
+        if audited { self.call_the_roll(auditor) } else { Ok(()) }
+    }
+
+    /// Asks for all members of some topics, page by page, while nobody comes or goes.
+    fn call_the_roll(&mut self, at: usize) -> Judged {
+        for _ in 0..2 {
+            let (topic, limit) = (*self.random.pick(&TOPICS), *self.random.pick(&[1, 2, 1000]));
+            let mut after = None;
+            loop {
+                let id = (self.random.word() >> 11).to_string();
+                let said = asking::page(topic, id, limit, after, true);
+                self.say_plainly(at, vec![said])?;
+                self.settle()?;
+                after =
+                    self.model.next_page(self.clients[at].number).filter(|(it, _)| *it == topic).map(|(_, next)| next);
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A subscribe without an id stays uncertain: asked again with one, it is not.
@@ -112,7 +134,8 @@ impl World {
         for filter in std::mem::take(&mut self.clients[at].silent) {
             let id = (self.random.word() >> 11).to_string();
             let member = format!(r#""id":{id},"#);
-            all.push(commands::subscribe(&filter, Some(id), &member, Begin::Now));
+            let presence = self.random.chance(50) && self.plan.has_presence(&filter);
+            all.push(commands::subscribe(&filter, Some(id), &member, Begin::Now, presence));
         }
         self.say_plainly(at, all)
     }
@@ -198,7 +221,7 @@ impl World {
     }
 
     /// What is kept goes with its time, although nobody comes to wake the shards for it.
-    fn outlast_the_past(&mut self) -> Judged {
+    pub(crate) fn outlast_the_past(&mut self) -> Judged {
         let rules = self.plan.rules.iter();
         let longest = |rule: &Rule| rule.history.map_or(0, |history| history.age_s).max(rule.idempotency_s);
         let longest_s = rules.map(longest).max().unwrap_or(0).max(Rule::default().idempotency_s);

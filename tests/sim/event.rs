@@ -52,6 +52,8 @@ pub(crate) enum Sent {
         filter: String,
         id: Option<String>,
         begin: Begin,
+        /// It wants to be told who comes and goes.
+        presence: bool,
     },
     Unsubscribe {
         filter: String,
@@ -64,6 +66,7 @@ pub(crate) enum Sent {
         text: bool,
         payload: Vec<u8>,
         key: Option<String>,
+        conflate: Option<String>,
     },
     History {
         topic: String,
@@ -71,6 +74,14 @@ pub(crate) enum Sent {
         since: Option<String>,
         limit: u64,
         reverse: bool,
+    },
+    Presence {
+        topic: String,
+        id: Option<String>,
+        limit: u64,
+        after: Option<String>,
+        /// Nothing moves besides until the last page is there.
+        still: bool,
     },
     Ping {
         id: Option<String>,
@@ -118,6 +129,7 @@ impl Sent {
             | Self::Unsubscribe { id, .. }
             | Self::Publish { id, .. }
             | Self::History { id, .. }
+            | Self::Presence { id, .. }
             | Self::Ping { id }
             | Self::Wrong { id, .. } => id.as_ref(),
             Self::PingFrame(_) | Self::End(_) => None,
@@ -126,6 +138,12 @@ impl Sent {
 }
 
 impl Note {
+    /// Whether somebody may join a topic by it, or leave one or all.
+    pub(crate) fn may_come_or_go(&self) -> bool {
+        let subscribes = |what: &Sent| matches!(what, Sent::Subscribe { .. } | Sent::Unsubscribe { .. });
+        matches!(&self.event, Event::Sent { what, .. } if subscribes(what))
+    }
+
     /// Too frequent to be shown to people.
     pub(crate) fn is_noise(&self) -> bool {
         matches!(self.event, Event::Heard { .. } | Event::Blocked { .. })
@@ -135,13 +153,19 @@ impl Note {
 impl fmt::Debug for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Subscribe { filter, id, begin } => write!(f, "subscribe {filter} id {id:?} {begin:?}"),
+            Self::Subscribe { filter, id, begin, presence } => {
+                write!(f, "subscribe {filter} id {id:?} {begin:?} presence {presence}")
+            }
             Self::Unsubscribe { filter, id } => write!(f, "unsubscribe {filter} id {id:?}"),
-            Self::Publish { topic, id, echo, payload, key, .. } => {
-                write!(f, "publish {topic} id {id:?} echo {echo} key {key:?} {}", Excerpt(payload))
+            Self::Publish { topic, id, echo, payload, key, conflate, .. } => {
+                let excerpt = Excerpt(payload);
+                write!(f, "publish {topic} id {id:?} echo {echo} key {key:?} conflate {conflate:?} {excerpt}")
             }
             Self::History { topic, id, since, limit, reverse } => {
                 write!(f, "history {topic} id {id:?} since {since:?} limit {limit} reverse {reverse}")
+            }
+            Self::Presence { topic, id, limit, after, still } => {
+                write!(f, "presence {topic} id {id:?} limit {limit} after {after:?} still {still}")
             }
             Self::Ping { id } => write!(f, "ping id {id:?}"),
             Self::Wrong { code, id } => write!(f, "wrong, for {code}, id {id:?}"),

@@ -12,6 +12,7 @@ mod edges;
 mod endings;
 mod event;
 mod faults;
+mod lives;
 mod model;
 mod plan;
 mod pressure;
@@ -27,7 +28,7 @@ use world::{Failure, World};
 const SEEDS: u64 = 1000;
 
 /// What must happen in one seed or another: else the simulator proves less than it says.
-const CORNERS: [&str; 21] = [
+const CORNERS: [&str; 36] = [
     "a full ring",
     "a pause of reading",
     "101",
@@ -49,6 +50,21 @@ const CORNERS: [&str; 21] = [
     "a repeat",
     "a key after its window",
     "an eviction",
+    "a position of another life",
+    "a gap, exactly",
+    "a gap, about",
+    "a gap behind a replay",
+    "a hole before its gap",
+    "one that was obsolete",
+    "the newest of a kind was dropped",
+    "an old one that was dropped",
+    "too many losses to tell",
+    "a second page of members",
+    "a list before what is told",
+    "a list at rest",
+    "a list of nobody",
+    "one who stayed was listed",
+    "a publication of one whose join was told",
 ];
 
 fn number(variable: &str) -> Option<u64> {

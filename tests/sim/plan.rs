@@ -2,7 +2,7 @@
 
 use wirefan::auth::origin::Origins;
 use wirefan::config::Config;
-use wirefan::rules::{Access, History, Rule};
+use wirefan::rules::{Access, History, Overflow, Rule};
 use wirefan::shard::Settings;
 
 use crate::random::Random;
@@ -88,7 +88,7 @@ impl Plan {
             shards,
             crowded: random.between(1, shards),
             ring: random.between(1, 4),
-            outbound_bytes_max: *random.pick(&[1_500, 6_000, 40_000, 1 << 20]),
+            outbound_bytes_max: *random.pick(&[700, 1_500, 6_000, 40_000, 1 << 20]),
             subscriptions_max,
             message_bytes_max,
             interval_s: *random.pick(&[1, 2, 5, 25]),
@@ -114,6 +114,12 @@ impl Plan {
         }
     }
 
+    /// Whether it is known who subscribed to the topic, if it is one.
+    pub(crate) fn has_presence(&self, topic: &str) -> bool {
+        let rule = self.rules.iter().find(|rule| crate::model::meets(&rule.filter, topic));
+        TOPICS.contains(&topic) && rule.is_some_and(|rule| rule.presence)
+    }
+
     /// What every shard of the run is made with.
     pub(crate) fn settings(&self) -> Settings {
         let mut config = Config::default();
@@ -125,7 +131,13 @@ impl Plan {
         config.rules.clone_from(&self.rules);
         config.heartbeat.interval_s = self.interval_s;
         config.heartbeat.timeout_s = self.timeout_s;
-        Settings { config, origins: Origins::parse(&["same"]).expect("the default is valid"), seed: self.seed }
+        Settings {
+            config,
+            origins: Origins::parse(&["same"]).expect("the default is valid"),
+            credentials: None,
+            began_unix_s: 0,
+            seed: self.seed,
+        }
     }
 }
 
@@ -145,6 +157,8 @@ fn rules(random: &mut Random, subscriptions_max: usize) -> Vec<Rule> {
             publish: nobody(random),
             history: random.chance(80).then_some(history),
             idempotency_s: *random.pick(&[0, 1, 5, 300]),
+            presence: random.chance(50),
+            overflow: *random.pick(&[Overflow::Disconnect, Overflow::DropOldest, Overflow::Latest]),
             ..Rule::default()
         }
     };

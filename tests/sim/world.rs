@@ -55,6 +55,8 @@ pub(crate) struct World {
     /// No client comes any more.
     pub(crate) closed_to_new: bool,
     pub(crate) model: Model,
+    /// What was known before the broker forgot its topics.
+    pub(crate) former: Option<Model>,
     notes: Vec<Note>,
     /// Prints every note as it comes.
     loud: bool,
@@ -79,6 +81,7 @@ impl World {
             starved: None,
             closed_to_new: false,
             model,
+            former: None,
             notes: Vec::new(),
             loud,
         }

@@ -161,10 +161,14 @@ fn a_rule_may_want_to_know_who_is_there_and_who_it_is() {
 fn a_rule_that_admits_nobody_without_saying_so_is_worth_a_warning() {
     let toml = "[[rule]]\nfilter = \"a\"\n[[rule]]\nfilter = \"b/#\"\nsubscribe = \"user\"\npublish = \"granted\"";
     let warnings = load(toml, &[], &Flags::default()).unwrap().warnings();
-    let why = "admits nobody, because there is no authentication";
+    let why = "admits nobody, because without [auth] nobody can say who they are";
     let expected = [("subscribe", "user"), ("publish", "granted")];
     assert_eq!(warnings, expected.map(|(key, word)| format!("rule 2 (filter \"b/#\"): {key} = \"{word}\" {why}")));
     assert_eq!(load(CHAT, &[], &Flags::default()).unwrap().warnings(), [""; 0]);
+    let known = [("WIREFAN_AUTH__API_KEYS_FILE", "keys")];
+    assert_eq!(load(toml, &known, &Flags::default()).unwrap().warnings(), [""; 0], "with [auth] there are users");
+    let open = load(CHAT, &known, &Flags::default()).unwrap().warnings();
+    assert!(matches!(&open[..], [one] if one.starts_with("[auth]: no rule says \"granted\", so ")), "{open:?}");
 }
 
 #[test]

@@ -8,12 +8,17 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{ConnectError, Stream, Url, random};
+use super::{BearerToken, ConnectError, Stream, Url, random};
 use crate::limits::HEAD_BYTES_MAX;
-use crate::ws::handshake::{ClientError, SUBPROTOCOL, parse_response, request};
+use crate::ws::handshake::{ClientError, SUBPROTOCOL, parse_response, request_as};
 
 /// The stream, and what was read after the server's answer.
-pub(super) fn connect(url: &Url, ca: Option<&Path>, deadline: Instant) -> Result<(Stream, Vec<u8>), ConnectError> {
+pub(super) fn connect(
+    url: &Url,
+    ca: Option<&Path>,
+    token: Option<&BearerToken>,
+    deadline: Instant,
+) -> Result<(Stream, Vec<u8>), ConnectError> {
     let socket = open(url, deadline)?;
     socket.set_nodelay(true).map_err(ConnectError::Handshake)?;
     let mut stream = if url.is_secure() {
@@ -23,7 +28,7 @@ pub(super) fn connect(url: &Url, ca: Option<&Path>, deadline: Instant) -> Result
     };
     let key = random().map_err(ConnectError::Handshake)?;
     let mut out = Vec::new();
-    request(&mut out, url.host(), url.target(), key, &[SUBPROTOCOL]);
+    request_as(&mut out, url.host(), url.target(), key, &[SUBPROTOCOL], token.map(BearerToken::as_str));
     stream.write_all(&out).map_err(ConnectError::Handshake)?;
     let mut answer = Vec::new();
     loop {

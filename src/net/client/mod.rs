@@ -6,6 +6,7 @@
 //! Refuses extensions, and messages over [`CLIENT_MESSAGE_BYTES_MAX`].
 #![expect(clippy::disallowed_methods, reason = "net has the sockets, the threads, the clock and the randomness")]
 
+mod bearer;
 mod handshake;
 mod sources;
 mod stream;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use self::bearer::BearerToken;
 pub use self::sources::Lines;
 use self::stream::Stream;
 pub use self::url::Url;
@@ -93,13 +95,19 @@ pub enum ConnectError {
 }
 
 impl Client {
-    /// Connects and shakes hands, offering `wirefan.v1`, within `patience`. With `wss://` the broker's certificate has to
-    /// be signed by one of the file `ca`, or by whom this machine trusts.
+    /// Connects and shakes hands, offering `wirefan.v1`, within `patience`; with the token, if there is one, in
+    /// `Authorization: Bearer`. With `wss://` the broker's certificate has to be signed by one of the file `ca`, or by
+    /// whom this machine trusts.
     ///
     /// # Errors
     /// Why there is no connection.
-    pub fn connect(url: &Url, ca: Option<&Path>, patience: Duration) -> Result<Self, ConnectError> {
-        let (stream, rest) = handshake::connect(url, ca, Instant::now() + patience)?;
+    pub fn connect(
+        url: &Url,
+        ca: Option<&Path>,
+        token: Option<&BearerToken>,
+        patience: Duration,
+    ) -> Result<Self, ConnectError> {
+        let (stream, rest) = handshake::connect(url, ca, token, Instant::now() + patience)?;
         Self::start(stream, rest).map_err(ConnectError::Handshake)
     }
 

@@ -8,7 +8,7 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 /// Where a broker is: `ws://HOST[:PORT][/PATH][?QUERY]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     text: String,
     /// `wss`.
@@ -38,6 +38,13 @@ impl Url {
     #[must_use]
     pub fn target(&self) -> &str {
         &self.target
+    }
+
+    /// Whether its query has a token.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        query.split('&').any(|parameter| parameter.starts_with("access_token="))
     }
 
     /// Name or address, and port, to be resolved.
@@ -74,9 +81,27 @@ impl FromStr for Url {
     }
 }
 
+/// As it was written, but for a token in its query.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        let Some((start, query)) = self.text.split_once('?') else {
+            return f.write_str(&self.text);
+        };
+        f.write_str(start)?;
+        for (number, parameter) in query.split('&').enumerate() {
+            f.write_str(if number == 0 { "?" } else { "&" })?;
+            match parameter.split_once('=') {
+                Some((name @ "access_token", _)) => write!(f, "{name}=…")?,
+                _ => f.write_str(parameter)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url({self})")
     }
 }
 

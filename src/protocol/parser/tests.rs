@@ -38,6 +38,7 @@ fn show(outcome: Result<Command<'_>, Fault>) -> String {
                 let options = [option("limit", limit), option("after", after)].concat();
                 format!("{} presence {topic}{options}", id(&of))
             }
+            Op::Auth { token } => format!("{} auth {}", id(&of), token.0),
             Op::Ping => format!("{} ping", id(&of)),
         },
         Err(Fault { id: of, code, reason }) => format!("{} {code} {reason}", id(&of)),
@@ -83,6 +84,7 @@ fn a_conversation_in_text() {
         r#"{"op":"ping","id":9007199254740991}"#,
         r#"{"op":"unsubscribe","topic":"chat/#","id":0}"#,
         r#"{"op":"unsubscribe","topic":"$sys/#"}"#,
+        r#"{"op":"auth","token":"a.b.c","id":3}"#,
     ] {
         parser.text(message.as_bytes(), &mut |outcome| said.push(show(outcome)));
     }
@@ -95,6 +97,7 @@ fn a_conversation_in_text() {
             "9007199254740991 ping",
             "0 unsubscribe chat/#",
             "null unsubscribe $sys/#",
+            "3 auth a.b.c",
         ]
     );
 }
@@ -249,7 +252,7 @@ fn a_binary_message_is_a_header_line_and_the_payload() {
         (b"{\"op\":\"ping\",\"id\":3}\n\n", "3 400 1 bytes follow the header line; only a publish has a payload"),
         (
             b"{\"op\":\"nop\"}\nx",
-            "null 404 unknown op \"nop\"; known are subscribe, unsubscribe, publish, history, presence and ping",
+            "null 404 unknown op \"nop\"; known are auth, subscribe, unsubscribe, publish, history, presence and ping",
         ),
         (b"\n{\"op\":\"ping\"}", "null 400 the JSON is incomplete, it ends at byte 0"),
         (b"{\n\"op\":\"ping\"}", "null 400 the JSON is incomplete, it ends at byte 1"),

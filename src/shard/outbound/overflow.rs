@@ -299,12 +299,14 @@ impl Outbound {
         }
     }
 
-    /// Empty ranges go once they are the larger part of a queue: each is moved over once at most.
+    /// Empty ranges go once they are the larger part of a queue: each is moved over once at most. Not the last one: a
+    /// reply that comes next must not join one before it, because the `gap` of what was dropped stands between them.
     fn sweep_if_hollow(&mut self, conn: u32) {
         let spill = self.spill(conn);
         if let Some(losses) = spill.losses.as_mut().filter(|losses| losses.dropped * 2 > spill.ranges.len()) {
-            losses.dropped = 0;
-            spill.ranges.retain(|range| range.kind != Kind::Dropped);
+            let last = spill.ranges.back().map_or(0, |last| last.seq);
+            spill.ranges.retain(|range| range.kind != Kind::Dropped || range.seq == last);
+            losses.dropped = usize::from(spill.ranges.back().is_some_and(|last| last.kind == Kind::Dropped));
             losses.forget_gone(&spill.ranges);
         }
     }

@@ -36,7 +36,7 @@ fn two_intervals(connections: u32, interval_s: u32) -> Busiest {
     config.heartbeat.interval_s = interval_s;
     let origins = Origins::parse(&config.server.allowed_origins).expect("valid");
     let desk = mesh::join(vec![Arc::new(Silent) as Arc<dyn Wake>], 4).remove(0);
-    let mut shard = Shard::new(Settings { config, origins, seed: 42 }, desk, 0);
+    let mut shard = Shard::new(Settings { config, origins, credentials: None, began_unix_s: 0, seed: 42 }, desk, 0);
     let mut wire = Deaf::default();
     let pong = masked(Opcode::Pong, b"");
     let mut buf = vec![0; 1024];

@@ -23,10 +23,10 @@ fn a_handshake_byte_by_byte_keeps_memory_for_its_head_only_while_it_lasts() {
     let mut world = World::new(1);
     let peer = world.accept(0);
     for byte in UPGRADE.bytes() {
-        assert_eq!(world.shards[0].connections[0].phase, connection::Phase::Handshake);
+        assert_eq!(world.shards[0].connections[0].phase, connection::Phase::Http);
         world.send(peer, &[byte]);
     }
-    assert!(world.shards[0].connections[0].head.is_none());
+    assert!(matches!(world.shards[0].connections[0].speech, connection::Speech::WebSocket(_)));
     world.settle();
     world.hear_head(peer);
     assert_eq!(world.hear(peer), ["welcome"]);
@@ -118,7 +118,8 @@ fn a_head_that_does_not_end_is_cut_off_by_its_limit_however_it_trickles() {
     }
     world.settle();
     assert!(world.hear_head(peer).starts_with("HTTP/1.1 431 "));
-    assert!(world.shards[0].connections[0].head.is_none());
+    let connection::Speech::Http(reader) = &world.shards[0].connections[0].speech else { panic!("no upgrade") };
+    assert_eq!(reader.held_bytes(), 0);
     world.leave();
 }
 

@@ -132,3 +132,29 @@ fn after_the_ack_of_an_unsubscribe_comes_nothing_more_though_some_was_dropped() 
     assert_eq!((delivered + missed, last), (50, 50));
     world.leave();
 }
+
+#[test]
+fn a_reply_behind_what_was_dropped_does_not_join_one_before_it_and_overtake_the_gap() {
+    for missed in 1..12 {
+        let mut world = world(1);
+        let (slow, publisher) = (world.open(0), world.open(0));
+        subscribe(&mut world, slow, "chat/1");
+        subscribe(&mut world, slow, "chat/2");
+        world.peers[slow].room = 20;
+        let publish =
+            |topic: &str, len: usize| format!(r#"{{"op":"publish","topic":"{topic}","data":"{}"}}"#, "x".repeat(len));
+        for _ in 0..4 {
+            world.tell(publisher, &publish("chat/1", 180));
+        }
+        world.tell(slow, r#"{"op":"ping","id":2}"#);
+        for _ in 0..missed {
+            world.tell(publisher, &publish("chat/2", 300)); // does not fit, and nothing else of its topic waits
+        }
+        world.tell(slow, r#"{"op":"unsubscribe","id":3,"topic":"chat/2"}"#);
+        world.writable(slow, usize::MAX);
+        world.settle();
+        let (heard, gap) = (world.hear(slow), format!("gap chat/2 {missed} @{missed}"));
+        assert_eq!(heard[heard.len() - 3..], ["pong 2", &gap, "ack 3 chat/2"]);
+        world.leave();
+    }
+}

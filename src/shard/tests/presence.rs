@@ -3,8 +3,9 @@
 mod random;
 
 use super::*;
+use crate::auth::{Grants, Identity, NEVER};
 use crate::rules::{Access, Rule};
-use crate::shard::connection::User;
+use crate::shard::identity::User;
 
 /// `chat/#` has presence and names publishers; `users/#` and `granted/#` are read by those alone.
 fn rooms(shards: usize) -> World {
@@ -43,7 +44,9 @@ impl World {
     fn open_user(&mut self, shard: usize, name: &str) -> usize {
         let peer = self.open(shard);
         let index = self.peers[peer].id.index as usize;
-        self.shards[shard].connections[index].user = Some(Rc::new(User { name: name.into() }));
+        let (subscribe, publish) = (Grants::default(), Grants::default());
+        let identity = Identity { user: name.into(), expires_unix_s: NEVER, subscribe, publish, operate: false };
+        self.shards[shard].connections[index].user = Some(User::new(identity, ""));
         peer
     }
 
@@ -140,6 +143,30 @@ fn a_member_that_comes_publishes_and_goes_in_one_turn_does_so_in_that_order() {
             format!("{topic}:2 2"),
         ];
         assert_eq!(world.hear(peer), expected);
+    });
+}
+
+#[test]
+fn a_member_leaves_behind_a_publication_that_was_held_back_and_stays_if_it_subscribes_again() {
+    here_and_there(|world, topic| {
+        let (peer, other) = (world.open(0), world.open(1));
+        world.tell(peer, &attend(1, topic));
+        world.tell(other, &subscribe(1, topic));
+        world.hear(peer);
+        let you = world.name(other);
+        let held = [subscribe(2, "#"), publish(topic, 1), unsubscribe(3, topic)];
+        held.iter().for_each(|command| world.say(other, command));
+        world.settle();
+        assert_eq!(world.hear(peer), [format!("{topic}:1 1"), format!("leave {topic} {you}")]);
+        world.tell(other, &unsubscribe(4, "#"));
+        let again =
+            [subscribe(5, "#"), publish(topic, 2), unsubscribe(6, topic), subscribe(7, topic), publish(topic, 3)];
+        world.tell(other, &subscribe(8, topic));
+        assert_eq!(world.hear(peer), [format!("join {topic} {you}")]);
+        again.iter().for_each(|command| world.say(other, command));
+        world.settle();
+        assert_eq!(world.hear(peer), [format!("{topic}:2 2"), format!("{topic}:3 3")]);
+        assert_eq!(world.members(), 2);
     });
 }
 
@@ -335,6 +362,22 @@ fn where_the_rule_has_no_presence_it_is_404_and_what_was_subscribed_stays() {
         assert_eq!(world.shards[0].counters().faults, 4);
         world.leave();
     }
+}
+
+#[test]
+fn a_subscribe_behind_one_that_is_refused_for_presence_holds_by_itself() {
+    let mut world = World::with(2, 4, |_| {});
+    for home in 0..2 {
+        let topic = world.topic_at(home);
+        let (peer, publisher) = (world.open(0), world.open(1));
+        world.tell(peer, &format!("[{},{}]", attend(1, &topic), subscribe(2, &topic)));
+        world.tell(publisher, &publish(&topic, 2));
+        let heard = world.hear(peer);
+        assert_eq!(heard.len(), 3, "{heard:?}");
+        assert!(heard[0].starts_with("error 1 404") && heard[1].starts_with("ack 2"), "{heard:?}");
+        assert!(heard[2].starts_with(&topic), "{heard:?}");
+    }
+    world.leave();
 }
 
 #[test]

@@ -272,7 +272,7 @@ fn a_home_that_delivers_without_end_does_not_keep_a_shard_from_its_sockets() {
     let [home, shard] = <[Desk; 2]>::try_from(mesh::join(wakes, limits::RING_PARCELS)).expect("two");
     let config = Config::default();
     let origins = Origins::parse(&config.server.allowed_origins).expect("valid");
-    let mut shard = Shard::new(Settings { config, origins, seed: 42 }, shard, 0);
+    let mut shard = Shard::new(Settings { config, origins, credentials: None, began_unix_s: 0, seed: 42 }, shard, 0);
     let mut busy = (home, Home::new(ShardId(1), 2, Rc::default(), 0, 1));
     fill(&mut busy);
     BUSY.set(Some(busy));

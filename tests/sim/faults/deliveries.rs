@@ -166,7 +166,8 @@ fn a_publication_that_was_not_counted_is_seen() {
         });
         let Some(client) = auditor else { return false };
         let payload = b"\"swallowed\"".to_vec();
-        let what = Sent::Publish { topic: "a".to_owned(), id: None, echo: true, text: true, payload, key: None };
+        let topic = "a".to_owned();
+        let what = Sent::Publish { topic, id: None, echo: true, text: true, payload, key: None, conflate: None };
         insert(notes, rest, Event::Sent { client, seq: 1 << 40, end: 1 << 40, what });
         true
     });

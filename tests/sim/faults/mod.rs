@@ -5,7 +5,9 @@
 
 mod deliveries;
 mod goodbyes;
+mod losses;
 mod pasts;
+mod presences;
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -73,6 +73,11 @@ impl Coverage {
         self.filters.get(filter).map_or((false, false), |filter| (filter.is_sure(), filter.is_maybe()))
     }
 
+    /// If this very filter is sure: the step since which it is.
+    pub(super) fn since(&self, filter: &str) -> Option<u64> {
+        self.filters.get(filter).filter(|filter| filter.is_sure()).map(|filter| filter.since)
+    }
+
     fn of<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a Filter> {
         self.filters.iter().filter(move |(filter, _)| meets(filter, topic)).map(|(_, filter)| filter)
     }

@@ -1,5 +1,7 @@
 //! How one client's stream may end, and what may befall it until then: codes, silence, slowness, drops.
 
+use wirefan::rules::Overflow;
+
 use super::publications::Publications;
 use super::view::{Phase, View};
 use super::{Judged, Limits, Oracle};
@@ -7,6 +9,9 @@ use crate::event::{Event, Note};
 
 /// Bytes of the object around a payload, with the frame's header, at most.
 pub(super) const AROUND_PAYLOAD: usize = 120;
+
+/// Bytes of what is remembered of the losses of one topic, at most.
+const RECORD_BYTES: usize = 200;
 
 impl View {
     /// Judges a Close frame by what the client did.
@@ -44,7 +49,7 @@ impl View {
                 self.silence_ms = self.silence_ms.max(note.ms - self.heard_ms);
                 self.heard_ms = note.ms;
             }
-            Event::Blocked { .. } => self.blocked = true,
+            Event::Blocked { .. } => (self.blocked, self.was_full) = (true, true),
             Event::Lapsed { .. } => self.lapsed = true,
             Event::Stopping { read, .. } => self.stopped = Some(*read),
             Event::Pending { bytes, .. } => return self.pending(*bytes, publications, limits),
@@ -86,7 +91,7 @@ impl View {
     }
 
     /// Who got 4008 could have had more than the limit waiting for it.
-    pub(super) fn slow_with_cause(&self, publications: &Publications, limits: &Limits) -> Judged {
+    pub(super) fn slow_with_cause(&self, publications: &mut Publications, limits: &Limits) -> Judged {
         if self.phase != Phase::Closed(Some(4008)) {
             return Ok(());
         }
@@ -96,10 +101,25 @@ impl View {
         let asked = |topic: &str| self.replies.all().any(|due| due.subscribes_to(topic)); // its ack was cut off
         let missed = missed.filter(|it| publications.rules.of(&it.topic).readable);
         let missed = missed.filter(|it| self.coverage.may_come(&it.topic) || asked(&it.topic));
-        let bytes: usize = missed.map(|it| it.payload.len() + AROUND_PAYLOAD).sum();
-        if bytes <= limits.outbound_bytes_max {
+        let missed: Vec<_> = missed.collect();
+        let told = if self.presence.was_told() { publications.comings * AROUND_PAYLOAD } else { 0 };
+        let bytes = told + missed.iter().map(|it| it.payload.len() + AROUND_PAYLOAD).sum::<usize>();
+        if bytes <= limits.outbound_bytes_max && !self.lost_too_much(publications, limits) {
             return self.broken(Oracle::Slow, format!("4008 with at most {bytes} bytes of publications to come"));
         }
+        let disconnects = |topic: &str| publications.rules.of(topic).overflow == Overflow::Disconnect;
+        let by_rule = bytes > limits.outbound_bytes_max && (told > 0 || missed.iter().any(|it| disconnects(&it.topic)));
+        if !by_rule && !self.lost_too_much(publications, limits) {
+            return self.broken(Oracle::Slow, "4008, and no topic of what was to come has the rule for it");
+        }
+        publications.tally.extend((!by_rule).then_some("too many losses to tell"));
         Ok(())
+    }
+
+    /// What it lost was of so many topics that telling of them may take as much as the limit itself.
+    fn lost_too_much(&self, publications: &Publications, limits: &Limits) -> bool {
+        let drops = |topic: &str| publications.rules.of(topic).overflow != Overflow::Disconnect;
+        let topics = publications.logs().filter(|(topic, _)| drops(topic) && self.was_exposed(topic));
+        topics.count() * RECORD_BYTES > limits.outbound_bytes_max
     }
 }

@@ -4,10 +4,12 @@
 //! judged at a [`Event::Rest`] or at the [`Event::Finish`]. A broken promise names its [`Oracle`].
 
 mod coverage;
+mod gaps;
 mod goodbye;
 mod once;
 mod pages;
 mod past;
+mod presence;
 mod publications;
 mod recovery;
 mod replies;
@@ -47,6 +49,14 @@ pub(crate) enum Oracle {
     Hole,
     /// A subscriber has everything up to the last publication.
     Tail,
+    /// What was dropped was told: how many, up to which, before what is newer; and only to who was slow.
+    Gap,
+    /// Nothing is dropped that fits, and of each kind the newest waits.
+    Overflow,
+    /// A list of members has who is there, each once, and who stays while its pages are asked for.
+    Presence,
+    /// Who asked is told who comes and goes, the others are not; members publish between their join and leave.
+    Watch,
     /// Publications accepted are publications counted.
     Count,
     /// Nobody reads or publishes what the topic's rule closes.
@@ -136,6 +146,7 @@ impl Model {
     /// Judges what happened next.
     pub(crate) fn take(&mut self, note: &Note) -> Judged {
         self.publications.passed(note);
+        self.publications.comings += 2 * usize::from(note.may_come_or_go()); // a join, and its leave
         match &note.event {
             Event::Asked { client, status } => {
                 self.views.insert(*client, View::new(*client, *status, note.ms));
@@ -147,12 +158,16 @@ impl Model {
             Event::Sent { client, seq, end, what } => {
                 let publication = self.publications.sent(*client, *seq, what);
                 let view = self.views.get_mut(client).expect("a client asks before it sends");
-                view.sent(*seq, *end, what, publication, &self.publications, &self.limits);
+                view.sent(*seq, *end, what, publication, &mut self.publications, &self.limits);
                 Ok(())
             }
             Event::Got { client, frame } => {
                 let view = self.views.get_mut(client).expect("a client asks before it gets");
                 let name = view.got(frame, note, &mut self.publications, &self.limits)?;
+                if let Some(name) = &name {
+                    self.publications.names.insert(*client, name.clone());
+                }
+                self.call_still_rolls()?;
                 match name {
                     Some(name) if !self.names.insert(name.clone()) => {
                         broken(Oracle::Welcome, format!("client {client}: the name {name} is another one's"))
@@ -179,6 +194,12 @@ impl Model {
         Some(format!("{epoch}:{}", had.last))
     }
 
+    /// The topic and the place where the client's last page of members ended, if there are more.
+    pub(crate) fn next_page(&self, client: u32) -> Option<(&str, String)> {
+        let (topic, next) = self.views.get(&client)?.presence.next.as_ref()?;
+        Some((topic, next.clone()))
+    }
+
     /// What happened that a run is to prove something by.
     pub(crate) fn tally(&self) -> &BTreeSet<&'static str> {
         &self.publications.tally
@@ -195,10 +216,13 @@ impl Model {
         for view in self.views.values() {
             view.asked_in_vain()?;
         }
-        for view in self.views.values().filter(|view| view.is_open()) {
+        for view in self.views.values_mut().filter(|view| view.is_open()) {
             view.unanswered()?;
             view.tail(&self.publications)?;
+            view.lost_with_cause(&mut self.publications, &self.limits)?;
+            view.rested(audited, &self.publications);
         }
+        self.rest_of_presence()?;
         if audited {
             let stayed: BTreeSet<u32> =
                 self.views.values().filter(|view| view.is_open()).map(|view| view.number).collect();
@@ -208,11 +232,12 @@ impl Model {
     }
 
     fn finish(&mut self) -> Judged {
-        for view in self.views.values() {
+        for view in self.views.values_mut() {
             view.missed_before_first(&self.publications)?;
-            view.slow_with_cause(&self.publications, &self.limits)?;
+            view.slow_with_cause(&mut self.publications, &self.limits)?;
             if view.was_stopped() {
                 view.tail(&self.publications)?;
+                view.lost_with_cause(&mut self.publications, &self.limits)?;
             }
         }
         Ok(())

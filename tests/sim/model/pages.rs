@@ -8,7 +8,7 @@ use wirefan::limits;
 use super::goodbye::AROUND_PAYLOAD;
 use super::past::Past;
 use super::publications::Publications;
-use super::replies::{Page, Reply};
+use super::replies::{Call, Page, Reply};
 use super::{Broken, Judged, Oracle, broken};
 
 impl Publications {
@@ -21,6 +21,14 @@ impl Publications {
             (429, _) if self.bytes_listed() > limits::HISTORY_PARCEL_BYTES_MAX / 200 => Ok(()),
             _ => broken(Oracle::History, format!("an error {code} for {page:?}")),
         }
+    }
+
+    /// Judges an error instead of a list of members.
+    pub(super) fn no_call(&self, call: &Call, code: u16) -> Judged {
+        if code == 429 && self.bytes_listed() > limits::HISTORY_PARCEL_BYTES_MAX / 200 {
+            return Ok(());
+        }
+        broken(Oracle::Presence, format!("an error {code} for {call:?}"))
     }
 
     /// More bytes than all publications have in a list.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Broken;
+use super::presence::Roll;
 use super::rules::Rules;
 use super::{Judged, Oracle, broken, is_muted};
 use crate::event::{Note, Sent};
@@ -22,9 +23,13 @@ pub(crate) struct Publication {
     pub(crate) step: u64,
     pub(crate) ms: u64,
     pub(crate) muted: bool,
+    /// Whether its publisher had subscribed to the topic by its name.
+    pub(crate) by_member: bool,
     pub(crate) text: bool,
     pub(crate) payload: Vec<u8>,
     pub(crate) key: Option<String>,
+    /// What it makes obsolete.
+    pub(crate) conflate: Option<String>,
     pub(crate) offset: Option<u64>,
     /// What its ack said, if it has a key that others had before: its own offset, or the one of the first of them.
     pub(super) answer: Option<u64>,
@@ -62,6 +67,12 @@ pub(crate) struct Publications {
     pub(super) tally: BTreeSet<&'static str>,
     /// What one home may keep, in bytes.
     pub(super) history_bytes_max: usize,
+    /// What the broker calls its clients.
+    pub(super) names: BTreeMap<u32, String>,
+    /// Lists of members that came whole.
+    pub(super) rolls: Vec<Roll>,
+    /// How often somebody may have come to a topic or gone.
+    pub(super) comings: usize,
 }
 
 impl Publications {
@@ -77,6 +88,9 @@ impl Publications {
             evicted_step: None,
             tally: BTreeSet::new(),
             history_bytes_max: plan.history_bytes_max / plan.shards,
+            names: BTreeMap::new(),
+            rolls: Vec::new(),
+            comings: 0,
         }
     }
 
@@ -87,7 +101,7 @@ impl Publications {
 
     /// Takes a publication in, if it is one.
     pub(super) fn sent(&mut self, by: u32, seq: u64, what: &Sent) -> Option<Index> {
-        let Sent::Publish { topic, text, payload, key, .. } = what else { return None };
+        let Sent::Publish { topic, text, payload, key, conflate, .. } = what else { return None };
         let index = self.all.len();
         let before = self.by_payload.insert(payload.clone(), index);
         assert!(before.is_none(), "the simulator's payloads are unique");
@@ -102,9 +116,11 @@ impl Publications {
             step: self.step,
             ms: self.now_ms,
             muted: is_muted(what),
+            by_member: false,
             text: *text,
             payload: payload.clone(),
             key,
+            conflate: conflate.clone(),
             offset: None,
             answer: None,
         });

@@ -79,7 +79,8 @@ impl View {
             let what = format!("{topic}: recovered is {recovered:?} at {newest}, due was {expected:?} for {it:?}");
             return self.broken(Oracle::Recovered, what);
         }
-        self.moved_on(topic, newest, newest, since)?; // up to here by another filter
+        self.moved_on(topic, newest, newest, since, publications)?; // up to here by another filter
+        self.begins_alone(topic, newest);
         match &it.begin {
             Begin::Since(since) if recovered == Some(true) => {
                 let offset = split(since).1;
@@ -96,6 +97,9 @@ impl View {
             Begin::Since(since) if recovered == Some(false) => {
                 let is_past = split(since).1 < newest && publications.rules.of(topic).kept.is_some();
                 publications.tally.extend(is_past.then_some("a replay that is not possible"));
+                let life = publications.log(topic).and_then(|log| log.epoch.as_ref());
+                let is_former = life != Some(&split(since).0);
+                publications.tally.extend(is_former.then_some("a position of another life"));
             }
             _ => {}
         }

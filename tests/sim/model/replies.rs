@@ -32,6 +32,19 @@ pub(super) struct Reply<'a> {
     #[serde(borrow)]
     pub(super) messages: Option<Vec<&'a RawValue>>,
     pub(super) encoding: Option<String>,
+    pub(super) missed: Option<u64>,
+    pub(super) member: Option<Member>,
+    pub(super) members: Option<Vec<Member>>,
+    pub(super) users: Option<u64>,
+    pub(super) connections: Option<u64>,
+    pub(super) next: Option<String>,
+}
+
+/// One of those who are there.
+#[derive(Debug, Deserialize)]
+pub(super) struct Member {
+    pub(super) client: String,
+    pub(super) user: Option<String>,
 }
 
 /// What `welcome` says of the limits.
@@ -60,6 +73,7 @@ pub(super) enum What {
     Subscribed(Beginning),
     Published(Index),
     History(Page),
+    Members(Call),
     /// An error that the topic's home makes.
     Refused(u16),
 }
@@ -72,6 +86,21 @@ pub(super) struct Beginning {
     /// When it was sent, and the topic's newest offset that anybody knew then.
     pub(super) asked_ms: u64,
     pub(super) known: u64,
+    /// It wants to be told who comes and goes.
+    pub(super) presence: bool,
+    /// It cannot have been a member before.
+    pub(super) comes: bool,
+}
+
+/// A page of members that is to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) topic: String,
+    pub(super) limit: u64,
+    pub(super) after: Option<String>,
+    pub(super) still: bool,
+    /// The step in which it was sent.
+    pub(super) step: u64,
 }
 
 /// A page of history that is to come.
@@ -96,6 +125,7 @@ impl Due {
         match &self.what {
             What::PongFrame(payload) => payload.len() + 4,
             What::History(_) => wirefan::limits::HISTORY_REPLY_BYTES_MAX + 100_000,
+            What::Members(_) => 30_000,
             _ => 600,
         }
     }
@@ -112,12 +142,15 @@ pub(super) struct Replies {
 impl Replies {
     pub(super) fn owe(&mut self, due: Due) {
         match (&due.what, &due.id) {
-            (What::Subscribed(_) | What::Published(_) | What::History(_) | What::Refused(_), Some(id)) => {
+            (
+                What::Subscribed(_) | What::Published(_) | What::History(_) | What::Members(_) | What::Refused(_),
+                Some(id),
+            ) => {
                 let before = self.later.insert(id.clone(), due);
                 assert!(before.is_none(), "the simulator's ids are unique");
             }
             (What::Refused(_), None) => self.nameless.push(due),
-            (What::Subscribed(_) | What::Published(_) | What::History(_) | What::Unsubscribed(_), None) => {}
+            (What::Subscribed(_) | What::Published(_) | What::Unsubscribed(_), None) => {}
             _ => self.at_once.push_back(due),
         }
     }
@@ -136,7 +169,7 @@ impl Replies {
     pub(super) fn error(&mut self, id: Option<&str>, code: u16, by_rule: bool) -> Result<Due, Broken> {
         let may_refuse = |due: &Due| match due.what {
             What::Refused(due) => due == code && by_rule,
-            What::History(_) => !by_rule, // judged by who knows the topic
+            What::History(_) | What::Members(_) => !by_rule, // judged by who knows the topic
             _ => false,
         };
         if let Some(id) = id.filter(|id| self.later.get(*id).is_some_and(may_refuse)) {

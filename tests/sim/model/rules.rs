@@ -1,6 +1,6 @@
 //! What the rules of a run say of a topic, looked up by the model itself.
 
-use wirefan::rules::{Access, Rule};
+use wirefan::rules::{Access, Overflow, Rule};
 
 use super::meets;
 use crate::plan::Plan;
@@ -23,6 +23,10 @@ pub(super) struct Ruled {
     pub(super) kept: Option<(u64, u64)>,
     /// How long keys are known; 0: not at all.
     pub(super) window: u64,
+    /// What happens to who is slow.
+    pub(super) overflow: Overflow,
+    /// Whether it is known who is there.
+    pub(super) presence: bool,
 }
 
 /// See the module's page.
@@ -37,13 +41,16 @@ impl Rules {
     /// What the first rule that meets the topic says; else the defaults of protocol.md.
     pub(super) fn of(&self, topic: &str) -> Ruled {
         let Some(rule) = self.0.iter().find(|rule| meets(&rule.filter, topic)) else {
-            return Ruled { readable: true, writable: true, kept: None, window: 300 * TICKS_PER_S };
+            let (readable, writable, window) = (true, true, 300 * TICKS_PER_S);
+            return Ruled { readable, writable, kept: None, window, overflow: Overflow::Disconnect, presence: false };
         };
         Ruled {
             readable: rule.subscribe == Access::Anyone,
             writable: rule.publish == Access::Anyone,
             kept: rule.history.map(|history| (history.count.into(), u64::from(history.age_s) * TICKS_PER_S)),
             window: u64::from(rule.idempotency_s) * TICKS_PER_S,
+            overflow: rule.overflow,
+            presence: rule.presence,
         }
     }
 }

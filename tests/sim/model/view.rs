@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::value::RawValue;
 
 use super::coverage::Coverage;
+use super::gaps::Stream;
+use super::presence::Presence;
 use super::publications::{Index, Publications};
-use super::replies::{Beginning, Due, Page, Replies, Reply, What};
+use super::replies::{Beginning, Call, Due, Page, Replies, Reply, What};
 use super::{Broken, Judged, Limits, Oracle, broken, is_wild};
 use crate::event::{Begin, Frame, Note, Sent};
 
@@ -31,7 +33,18 @@ pub(super) struct Topic {
     /// Up to this offset it is what was asked for again: its own is not left out of that.
     pub(super) replayed: u64,
     /// Offsets of its own `echo: false` publications.
-    muted: BTreeSet<u64>,
+    pub(super) muted: BTreeSet<u64>,
+    /// Those of them that may be another's: of a key that came more than once.
+    pub(super) doubtful: BTreeSet<u64>,
+    /// What came live and what did not.
+    pub(super) stream: Stream,
+}
+
+impl Topic {
+    /// What has to come after `base`, up to `reached`.
+    pub(super) fn owed(&self, base: u64, reached: u64) -> impl Iterator<Item = u64> {
+        (base + 1..=reached).filter(|offset| *offset <= self.replayed || !self.muted.contains(offset))
+    }
 }
 
 /// See the module's page.
@@ -43,19 +56,26 @@ pub(super) struct View {
     welcomed: bool,
     pub(super) replies: Replies,
     /// Its filters as the shard will see them after its last command.
-    held: BTreeSet<String>,
+    pub(super) held: BTreeSet<String>,
     pub(super) coverage: Coverage,
+    pub(super) presence: Presence,
     pub(super) topics: BTreeMap<String, Topic>,
     /// It sent a Close or broke the RFC: the code that this deserves.
     pub(super) ending: Option<Option<u16>>,
     pub(super) lapsed: bool,
     pub(super) blocked: bool,
+    /// Its socket took less than was offered, since the last rest.
+    pub(super) was_full: bool,
+    /// The step of the last rest.
+    pub(super) rest_step: u64,
+    /// How often it has subscribed to each filter since the last rest; those that it had then count for many.
+    pub(super) exposed: BTreeMap<String, u32>,
     pub(super) heard_ms: u64,
     pub(super) silence_ms: u64,
     /// The stop of its shard has begun, with so many bytes of it read.
     pub(super) stopped: Option<u64>,
     /// Topic, first offset that came, step since which it was to come: nothing sent later may stand before it.
-    firsts: Vec<(String, u64, u64)>,
+    pub(super) firsts: Vec<(String, u64, u64)>,
 }
 
 impl View {
@@ -68,10 +88,14 @@ impl View {
             replies: Replies::default(),
             held: BTreeSet::new(),
             coverage: Coverage::default(),
+            presence: Presence::default(),
             topics: BTreeMap::new(),
             ending: None,
             lapsed: false,
             blocked: false,
+            was_full: false,
+            rest_step: 0,
+            exposed: BTreeMap::new(),
             heard_ms: ms,
             silence_ms: 0,
             stopped: None,
@@ -100,16 +124,29 @@ impl View {
         end: u64,
         what: &Sent,
         publication: Option<Index>,
-        publications: &Publications,
+        publications: &mut Publications,
         limits: &Limits,
     ) {
+        if let (Sent::Publish { topic, .. }, Some(index)) = (what, publication) {
+            publications.all[index].by_member = self.held.contains(topic);
+        }
+        let publications = &*publications;
         let ruled = |topic: &str| publications.rules.of(topic);
         let (id, what) = match what {
-            Sent::Subscribe { filter, id, begin } => {
-                (id, self.subscribes(seq, filter, id, begin, publications, limits))
+            Sent::Subscribe { filter, id, .. } if !is_wild(filter) && !ruled(filter).readable => {
+                (id, What::Refused(403)) // by its home; the plan has no limit then that this could be refused for
+            }
+            Sent::Subscribe { filter, id, presence: true, .. } if !ruled(filter).presence => (id, What::Refused(404)),
+            Sent::Subscribe { id, .. } => (id, self.subscribes(seq, what, publications, limits)),
+            Sent::Presence { topic, id, .. } if !ruled(topic).readable => (id, What::Refused(403)),
+            Sent::Presence { topic, id, .. } if !ruled(topic).presence => (id, What::Refused(404)),
+            Sent::Presence { topic, id, limit, after, still } => {
+                let (topic, after) = (topic.clone(), after.clone());
+                (id, What::Members(Call { topic, limit: *limit, after, still: *still, step: publications.step }))
             }
             Sent::Unsubscribe { filter, id } => {
                 self.held.remove(filter);
+                self.presence.ends(filter, seq, id.is_none());
                 if id.is_none() {
                     self.coverage.unsubscribe_silently(filter, seq);
                     self.forget_uncovered();
@@ -137,30 +174,24 @@ impl View {
         self.replies.owe(Due { seq, end, id: id.clone(), what });
     }
 
-    fn subscribes(
-        &mut self,
-        seq: u64,
-        filter: &str,
-        id: &Option<String>,
-        begin: &Begin,
-        publications: &Publications,
-        limits: &Limits,
-    ) -> What {
-        if !is_wild(filter) && !publications.rules.of(filter).readable {
-            return What::Refused(403); // by its home; the plan has no limit then that this could be refused for
-        }
+    fn subscribes(&mut self, seq: u64, what: &Sent, publications: &Publications, limits: &Limits) -> What {
+        let Sent::Subscribe { filter, id, begin, presence } = what else { unreachable!("it is a subscribe") };
+        let (filter, presence) = (filter.as_str(), *presence);
         let fresh = !self.held.contains(filter);
-        if fresh && self.held.len() >= limits.subscriptions_max {
+        let more = usize::from(fresh) + usize::from(presence && !self.presence.held.contains(filter));
+        if more > 0 && self.held.len() + self.presence.held.len() + more > limits.subscriptions_max {
             return What::Error(403);
         }
+        let comes = self.presence.begins(filter, seq, id.is_none(), presence, publications.step);
         self.held.insert(filter.to_owned());
+        *self.exposed.entry(filter.to_owned()).or_default() += 1;
         if id.is_none() {
             self.coverage.subscribe_silently(filter, seq);
         }
         let (asked_ms, known) = publications.moment(filter);
         // A second subscribe to the same filter replays nothing.
         let begin = if fresh { begin.clone() } else { Begin::Now };
-        What::Subscribed(Beginning { filter: filter.to_owned(), begin, asked_ms, known })
+        What::Subscribed(Beginning { filter: filter.to_owned(), begin, asked_ms, known, presence, comes })
     }
 
     /// Judges a frame. The name in it, if it is the welcome.
@@ -194,7 +225,7 @@ impl View {
     }
 
     /// Adds whose it is to an error.
-    fn own<T>(&mut self, judge: impl FnOnce(&mut Self) -> Result<T, Broken>) -> Result<T, Broken> {
+    pub(super) fn own<T>(&mut self, judge: impl FnOnce(&mut Self) -> Result<T, Broken>) -> Result<T, Broken> {
         let number = self.number;
         judge(self).map_err(|error| Broken { what: format!("client {number}: {}", error.what), ..error })
     }
@@ -211,6 +242,7 @@ impl View {
             return self.broken(Oracle::Welcome, format!("not the welcome that was due: {reply:?}"));
         }
         self.welcomed = true;
+        self.presence.name.clone_from(&reply.client);
         reply.client.map_or_else(|| self.broken(Oracle::Welcome, "no name in it"), Ok)
     }
 
@@ -222,6 +254,8 @@ impl View {
                 let data = reply.data.map_or("", RawValue::get);
                 self.message(&reply, data.as_bytes(), true, publications)
             }
+            "join" | "leave" => self.told(&reply),
+            "gap" => self.gap(&reply, publications),
             "ack" => self.ack(&reply, step, publications),
             "pong" => {
                 let due = self.own(|view| view.replies.at_once(id, &What::Pong))?;
@@ -235,6 +269,9 @@ impl View {
                 self.seen(due.seq);
                 if let What::History(page) = &due.what {
                     self.own(|_| publications.no_page(page, code))?;
+                }
+                if let What::Members(call) = &due.what {
+                    self.own(|_| publications.no_call(call, code))?;
                 }
                 match reply.reason {
                     Some(reason) if !reason.is_empty() => Ok(()),
@@ -267,6 +304,7 @@ impl View {
         match (&due.what, position) {
             (What::Unsubscribed(filter), None) if filter == topic => {
                 self.coverage.unsubscribed(filter, due.seq);
+                self.presence.told.unsubscribed(filter, due.seq);
                 self.forget_uncovered();
                 Ok(())
             }
@@ -278,6 +316,7 @@ impl View {
                 let since = self.coverage.sure_since(topic);
                 self.coverage.acked(topic, due.seq, step);
                 let offset = self.own(|_| publications.offset(topic, position))?;
+                self.presence.acked(it, due.seq, step);
                 self.begins(it, offset, reply.recovered, since, publications)
             }
             (What::Published(index), Some(position)) if publications.get(*index).topic == topic => {
@@ -285,13 +324,16 @@ impl View {
                 let is_another =
                     publications.log(topic).is_some_and(|log| log.at.get(&offset).is_some_and(|at| at != index));
                 if publications.get(*index).muted && !is_another {
-                    self.topics.entry(topic.to_owned()).or_default().muted.insert(offset);
+                    let known = self.topics.entry(topic.to_owned()).or_default();
+                    known.muted.insert(offset);
+                    known.doubtful.extend(publications.get(*index).key.is_some().then_some(offset));
                 }
                 Ok(())
             }
             (What::History(page), Some(position)) if page.topic == topic => {
                 self.own(|_| publications.page(page, position, reply.messages.as_deref().unwrap_or(&[])))
             }
+            (What::Members(call), None) if call.topic == topic => self.members(call, reply, step, publications),
             _ => self.broken(Oracle::Reply, format!("{reply:?} for {due:?}")),
         }
     }
@@ -310,15 +352,28 @@ impl View {
         if publication.by == self.number && publication.muted && offset > replayed {
             return self.broken(Oracle::Echo, format!("{topic} {position}: its own came back"));
         }
+        if offset > replayed {
+            let told = self.between_join_and_leave(topic, position, publication, publications)?;
+            publications.tally.extend(told.then_some("a publication of one whose join was told"));
+        }
         if offset <= last {
             return self.broken(Oracle::Twice, format!("{topic} {position}: at or before what it had, {last}"));
         }
         let since = self.coverage.sure_since(topic);
-        self.moved_on(topic, offset - 1, offset, since)
+        self.moved_on(topic, offset - 1, offset, since, publications)?;
+        self.came(topic, offset, publications);
+        Ok(())
     }
 
     /// It is at `last` of the topic now, and up to `reached` everything came or was its own. `since` as it was before.
-    pub(super) fn moved_on(&mut self, topic: &str, reached: u64, last: u64, since: Option<u64>) -> Judged {
+    pub(super) fn moved_on(
+        &mut self,
+        topic: &str,
+        reached: u64,
+        last: u64,
+        since: Option<u64>,
+        publications: &Publications,
+    ) -> Judged {
         let sure = self.coverage.sure_since(topic).is_some();
         let known = self.topics.entry(topic.to_owned()).or_default();
         let (before, base) = (known.last, known.base);
@@ -328,19 +383,19 @@ impl View {
         known.last = last;
         known.base = sure.then_some(last);
         match (base, since) {
+            (Some(base), _) if self.may_lose(topic, publications) => self.loses(topic, base, reached),
             (Some(base), _) => self.no_hole(Oracle::Hole, topic, base, reached),
-            (None, Some(since)) => {
+            (None, Some(since)) if !self.may_lose(topic, publications) => {
                 self.firsts.push((topic.to_owned(), reached + 1, since));
                 Ok(())
             }
-            (None, None) => Ok(()),
+            (None, _) => Ok(()),
         }
     }
 
     /// Everything after `base` up to `reached` is its own and not to come back.
-    fn no_hole(&self, oracle: Oracle, topic: &str, base: u64, reached: u64) -> Judged {
-        let Topic { muted, replayed, .. } = &self.topics[topic];
-        match (base + 1..=reached).find(|offset| offset <= replayed || !muted.contains(offset)) {
+    pub(super) fn no_hole(&self, oracle: Oracle, topic: &str, base: u64, reached: u64) -> Judged {
+        match self.topics[topic].owed(base, reached).next() {
             Some(missing) => self.broken(oracle, format!("{topic}: {missing} is missing, of {}..={reached}", base + 1)),
             None => Ok(()),
         }
@@ -348,6 +403,7 @@ impl View {
 
     fn seen(&mut self, seq: u64) {
         self.coverage.seen(seq);
+        self.presence.told.seen(seq);
         self.forget_uncovered();
     }
 
@@ -382,7 +438,9 @@ impl View {
     pub(super) fn tail(&self, publications: &Publications) -> Judged {
         for (topic, log) in publications.logs().filter(|(topic, _)| publications.rules.of(topic).readable) {
             let Some(since) = self.coverage.sure_since(topic) else { continue };
+            self.all_told(topic)?;
             match self.topics.get(topic).and_then(|known| known.base) {
+                None if self.may_lose(topic, publications) => {}
                 Some(base) => self.no_hole(Oracle::Tail, topic, base, log.last)?,
                 None => self.none_since(publications, topic, log.last + 1, since)?,
             }

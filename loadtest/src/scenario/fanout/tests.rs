@@ -125,7 +125,7 @@ fn with_broker<T>(shards: usize, body: impl FnOnce(&Target) -> T) -> T {
     config.server.shards = shards;
     config.server.pin = false;
     let broker = wirefan::net::Broker::start(config).unwrap();
-    let found = body(&Target::at(broker.addresses()[0]));
+    let found = body(&Target::at(broker.addresses()[0].address));
     broker.stop();
     broker.join().unwrap();
     found

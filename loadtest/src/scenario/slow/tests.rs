@@ -42,7 +42,7 @@ fn over_broker(rule: Overflow, shape: &Shape) -> Measured {
     config.rules = vec![Rule { filter: "loadtest/#".to_owned(), overflow: rule, ..Rule::default() }];
     let broker = wirefan::net::Broker::start(config).unwrap();
     let own = Some(std::process::id());
-    let measured = run_once(&Target::at(broker.addresses()[0]), shape, own, &Progress::new(true)).unwrap();
+    let measured = run_once(&Target::at(broker.addresses()[0].address), shape, own, &Progress::new(true)).unwrap();
     broker.stop();
     broker.join().unwrap();
     measured

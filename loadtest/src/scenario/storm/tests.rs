@@ -279,7 +279,7 @@ fn storm_over_broker(history: Option<u32>, shape: &Shape) -> Measured {
     config.rules = vec![Rule { filter: "loadtest/#".to_owned(), history, ..Rule::default() }];
     let broker = wirefan::net::Broker::start(config).unwrap();
     let own = Some(std::process::id());
-    let measured = run(&Target::at(broker.addresses()[0]), shape, own, &Progress::new(true)).unwrap();
+    let measured = run(&Target::at(broker.addresses()[0].address), shape, own, &Progress::new(true)).unwrap();
     broker.stop();
     broker.join().unwrap();
     measured

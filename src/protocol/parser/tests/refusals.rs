@@ -124,13 +124,15 @@ fn a_member_that_is_read_comes_once_and_others_are_ignored() {
 
 #[test]
 fn an_unknown_op_is_named_within_bounds() {
-    for op in ["auth", "histories", "Presence", "Subscribe", "ping ", ""] {
+    for op in ["author", "histories", "Presence", "Subscribe", "ping ", ""] {
         assert_eq!(
             text(format!(r#"{{"op":"{op}","id":5}}"#)),
-            format!("5 404 unknown op \"{op}\"; known are subscribe, unsubscribe, publish, history, presence and ping")
+            format!(
+                "5 404 unknown op \"{op}\"; known are auth, subscribe, unsubscribe, publish, history, presence and ping"
+            )
         );
     }
-    let known = "known are subscribe, unsubscribe, publish, history, presence and ping";
+    let known = "known are auth, subscribe, unsubscribe, publish, history, presence and ping";
     assert_eq!(text(r#"{"op":"\u0007\"\n\u009b"}"#), format!(r#"null 404 unknown op "\u{{7}}\"\n\u{{9b}}"; {known}"#));
     assert_eq!(
         text(format!(r#"{{"op":"x{}"}}"#, "é".repeat(10_000))),

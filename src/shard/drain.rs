@@ -1,0 +1,81 @@
+//! Draining: connections are told one after the other to come back elsewhere, so that a deploy is no stampede.
+//!
+//! The socket's owner accepts nothing more and calls [`Shard::handle_drain`]; everything else goes on as before, while
+//! each tick closes some with 1001 and a delay of their own. When all are gone the stop begins by itself (`stop`). Where
+//! connections are few the caller stops at once instead, which also delivers all that was acknowledged before anyone goes.
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+
+use super::connection::{CloseReason, Phase};
+use super::{Shard, slot};
+use crate::ids::{ConnId, Tick};
+use crate::limits;
+
+/// Who is still to be told.
+#[derive(Debug)]
+pub(super) struct Drain {
+    left: VecDeque<ConnId>,
+    per_tick: usize,
+    /// The last tick that was worked off.
+    at: Tick,
+}
+
+impl Shard {
+    /// Begins to drain over `server.drain_s`. The caller accepts nothing any more and goes on with its turns until
+    /// [`Shard::is_stopped`].
+    pub fn handle_drain(&mut self) {
+        if self.drain.is_some() {
+            return;
+        }
+        let left: VecDeque<ConnId> = self.connections.iter().map(|(index, _)| self.id_of(slot(index))).collect();
+        let ticks = self.ticks(self.settings.config.server.drain_s) as usize;
+        let per_tick = left.len().div_ceil(ticks).max(limits::DRAINS_PER_TICK_MIN);
+        self.drain = Some(Drain { left, per_tick, at: Tick(self.now.0.saturating_sub(1)) });
+    }
+
+    /// Whether new work is better sent elsewhere.
+    pub(super) fn is_ready(&self) -> bool {
+        self.drain.is_none()
+    }
+
+    /// When the next ones are to be told.
+    pub(super) fn next_drain(&self) -> Option<Tick> {
+        let drain = self.drain.as_ref().filter(|drain| !drain.left.is_empty())?;
+        Some(Tick(drain.at.0 + 1))
+    }
+
+    /// Tells those whose turn it is; when the last one is gone the stop begins.
+    pub(super) fn drain_some(&mut self) {
+        let Some(mut drain) = self.drain.take() else { return };
+        let ticks = self.now.0.saturating_sub(drain.at.0) as usize;
+        drain.at = self.now;
+        for _ in 0..ticks.saturating_mul(drain.per_tick).min(drain.left.len()) {
+            let Some(conn) = drain.left.pop_front() else { break };
+            let Some(index) = self.index_of(conn) else { continue };
+            match self.connections[index as usize].phase {
+                Phase::Http if self.exchanges.contains_key(&index) => drain.left.push_back(conn), // answered first
+                _ => self.send_away(index),
+            }
+        }
+        let done = drain.left.is_empty() && self.connections.is_empty();
+        self.drain = Some(drain);
+        if done {
+            self.handle_stop();
+        }
+    }
+
+    /// Ends a connection because the broker stops: an open one is told after how long to come back.
+    pub(super) fn send_away(&mut self, index: u32) {
+        match self.connections[index as usize].phase {
+            Phase::Open => {
+                let most_ms = u64::from(self.settings.config.server.drain_s).max(1) * 1000;
+                let retry_ms = self.placement.hash_one((self.me, self.id_of(index))) % most_ms + 1;
+                self.close(index, CloseReason::Stopping, 1001, &format!("retry_ms={retry_ms}"));
+            }
+            Phase::Http if self.outbound.pending(index) > 0 => self.linger(index, CloseReason::Stopping),
+            Phase::Http => self.discard(index, CloseReason::Stopping),
+            Phase::Closing | Phase::Lingering => {}
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Who a connection is: its token at the handshake or in band, what the token grants, and its end.
+//!
+//! Without `[auth]` everybody is a stranger and nothing here says no. With it a token or an API key makes a connection a
+//! user until it expires; strangers are let in only where the operator allows them, others get `auth.in_band_ms_max` to
+//! say who they are. Invariant: `Connection::until` is when the identity ends, or the time to give one; the wheel never
+//! files an open connection for later.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::Shard;
+use super::connection::CloseReason;
+use crate::auth::{Identity, TokenError};
+use crate::config::AllowAnonymous;
+use crate::home::{From, Subscribe};
+use crate::ids::{ConnId, Tick};
+use crate::protocol::{Id, reply};
+use crate::rules::Permit;
+use crate::topic::{Filter, Topic};
+
+/// The user behind a connection.
+pub(super) struct User {
+    identity: Identity,
+    /// What an HTTP connection sent to be this user: sent again, it is not checked again.
+    credential: Box<str>,
+    /// The last topic published to and whether that is granted: grants are not looked through for each publication.
+    last: RefCell<(Box<str>, bool)>,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl User {
+    pub(super) fn new(identity: Identity, credential: &str) -> Rc<Self> {
+        Rc::new(Self { identity, credential: credential.into(), last: RefCell::new((Box::default(), false)) })
+    }
+
+    /// Whether this credential made it, and still does.
+    pub(super) fn is_of(&self, credential: &str, now_unix_s: u64) -> bool {
+        *self.credential == *credential && !self.identity.is_expired(now_unix_s)
+    }
+
+    /// As every `from` and every list of members names it.
+    pub(super) fn name(&self) -> &str {
+        &self.identity.user
+    }
+
+    /// Who it is to the rule of a topic that it publishes to.
+    pub(super) fn publishes(&self, topic: Topic<'_>) -> Permit {
+        let mut last = self.last.borrow_mut();
+        if *last.0 != *topic.as_str() {
+            *last = (topic.as_str().into(), self.identity.publish.allows(topic));
+        }
+        Permit { user: true, granted: last.1 }
+    }
+
+    /// Who it is to the rule of what it reads.
+    pub(super) fn reads(&self, filter: Filter<'_>) -> Permit {
+        let granted = match filter.as_topic() {
+            Some(topic) => self.identity.subscribe.allows(topic),
+            None => self.identity.subscribe.covers(filter),
+        };
+        Permit { user: true, granted }
+    }
+}
+
+impl Shard {
+    /// The user of a credential that came with the handshake; none if none came or nobody is known here.
+    pub(super) fn identify(&self, credential: Option<&str>) -> Result<Option<Rc<User>>, TokenError> {
+        match (&self.settings.credentials, credential) {
+            (Some(credentials), Some(credential)) => {
+                let identity = credentials.identify(credential, self.now_unix_s())?;
+                Ok(Some(User::new(identity, credential)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The time of day, in seconds since 1970.
+    pub(super) fn now_unix_s(&self) -> u64 {
+        self.settings.began_unix_s + self.now_ms / 1000
+    }
+
+    fn tick_of(&self, unix_s: u64) -> Tick {
+        let ms = unix_s.saturating_sub(self.settings.began_unix_s).saturating_mul(1000);
+        Tick::default().after_ms(ms)
+    }
+
+    /// Whether whoever has not said who it is may do nothing.
+    pub(super) fn shuts_strangers_out(&self) -> bool {
+        self.settings.credentials.is_some() && self.settings.config.server.allow_anonymous != AllowAnonymous::Always
+    }
+
+    /// Notes who an open connection is, and until when.
+    pub(super) fn take_identity(&mut self, index: u32, user: Option<Rc<User>>) {
+        let until = match &user {
+            Some(user) => self.tick_of(user.identity.expires_unix_s),
+            None if self.shuts_strangers_out() => self.now.after_ms(self.settings.config.auth.in_band_ms_max),
+            None => Tick(u32::MAX),
+        };
+        let connection = &mut self.connections[index as usize];
+        (connection.user, connection.until) = (user, until);
+    }
+
+    /// The token of a connection is refused: it is told why, and not to come back with the same.
+    pub(super) fn refuse_token(&mut self, index: u32, error: TokenError) {
+        let code = if error.is_expired() { 4001 } else { 4501 };
+        self.close(index, CloseReason::TokenRefused, code, &error.to_string());
+    }
+
+    /// Its token is over, or it did not say in time who it is.
+    pub(super) fn lapse(&mut self, index: u32) {
+        if self.connections[index as usize].user.is_some() {
+            self.close(index, CloseReason::TokenExpired, 4001, "the token expired: come back with a new one");
+        } else {
+            self.close(index, CloseReason::TokenRefused, 4501, "no token came within auth.in_band_ms_max");
+        }
+    }
+
+    /// The command `auth`: makes a stranger a user, or gives a user more time and other grants.
+    pub(super) fn authenticate(&mut self, conn: ConnId, id: &Id, token: &str) {
+        let index = conn.index;
+        if self.settings.credentials.is_none() {
+            return self.fail(index, id, 404, "op: this broker has no authentication");
+        }
+        let former = self.connections[index as usize].user.clone();
+        let user = match self.identify(Some(token)) {
+            Ok(Some(user)) => user,
+            Ok(None) => return,
+            Err(error) => {
+                self.fail(index, id, 401, &error.to_string());
+                if former.is_none() && self.shuts_strangers_out() {
+                    self.refuse_token(index, error);
+                }
+                return;
+            }
+        };
+        if former.as_ref().is_some_and(|former| former.name() != user.name()) {
+            return self.fail(index, id, 403, "token: it is another user's; a connection stays who it is");
+        }
+        self.take_identity(index, Some(Rc::clone(&user)));
+        self.file_open(index);
+        if !id.is_none() {
+            self.reply(index, |out| reply::ack_auth(out, id, user.name()));
+        }
+        self.review_subscriptions(conn, &user, former.is_none());
+    }
+
+    /// Ends the subscriptions that are granted no longer, with an error each. Where a stranger was a member, the user is.
+    fn review_subscriptions(&mut self, conn: ConnId, user: &User, fresh: bool) {
+        for slot in self.registry.slots(conn.index) {
+            let text: Box<str> = self.registry.filter(slot).into();
+            let filter = Filter::known(&text);
+            if filter.is_broker() {
+                continue; // it ends with the topic that it is about
+            }
+            let permit = user.reads(filter);
+            match filter.as_topic() {
+                None => self.registry.grant(conn.index, slot, permit.granted),
+                Some(topic) if !self.admits_reader(topic, permit) => {
+                    self.unsubscribe(conn, &Id::None, filter);
+                    let reason = format!("topic: the new token does not grant {text}, its subscription ends");
+                    self.fail(conn.index, &Id::None, 403, &reason);
+                }
+                Some(topic) if fresh && self.registry.has_members(slot) => {
+                    self.leave_home(conn, topic);
+                    let (shard, user, from) = (self.me, Some(user.name()), From::Now);
+                    let (watch, serial, id) = (None, 0, Id::None);
+                    self.subscribe_topic(Subscribe { topic, shard, conn, user, permit, slot, watch, serial, id, from });
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn admits_reader(&self, topic: Topic<'_>, permit: Permit) -> bool {
+        let rule = self.rules.of(topic);
+        rule.is_some_and(|rule| self.rules.at(rule).subscribe.admits(permit))
+    }
+
+    /// Answers a command with an error.
+    pub(super) fn fail(&mut self, index: u32, id: &Id, code: u16, reason: &str) {
+        self.counters.faults += 1;
+        self.reply(index, |out| reply::error(out, id, code, &reason));
+    }
+}

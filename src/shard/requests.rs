@@ -1,0 +1,195 @@
+//! HTTP on a connection: requests in order, one at a time; the upgrade that makes it a WebSocket; plain answers.
+//!
+//! A request of the API may wait for homes (`api`): reading pauses until it is answered, and what the client sent behind
+//! it is kept, bounded, by the [`Reader`]. Everything else is answered at once and ends the connection. Each whole request
+//! has `handshake_ms_max`.
+
+use std::rc::Rc;
+
+use super::Shard;
+use super::connection::{CloseReason, Phase, Speech};
+use super::identity::User;
+use crate::http::{self, CONTINUE, Event, Problem, Reader, Request, Response, Terms};
+use crate::ids::ClientName;
+use crate::protocol::reply;
+use crate::transport::websocket;
+use crate::ws::{self, handshake};
+
+/// What an upgrade request asks for.
+struct Asked<'h> {
+    upgrade: handshake::Upgrade<'h>,
+    /// The endpoint is `/echo`.
+    echo: bool,
+    credential: Option<&'h str>,
+}
+
+/// How it goes on behind a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It was answered, and another may follow.
+    Request,
+    /// Its answer is still to come.
+    Answer,
+    /// The connection speaks WebSocket.
+    Frames,
+    /// The connection ends.
+    End,
+}
+
+impl Shard {
+    /// Takes bytes of a connection that speaks HTTP.
+    pub(super) fn handle_http(&mut self, index: u32, bytes: &mut [u8]) {
+        let mut input = http::Input::new(bytes);
+        if let Some(kept) = self.read_requests(index, &mut input) {
+            let taken = input.taken();
+            // A client that sent frames right behind its request gets its answers behind the 101.
+            match kept {
+                Some(mut kept) => self.handle_frames(index, &mut kept),
+                None => self.handle_frames(index, &mut bytes[taken..]),
+            }
+        }
+    }
+
+    /// Goes on with what was kept while a request waited for its answer.
+    pub(super) fn continue_requests(&mut self, index: u32) {
+        self.handle_http(index, &mut []);
+        let connection = &self.connections[index as usize];
+        if connection.phase == Phase::Http && connection.ended && !self.exchanges.contains_key(&index) {
+            return self.linger(index, CloseReason::HttpAnswered);
+        }
+        self.resume_if_room(index);
+    }
+
+    /// Reads requests until none is whole or one has to wait. If the connection was upgraded: the bytes behind the
+    /// request, if they were kept; otherwise they are what is left of the input.
+    fn read_requests(&mut self, index: u32, input: &mut http::Input<'_>) -> Option<Option<Vec<u8>>> {
+        let Speech::Http(reader) = &mut self.connections[index as usize].speech else { return None };
+        let mut reader = std::mem::take(reader);
+        let next = loop {
+            let body_bytes_max = self.settings.config.limits.message_bytes_max;
+            let next = match reader.next(input, body_bytes_max) {
+                Ok(None) => break Next::Request,
+                Ok(Some(Event::Continue(_))) => {
+                    self.outbound.push_solid(index, |out| out.extend_from_slice(CONTINUE));
+                    Next::Request
+                }
+                Ok(Some(Event::Request(request))) => self.handle_request(index, &request),
+                Err(problem) => {
+                    self.refuse(index, &problem, Terms::CLOSE);
+                    Next::End
+                }
+            };
+            if next == Next::Answer
+                && let Err(problem) = reader.keep(input)
+            {
+                self.forget_exchange(index);
+                self.refuse(index, &problem, Terms::CLOSE);
+                break Next::End;
+            }
+            if next != Next::Request {
+                break next;
+            }
+        };
+        match next {
+            Next::Request | Next::Answer => {
+                let connection = &mut self.connections[index as usize];
+                connection.speech = Speech::Http(reader);
+                connection.paused |= self.exchanges.contains_key(&index);
+                self.pause_if_full(index);
+                None
+            }
+            Next::Frames => Some(reader.is_keeping().then(|| reader.into_kept())),
+            Next::End => None,
+        }
+    }
+
+    fn handle_request(&mut self, index: u32, request: &Request<'_>) -> Next {
+        if handshake::is_upgrade(&request.head) {
+            return self.answer_upgrade(index, &request.head);
+        }
+        if request.head.path.starts_with(API) {
+            return self.handle_api(index, request);
+        }
+        let (echo, ready) = (self.settings.config.server.echo, self.is_ready());
+        self.outbound.push_solid(index, |out| http::respond_to(out, &request.head, echo, ready));
+        self.linger(index, CloseReason::HttpAnswered);
+        Next::End
+    }
+
+    fn answer_upgrade(&mut self, index: u32, head: &http::Head<'_>) -> Next {
+        match self.judge_upgrade(head) {
+            Ok(Asked { upgrade, echo, credential }) => {
+                self.outbound.push_solid(index, |out| upgrade.respond(out));
+                let decoder = ws::Decoder::new(ws::Role::Server);
+                self.connections[index as usize].speech = Speech::WebSocket(decoder);
+                match self.identify(credential) {
+                    Ok(user) => self.open(index, echo, user),
+                    // A browser tells its page nothing of a refused handshake, but the code of a close.
+                    Err(error) => {
+                        self.connections[index as usize].phase = Phase::Open;
+                        self.refuse_token(index, error);
+                    }
+                }
+                Next::Frames
+            }
+            Err(problem) => {
+                self.refuse(index, &problem, Terms::CLOSE);
+                Next::End
+            }
+        }
+    }
+
+    fn judge_upgrade<'h>(&self, head: &'h http::Head<'_>) -> Result<Asked<'h>, Problem> {
+        let upgrade = handshake::upgrade(head)?;
+        let echo = http::endpoint(upgrade.path, self.settings.config.server.echo)? == http::Endpoint::Echo;
+        if !self.settings.origins.allows(upgrade.origin, upgrade.host) {
+            return Err(Problem::new(403, "this origin is not among server.allowed_origins"));
+        }
+        let credential = http::credential(head)?;
+        if echo && credential.is_none() && self.shuts_strangers_out() {
+            return Err(unauthorized("a token is needed"));
+        }
+        Ok(Asked { upgrade, echo, credential })
+    }
+
+    /// Answers with a problem, after which the connection ends.
+    fn refuse(&mut self, index: u32, problem: &Problem, terms: Terms) {
+        self.outbound.push_solid(index, |out| Response::problem(out, problem, terms.closing(), None));
+        self.linger(index, CloseReason::HttpRefused);
+    }
+
+    /// The handshake is done: the connection speaks WebSocket, and the topic protocol unless it is an echo.
+    fn open(&mut self, index: u32, echo: bool, user: Option<Rc<User>>) {
+        let connection = &mut self.connections[index as usize];
+        (connection.phase, connection.echo) = (Phase::Open, echo);
+        self.outbound.open(index, true);
+        self.take_identity(index, user);
+        self.file_heartbeat(index);
+        if echo {
+            return;
+        }
+        let client = ClientName { shard: self.me, conn: self.id_of(index) };
+        let (user, limits) = (self.connections[index as usize].user.clone(), &self.settings.config.limits);
+        let user = user.as_ref().map(|user| user.name());
+        let heartbeat_s = self.settings.config.heartbeat.interval_s;
+        self.outbound.push_reply(index, |out| {
+            websocket::reply(out, |out| {
+                reply::welcome(out, &client, user, heartbeat_s, limits.message_bytes_max, limits.subscriptions_max);
+            });
+        });
+    }
+}
+
+/// Who asks has to say who it is (RFC 6750 3).
+pub(super) fn unauthorized(reason: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+    Problem::new(401, reason).with_header("WWW-Authenticate", "Bearer")
+}
+
+/// Where the paths of the API begin.
+const API: &str = "/v1/";
+
+impl Default for Speech {
+    fn default() -> Self {
+        Self::Http(Reader::new())
+    }
+}

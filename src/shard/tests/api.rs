@@ -1,0 +1,305 @@
+//! The HTTP API, as a backend sees it: one response for each request, in order, whichever core the topic is on.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::rules::{Access, History, Rule};
+
+fn world(configure: impl FnOnce(&mut Config)) -> World {
+    World::with(2, 4, |config| {
+        let rule = |filter: &str| Rule {
+            filter: filter.to_owned(),
+            history: Some(History { count: 10, age_s: 20 }),
+            presence: true,
+            ..Rule::default()
+        };
+        config.rules = vec![
+            Rule { publish: Access::Nobody, ..rule("mute/#") },
+            Rule { history: None, presence: false, ..rule("bare/#") },
+            rule("#"),
+        ];
+        configure(config);
+    })
+}
+
+/// A response: its status, its head, and its body.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+impl World {
+    /// The whole responses that came since the last time.
+    fn answers(&mut self, peer: usize) -> Vec<Answer> {
+        let peer = &mut self.peers[peer];
+        let mut answers = Vec::new();
+        while let Some(end) = peer.got[peer.heard..].windows(4).position(|end| end == b"\r\n\r\n") {
+            let head = String::from_utf8(peer.got[peer.heard..peer.heard + end + 2].to_vec()).expect("text");
+            let status: u16 = head[9..12].parse().expect("a status");
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+            let length = length.map_or(0, |digits| digits.parse::<usize>().expect("a number"));
+            let start = peer.heard + end + 4;
+            answers.push(Answer { status, head, body: peer.got[start..start + length].to_vec() });
+            peer.heard = start + length;
+        }
+        assert_eq!(peer.heard, peer.got.len(), "nothing behind the last response");
+        answers
+    }
+
+    /// One request on a connection of its own, or on an earlier one.
+    fn request(&mut self, peer: usize, line: &str, headers: &str, body: &[u8]) -> Answer {
+        let request = request(line, headers, body);
+        self.send(peer, &request);
+        self.settle();
+        let mut answers = self.answers(peer);
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        answers.remove(0)
+    }
+}
+
+fn request(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = if line.starts_with("POST") { format!("Content-Length: {}\r\n", body.len()) } else { String::new() };
+    [format!("{line} HTTP/1.1\r\nHost: a\r\n{headers}{length}\r\n").as_bytes(), body].concat()
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+#[test]
+fn what_is_published_by_http_reaches_subscribers_and_tells_its_position() {
+    for home in 0..2 {
+        let mut world = world(|_| {});
+        let topic = world.topic_at(home);
+        let (subscriber, backend) = (world.open(0), world.accept(1));
+        world.tell(subscriber, &format!(r#"{{"op":"subscribe","id":1,"topic":"{topic}"}}"#));
+        let line = format!("POST /v1/publish?topic={}", topic.replace('/', "%2F"));
+        let answer = world.request(backend, &line, JSON, b" {\"n\":1.0} ");
+        assert_eq!(answer.status, 200);
+        assert!(answer.json()["position"].as_str().unwrap().ends_with(":1"));
+        assert!(answer.head.contains("\r\nDate: Tue, 14 Nov 2023 22:13:2"), "{}", answer.head);
+        assert_eq!(world.request(backend, &line, "Content-Type: text/plain\r\n", "sa\"y é".as_bytes()).status, 200);
+        assert_eq!(world.request(backend, &line, "", b"\x00\xff").status, 200);
+        let heard = world.hear(subscriber);
+        assert_eq!(heard[1..3], [format!(r#"{topic}:1 {{"n":1.0}}"#), format!(r#"{topic}:2 "sa\"y é""#)]);
+        assert!(heard[3].starts_with(&format!("{topic}:3 bytes")));
+        world.reset(subscriber);
+        world.reset(backend);
+        world.pass(21_000);
+        world.leave();
+    }
+}
+
+#[test]
+fn a_body_goes_to_several_topics_and_one_failure_stops_no_other() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    let answer = world.request(backend, "POST /v1/publish?topic=bare/1&topic=mute/1&topic=bare/2", JSON, b"1");
+    let list = answer.json();
+    assert_eq!((list[0]["topic"].as_str(), list[2]["topic"].as_str()), (Some("bare/1"), Some("bare/2")));
+    assert_eq!(list[1]["error"]["code"], 403);
+    let alone = world.request(backend, "POST /v1/publish?topic=mute/1", JSON, b"1");
+    assert_eq!((alone.status, alone.json()["status"].as_u64()), (403, Some(403)));
+    world.leave();
+}
+
+#[test]
+fn a_repeat_with_the_same_idempotency_key_publishes_nothing() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    let headers = format!("{JSON}Idempotency-Key: k1\r\n");
+    let first = world.request(backend, "POST /v1/publish?topic=a", &headers, b"1").json();
+    assert_eq!(world.request(backend, "POST /v1/publish?topic=a", &headers, b"2").json(), first);
+    let long = format!("{JSON}Idempotency-Key: {}\r\n", "k".repeat(129));
+    assert_eq!(world.request(backend, "POST /v1/publish?topic=a", &long, b"2").status, 400);
+}
+
+#[test]
+fn a_batch_is_answered_in_order() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    let batch = json!([
+        { "topic": "a", "data": 1 },
+        { "op": "publish", "topic": "mute/1", "data": 1 },
+        { "topic": "a/+", "data": 1 },
+        { "op": "subscribe", "topic": "a" },
+        7,
+        { "topic": "a", "data": 2, "key": "k" },
+        { "topic": "a", "data": 3, "key": "k" },
+    ]);
+    let list = world.request(backend, "POST /v1/batch", JSON, batch.to_string().as_bytes()).json();
+    let codes: Vec<_> = list.as_array().unwrap().iter().map(|part| part["error"]["code"].as_u64()).collect();
+    assert_eq!(codes, [None, Some(403), Some(400), Some(400), Some(400), None, None]);
+    assert_eq!(list[5]["position"], list[6]["position"]);
+    for (body, status) in [("[]", 400), ("[1", 400), ("{}", 400), ("", 400), ("[{}]", 200)] {
+        let answer = world.request(backend, "POST /v1/batch", JSON, body.as_bytes());
+        assert_eq!(answer.status, status, "{body}");
+    }
+    assert_eq!(world.request(backend, "POST /v1/batch", "", b"[]").status, 415);
+}
+
+#[test]
+fn history_and_members_are_asked_for() {
+    for home in 0..2 {
+        let mut world = world(|_| {});
+        let topic = world.topic_at(home);
+        let (member, backend) = (world.open(1), world.accept(0));
+        world.tell(member, &format!(r#"{{"op":"subscribe","id":1,"topic":"{topic}"}}"#));
+        for number in 1..=3 {
+            let line = format!("POST /v1/publish?topic={topic}");
+            assert_eq!(world.request(backend, &line, JSON, number.to_string().as_bytes()).status, 200);
+        }
+        let line = format!("GET /v1/history?topic={topic}&limit=2&reverse=true");
+        let history = world.request(backend, &line, "", b"").json();
+        let data: Vec<_> =
+            history["messages"].as_array().unwrap().iter().map(|message| message["data"].clone()).collect();
+        assert_eq!(data, [json!(3), json!(2)]);
+        assert!(history.get("id").is_none());
+        let since = history["messages"][1]["position"].as_str().unwrap().to_owned();
+        let line = format!("GET /v1/history?topic={topic}&since={since}");
+        assert_eq!(world.request(backend, &line, "", b"").json()["messages"].as_array().unwrap().len(), 1);
+        let present = world.request(backend, &format!("GET /v1/presence?topic={topic}&limit=1"), "", b"").json();
+        assert_eq!((present["connections"].as_u64(), present["members"].as_array().map(Vec::len)), (Some(1), Some(1)));
+        for line in ["GET /v1/history?topic=bare/1", "GET /v1/presence?topic=bare/1", "GET /v1/nothing"] {
+            assert_eq!(world.request(backend, line, "", b"").status, 404, "{line}");
+        }
+        for query in ["", "topic=%2B", "topic=a&limit=0", "topic=a&limit=1001", "topic=a&since=x", "topic=a&reverse=1"]
+        {
+            let answer = world.request(backend, &format!("GET /v1/history?{query}"), "", b"");
+            assert_eq!((answer.status, answer.json()["status"].as_u64()), (400, Some(400)), "{query}");
+        }
+        world.send(backend, &request(&format!("HEAD /v1/presence?topic={topic}"), "", b""));
+        world.settle();
+        assert!(world.hear_head(backend).starts_with("HTTP/1.1 200 "));
+        assert!(world.answers(backend).is_empty(), "no body");
+    }
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_wherever_their_topics_live() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    let topics = [world.topic_at(0), world.topic_at(1)];
+    let mut bytes = Vec::new();
+    for number in 0..200 {
+        let line = format!("POST /v1/publish?topic={}", topics[number % 2]);
+        bytes.extend(request(&line, JSON, number.to_string().as_bytes()));
+    }
+    for part in bytes.chunks(777) {
+        world.send(backend, part);
+        world.settle();
+    }
+    let answers = world.answers(backend);
+    let offsets: Vec<_> = answers
+        .iter()
+        .map(|answer| answer.json()["position"].as_str().unwrap().split_once(':').unwrap().1.parse::<u64>().unwrap())
+        .collect();
+    assert_eq!(offsets, (0..200).map(|number| number / 2 + 1).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_request_that_waits_pauses_reading_and_its_answer_resumes_it() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    let line = format!("POST /v1/publish?topic={}", world.topic_at(1));
+    world.send(backend, &request(&line, JSON, b"1"));
+    assert!(!world.reads(backend));
+    world.settle();
+    assert!(world.reads(backend));
+    assert_eq!(world.answers(backend).len(), 1);
+    world.reset(backend);
+    world.pass(21_000);
+    world.leave();
+}
+
+#[test]
+fn whoever_ends_its_side_behind_a_request_still_gets_the_answer() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    let line = format!("POST /v1/publish?topic={}", world.topic_at(1));
+    world.send(backend, &request(&line, JSON, b"1"));
+    world.end(backend);
+    world.settle();
+    assert_eq!(world.answers(backend)[0].status, 200);
+    assert!(world.peers[backend].dropped);
+    world.pass(21_000);
+    world.leave();
+}
+
+#[test]
+fn a_connection_without_a_further_request_is_closed_in_time() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    world.pass(9_000);
+    world.request(backend, "GET /v1/history?topic=a", "", b"");
+    world.pass(9_000);
+    assert!(!world.peers[backend].dropped, "each request has its own time");
+    world.pass(2_000);
+    assert!(world.peers[backend].dropped);
+    world.leave();
+}
+
+#[test]
+fn wrong_requests_get_a_problem_and_the_connection_lives_where_it_can() {
+    let mut world = world(|config| config.limits.message_bytes_max = 1_000);
+    let backend = world.accept(0);
+    for (line, headers, body, status) in [
+        ("GET /v1/publish?topic=a", "", "", 405),
+        ("DELETE /v1/history?topic=a", "", "", 405),
+        ("POST /v1/publish", JSON, "1", 400),
+        ("POST /v1/publish?topic=", JSON, "1", 400),
+        ("POST /v1/publish?topic=$sys/x", JSON, "1", 403),
+        ("POST /v1/publish?topic=a", JSON, "{\"a\":", 400),
+        ("POST /v1/publish?topic=a", JSON, "1,\"topic\":2", 400),
+        ("POST /v1/publish?topic=a&conflate=", JSON, "1", 400),
+        ("POST /v1/publish?topic=a", "Content-Type: application/json; charset=latin1\r\n", "1", 415),
+        ("POST /v1/publish?topic=a", "Content-Type: text/plain\r\nContent-Encoding: gzip\r\n", "1", 415),
+        ("GET /v1/history?topic=%zz", "", "", 400),
+        ("GET /v1/presence?topic=a&after=nobody", "", "", 400),
+        ("OPTIONS /v1/publish", "", "", 204),
+    ] {
+        let answer = world.request(backend, line, headers, body.as_bytes());
+        assert_eq!(answer.status, status, "{line} {body}: {}", String::from_utf8_lossy(&answer.body));
+    }
+    let many: String = (0..101).map(|number| format!("topic=t{number}&")).collect();
+    assert_eq!(world.request(backend, &format!("POST /v1/publish?{many}x"), JSON, b"1").status, 400);
+    let answer = world.request(backend, "POST /v1/publish?topic=a", JSON, &vec![b'1'; 1_001]);
+    assert_eq!(answer.status, 413);
+    world.settle();
+    assert!(world.peers[backend].shut, "a body that is not read ends the connection");
+    world.end(backend);
+    world.leave();
+}
+
+#[test]
+fn a_page_of_another_origin_may_not_publish_and_an_allowed_one_is_told_so() {
+    let mut world = world(|config| config.server.allowed_origins = vec!["https://ok.example".to_owned()]);
+    let backend = world.accept(0);
+    let line = "POST /v1/publish?topic=a";
+    let refused = world.request(backend, line, &format!("{JSON}Origin: https://evil.example\r\n"), b"1");
+    assert_eq!(refused.status, 403);
+    let preflight = "Origin: https://ok.example\r\nAccess-Control-Request-Method: POST\r\n";
+    let answer = world.request(backend, "OPTIONS /v1/publish?topic=a", preflight, b"");
+    assert!(answer.head.contains("Access-Control-Allow-Headers: Authorization, "), "{}", answer.head);
+    let answer = world.request(backend, line, &format!("{JSON}Origin: https://ok.example\r\n"), b"1");
+    assert!(answer.head.contains("Access-Control-Allow-Origin: https://ok.example\r\n"), "{}", answer.head);
+    assert!(answer.json()["position"].as_str().unwrap().ends_with(":1"), "the refused one published nothing");
+}
+
+#[test]
+fn the_rate_of_commands_holds_for_requests() {
+    let mut world = world(|config| config.limits.commands_per_second_max = 5);
+    let backend = world.accept(0);
+    for _ in 0..10 {
+        assert_eq!(world.request(backend, "POST /v1/publish?topic=bare/a", JSON, b"1").status, 200);
+    }
+    let answer = world.request(backend, "POST /v1/publish?topic=bare/a", JSON, b"1");
+    assert!(answer.status == 429 && answer.head.contains("\r\nRetry-After: 1\r\n"), "{answer:?}");
+    world.leave();
+}
