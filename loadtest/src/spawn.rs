@@ -24,7 +24,7 @@ const READY_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait between SIGTERM and SIGKILL.
 const END_WAIT: Duration = Duration::from_secs(10);
 /// What wirefan wants to have room for around a message that waits, in bytes.
-pub(crate) const AROUND_BYTES: u32 = 1_024;
+pub(crate) const AROUND_BYTES: u32 = 1_280;
 /// The longest message that wirefan can be told to take, in bytes.
 const MESSAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// Lines of standard error kept.
