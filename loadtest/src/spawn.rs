@@ -92,6 +92,8 @@ impl Server {
     /// Starts `program arguments…` on `cores` (wherever the kernel likes if empty) and waits until it says where it listens.
     pub(crate) fn start(program: &Path, arguments: &[String], cores: &[usize]) -> Result<Self, String> {
         let mut command = Command::new(program);
+        // The peers are this program's: they need no time to come back one after the other.
+        command.env("WIREFAN_SERVER__DRAIN_S", "0");
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = spawn_on(command, cores.to_vec())
             .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
