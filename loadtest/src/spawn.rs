@@ -24,7 +24,7 @@ const READY_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait between SIGTERM and SIGKILL.
 const END_WAIT: Duration = Duration::from_secs(10);
 /// What wirefan wants to have room for around a message that waits, in bytes.
-pub(crate) const AROUND_BYTES: u32 = 1_024;
+pub(crate) const AROUND_BYTES: u32 = 1_280;
 /// The longest message that wirefan can be told to take, in bytes.
 const MESSAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// Lines of standard error kept.
@@ -92,6 +92,8 @@ impl Server {
     /// Starts `program arguments…` on `cores` (wherever the kernel likes if empty) and waits until it says where it listens.
     pub(crate) fn start(program: &Path, arguments: &[String], cores: &[usize]) -> Result<Self, String> {
         let mut command = Command::new(program);
+        // The peers are this program's: they need no time to come back one after the other.
+        command.env("WIREFAN_SERVER__DRAIN_S", "0");
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = spawn_on(command, cores.to_vec())
             .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
