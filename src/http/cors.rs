@@ -46,7 +46,10 @@ impl<'a> Cors<'a> {
     pub fn mark<'o>(&self, response: Response<'o>) -> Response<'o> {
         let response = response.header("Vary", "Origin");
         match &self.origin {
-            Some(origin) => response.header("Access-Control-Allow-Origin", origin),
+            Some(origin) => response
+                .header("Access-Control-Allow-Origin", origin)
+                // WHATWG Fetch 3.2.4: a page that is to wait has to be able to see for how long.
+                .header("Access-Control-Expose-Headers", "Retry-After"),
             None => response,
         }
     }

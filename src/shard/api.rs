@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use super::Shard;
 use super::connection::{CloseReason, Phase};
 use super::identity::User;
@@ -16,7 +18,7 @@ use crate::home::{History, Presence, Publish};
 use crate::http::{self, Cors, MediaType, Problem, Query, Request, Response, Terms};
 use crate::ids::{ClientName, ConnId};
 use crate::limits;
-use crate::protocol::{Excerpt, Fault, Id, Op, Parser, Payload, Position, Reason};
+use crate::protocol::{Command, Excerpt, Fault, Id, Op, Parser, Payload, Position, Reason};
 use crate::rules::Permit;
 use crate::topic::Topic;
 
@@ -27,8 +29,25 @@ pub(super) struct Exchange {
     cors: Cors<'static>,
     /// The answer is a list, however many parts it has.
     list: bool,
-    parts: Vec<Part>,
+    parts: SmallVec<[Part; 1]>,
+    /// Commands without an answer, and one more while commands are still being added.
     waiting: usize,
+}
+
+impl Exchange {
+    /// One for the answers that come: a part, and its number as the id of the command.
+    fn expect_part(&mut self) -> Id {
+        let number = self.parts.len() as u64;
+        self.parts.push(Part::Waiting);
+        self.waiting += 1;
+        Id::Int(number)
+    }
+
+    /// One answer came, or the last command was added. Whether that was all.
+    fn is_whole(&mut self) -> bool {
+        self.waiting -= 1;
+        self.waiting == 0
+    }
 }
 
 /// The answer to one command of a request.
@@ -79,10 +98,10 @@ impl Shard {
             "GET" | "HEAD" if !publishes => {}
             _ => return Err(Problem::method_not_allowed(allow)),
         }
-        let user = self.authorise(index, head)?;
         self.pace(index)?;
+        let user = self.authorise(index, head)?;
         let exchange =
-            Exchange { terms: request.terms, cors: cors.clone(), list: false, parts: Vec::new(), waiting: 0 };
+            Exchange { terms: request.terms, cors: cors.clone(), list: false, parts: SmallVec::new(), waiting: 1 };
         let query = Query::parse(head.query)?;
         match head.path {
             "/v1/publish" => self.publish_body(index, request, &query, user.as_deref(), exchange),
@@ -99,7 +118,11 @@ impl Shard {
         if let Some(user) = known.filter(|user| credential.is_some_and(|text| user.is_of(text, self.now_unix_s()))) {
             return Ok(Some(Rc::clone(user)));
         }
-        let user = self.identify(credential).map_err(|error| unauthorized(error.to_string()))?;
+        let user = self.identify_for_requests(credential).map_err(|error| {
+            // RFC 6750 3.1: a token came, and another one is needed.
+            let problem = Problem::new(401, error.to_string());
+            problem.with_header("WWW-Authenticate", "Bearer error=\"invalid_token\"")
+        })?;
         if user.is_none() && self.shuts_strangers_out() {
             return Err(unauthorized("say who you are: Authorization: Bearer with a token or an API key"));
         }
@@ -115,7 +138,7 @@ impl Shard {
             Pace::TooFast { retry_ms } | Pace::TooLong { retry_ms } => {
                 let most = self.settings.config.limits.commands_per_second_max;
                 let reason = format!("more than {most} commands per second (limits.commands_per_second_max)");
-                Err(Problem::new(429, reason).with_header("Retry-After", retry_ms.div_ceil(1000).to_string()))
+                Err(too_many(reason, retry_ms.div_ceil(1000)))
             }
         }
     }
@@ -157,8 +180,11 @@ impl Shard {
             ));
         }
         exchange.list = topics.len() > 1;
-        let commands: Vec<_> = topics.into_iter().map(|topic| Ok((topic, payload, key, conflate))).collect();
-        Ok(self.publish_all(index, user, exchange, commands))
+        self.begin(index, exchange);
+        for topic in topics {
+            self.add_publication(index, user, (topic, payload, key, conflate));
+        }
+        Ok(self.all_added(index))
     }
 
     /// `POST /v1/batch`: an array of publications.
@@ -177,65 +203,49 @@ impl Shard {
             return Err(Problem::bad_request("a batch is an array of publications"));
         }
         exchange.list = true;
+        self.begin(index, exchange);
         let mut parser = self.parser.take().expect("messages are handled one at a time");
-        let mut whole = None;
-        // Two runs: the first one counts and finds what spoils all of it, so that nothing is published in vain.
-        let mut count = 0;
-        parser.publications(body, &mut |command| {
-            count += 1;
-            whole = command.err().filter(|fault| spoils_all(&fault.reason));
-        });
-        if count == 1
-            && let Some(fault) = whole
-        {
-            self.parser = Some(parser);
-            return Err(wrong(&fault.reason));
-        }
-        self.begin(index, exchange, count);
-        let mut number = 0;
-        parser.publications(body, &mut |command| {
-            let id = Id::Int(number);
-            number += 1;
-            match command {
-                Ok(crate::protocol::Command { op: Op::Publish { topic, payload, key, conflate, .. }, .. }) => {
-                    self.publish_part(index, user, id, (topic, payload, key, conflate));
-                }
-                Ok(_) => unreachable!("only publications are read"),
-                Err(Fault { code, reason, .. }) => {
-                    self.take_part(self.id_of(index), &id, Part::Failed(code, reason.to_string()));
-                }
+        let mut last_fault = None;
+        parser.publications(body, &mut |command| match command {
+            Ok(Command { op: Op::Publish { topic, payload, key, conflate, .. }, .. }) => {
+                self.add_publication(index, user, (topic, payload, key, conflate));
+            }
+            Ok(_) => unreachable!("only publications are read"),
+            Err(Fault { code, reason, .. }) => {
+                self.add_failure(index, code, reason.to_string());
+                last_fault = Some(reason);
             }
         });
         self.parser = Some(parser);
-        Ok(Next::Answer)
-    }
-
-    fn publish_all(
-        &mut self,
-        index: u32,
-        user: Option<&User>,
-        exchange: Exchange,
-        all: Vec<Result<Publication<'_>, Problem>>,
-    ) -> Next {
-        self.begin(index, exchange, all.len());
-        for (number, publication) in (0..).zip(all) {
-            match publication {
-                Ok(publication) => self.publish_part(index, user, Id::Int(number), publication),
-                Err(problem) => {
-                    let part = Part::Failed(problem.status, problem.reason.into_owned());
-                    self.take_part(self.id_of(index), &Id::Int(number), part);
-                }
-            }
+        // What is wrong with all of it comes alone: the parser runs no command of it.
+        let parts = self.exchanges.get(&index).map_or(0, |exchange| exchange.parts.len());
+        if let Some(reason) = last_fault.filter(|reason| parts == 1 && spoils_all(reason)) {
+            self.forget_exchange(index);
+            return Err(wrong(&reason));
         }
-        Next::Answer
+        Ok(self.all_added(index))
     }
 
-    fn publish_part(&mut self, index: u32, user: Option<&User>, id: Id, publication: Publication<'_>) {
+    /// One more publication of the request; all but the first take of the connection's rate here.
+    fn add_publication(&mut self, index: u32, user: Option<&User>, publication: Publication<'_>) {
+        let first = self.exchanges.get(&index).is_some_and(|exchange| exchange.parts.is_empty());
+        if !first && let Err(problem) = self.pace(index) {
+            return self.add_failure(index, problem.status, problem.reason.into_owned());
+        }
+        let Some(id) = self.exchanges.get_mut(&index).map(Exchange::expect_part) else { return };
         let (topic, payload, key, conflate) = publication;
         let permit = user.map_or_else(Permit::default, |user| user.publishes(topic));
         let (shard, conn, user) = (self.me, self.id_of(index), user.map(User::name));
         self.counters.published += 1;
         self.publish_now(Publish { topic, payload, shard, conn, user, permit, id, echo: true, key, conflate });
+    }
+
+    /// One more command of the request, which is wrong.
+    fn add_failure(&mut self, index: u32, code: u16, reason: String) {
+        self.counters.faults += 1;
+        if let Some(exchange) = self.exchanges.get_mut(&index) {
+            exchange.parts.push(Part::Failed(code, reason));
+        }
     }
 
     /// `GET /v1/history`.
@@ -254,11 +264,11 @@ impl Shard {
             Some("true") => true,
             Some(_) => return Err(Problem::bad_request("reverse: it is true or false")),
         };
-        self.begin(index, exchange, 1);
+        self.begin_one(index, exchange);
         let permit = user.map_or_else(Permit::default, |user| user.reads(topic.into()));
         let (shard, conn, id) = (self.me, self.id_of(index), Id::None);
         self.history(History { topic, shard, conn, permit, id, since, limit, reverse });
-        Ok(Next::Answer)
+        Ok(self.all_added(index))
     }
 
     /// `GET /v1/presence`.
@@ -272,17 +282,29 @@ impl Shard {
         let topic = asked_topic(query)?;
         let limit = number("limit", query.single("limit")?, limits::PRESENCE_LIMIT_MAX)?;
         let after = query.single("after")?.map(client).transpose()?;
-        self.begin(index, exchange, 1);
+        self.begin_one(index, exchange);
         let permit = user.map_or_else(Permit::default, |user| user.reads(topic.into()));
         let (shard, conn, id) = (self.me, self.id_of(index), Id::None);
         self.presence(Presence { topic, shard, conn, permit, id, limit, after });
-        Ok(Next::Answer)
+        Ok(self.all_added(index))
     }
 
-    fn begin(&mut self, index: u32, mut exchange: Exchange, parts: usize) {
-        exchange.parts.resize_with(parts, || Part::Waiting);
-        exchange.waiting = parts;
+    fn begin(&mut self, index: u32, exchange: Exchange) {
+        debug_assert!(!self.exchanges.contains_key(&index), "one request at a time");
         self.exchanges.insert(index, exchange);
+    }
+
+    fn begin_one(&mut self, index: u32, mut exchange: Exchange) {
+        exchange.expect_part();
+        self.begin(index, exchange);
+    }
+
+    /// The request's last command is on its way. If nothing of it is to be waited for, it is answered here.
+    fn all_added(&mut self, index: u32) -> Next {
+        match self.exchanges.get_mut(&index).map(Exchange::is_whole) {
+            Some(true) => self.finish(index),
+            _ => Next::Answer,
+        }
     }
 
     /// The connection's request will not be answered.
@@ -296,22 +318,34 @@ impl Shard {
         let Some(exchange) = self.exchanges.get_mut(&index) else { return };
         let number = if let Id::Int(number) = id { *number } else { 0 };
         let number = usize::try_from(number).unwrap_or(usize::MAX);
-        let Some(place) = exchange.parts.get_mut(number) else { return };
+        let Some(place @ Part::Waiting) = exchange.parts.get_mut(number) else { return };
         *place = part;
-        exchange.waiting -= 1;
-        if exchange.waiting > 0 {
-            return;
-        }
-        let Some(Exchange { terms, cors, list, parts, .. }) = self.exchanges.remove(&index) else { return };
-        let (status, body) = if list { (200, list_of(&parts)) } else { sole(parts) };
-        let next = match body {
-            Ok(body) => {
-                self.answer(index, terms, |response| cors.mark(response).body("application/json", &body), status)
-            }
-            Err(problem) => self.answer(index, terms, |response| cors.mark(response).refuse(&problem), problem.status),
-        };
-        if next == Next::Request {
+        if exchange.is_whole() && self.finish(index) == Next::Request {
             self.unread.push(conn);
+        }
+    }
+
+    /// Writes the answer to a request that has all its parts.
+    fn finish(&mut self, index: u32) -> Next {
+        let Some(Exchange { terms, cors, list, parts, .. }) = self.exchanges.remove(&index) else {
+            return Next::Answer;
+        };
+        // RFC 9112 9.6: who is told that the connection ends sends no request that nobody reads.
+        let terms = if self.stop.reads() { terms } else { terms.closing() };
+        let (body, kept) = if list { (Ok(list_of(&parts)), false) } else { sole(parts) };
+        match body {
+            Ok(body) => self.answer(
+                index,
+                terms,
+                |response| {
+                    let response = cors.mark(response);
+                    // A list of publications is as old as the moment in which it was made.
+                    let response = if kept { response.header("Cache-Control", "no-store") } else { response };
+                    response.body("application/json", &body);
+                },
+                200,
+            ),
+            Err(problem) => self.answer(index, terms, |response| cors.mark(response).refuse(&problem), problem.status),
         }
     }
 
@@ -336,9 +370,9 @@ impl Shard {
             self.linger(index, CloseReason::HttpAnswered);
             return Next::End;
         }
+        // The wheel finds out when the former deadline comes: it is never later than this one.
         let deadline = self.now.after_ms(self.settings.config.limits.handshake_ms_max);
         self.connections[index as usize].deadline = deadline;
-        self.wheel.file(index, deadline);
         Next::Request
     }
 
@@ -361,24 +395,30 @@ impl Shard {
 /// Topic, payload, `key` and `conflate`.
 type Publication<'a> = (Topic<'a>, Payload<'a>, Option<&'a str>, Option<&'a str>);
 
-/// The answer to a request of one command.
-fn sole(parts: Vec<Part>) -> (u16, Result<Vec<u8>, Problem>) {
+/// The answer to a request of one command, and whether it is a document that changes.
+fn sole(parts: SmallVec<[Part; 1]>) -> (Result<Vec<u8>, Problem>, bool) {
     match parts.into_iter().next() {
-        Some(Part::Published(_, position)) => (200, Ok(format!("{{\"position\":\"{position}\"}}").into_bytes())),
-        Some(Part::Document(json)) => (200, Ok(json)),
-        Some(Part::Failed(code, reason)) => (code, Err(Problem::new(code, reason))),
+        Some(Part::Published(_, position)) => (Ok(format!("{{\"position\":\"{position}\"}}").into_bytes()), false),
+        Some(Part::Document(json)) => (Ok(json), true),
+        Some(Part::Failed(429, reason)) => (Err(too_many(reason, 1)), false),
+        Some(Part::Failed(code, reason)) => (Err(Problem::new(code, reason)), false),
         Some(Part::Waiting) | None => unreachable!("it was answered"),
     }
 }
 
 /// The answers to all commands of a request, in their order.
-fn list_of(parts: &[Part]) -> Result<Vec<u8>, Problem> {
+fn list_of(parts: &[Part]) -> Vec<u8> {
     let each = |part: &Part| match part {
         Part::Published(topic, position) => serde_json::json!({ "topic": topic, "position": position.to_string() }),
         Part::Failed(code, reason) => serde_json::json!({ "error": { "code": code, "reason": reason } }),
         Part::Document(_) | Part::Waiting => unreachable!("publications are answered by positions"),
     };
-    Ok(serde_json::Value::from_iter(parts.iter().map(each)).to_string().into_bytes())
+    serde_json::Value::from_iter(parts.iter().map(each)).to_string().into_bytes()
+}
+
+/// Too fast, or too much at once.
+fn too_many(reason: String, retry_s: u64) -> Problem {
+    Problem::new(429, reason).with_header("Retry-After", retry_s.to_string())
 }
 
 /// Whether a fault is one of the whole message rather than of one of its commands.

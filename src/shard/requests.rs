@@ -52,22 +52,47 @@ impl Shard {
 
     /// Goes on with what was kept while a request waited for its answer.
     pub(super) fn continue_requests(&mut self, index: u32) {
+        let conn = self.id_of(index);
         self.handle_http(index, &mut []);
+        if self.index_of(conn).is_none() {
+            return;
+        }
         let connection = &self.connections[index as usize];
-        if connection.phase == Phase::Http && connection.ended && !self.exchanges.contains_key(&index) {
+        if connection.phase == Phase::Http && connection.ended && !self.answers_next(index) {
             return self.linger(index, CloseReason::HttpAnswered);
         }
         self.resume_if_room(index);
     }
 
-    /// Reads requests until none is whole or one has to wait. If the connection was upgraded: the bytes behind the
+    /// Whether a request waits for its answer, or for the one before it to be read.
+    pub(super) fn answers_next(&self, index: u32) -> bool {
+        self.exchanges.contains_key(&index) || self.keeps_requests(index)
+    }
+
+    /// Whether the connection sent more than was looked at so far.
+    pub(super) fn keeps_requests(&self, index: u32) -> bool {
+        matches!(&self.connections[index as usize].speech, Speech::Http(reader) if reader.is_keeping())
+    }
+
+    /// Reads requests until none is whole, one has to wait, or the answers so far fill what may wait for the client. If the connection was upgraded: the bytes behind the
     /// request, if they were kept; otherwise they are what is left of the input.
     fn read_requests(&mut self, index: u32, input: &mut http::Input<'_>) -> Option<Option<Vec<u8>>> {
         let Speech::Http(reader) = &mut self.connections[index as usize].speech else { return None };
         let mut reader = std::mem::take(reader);
+        let mut next = if self.exchanges.contains_key(&index) { Next::Answer } else { Next::Request };
         let next = loop {
+            if (next == Next::Answer || self.is_full(index))
+                && let Err(problem) = reader.keep(input)
+            {
+                self.forget_exchange(index);
+                self.refuse(index, &problem, Terms::CLOSE);
+                break Next::End;
+            }
+            if next != Next::Request || self.is_full(index) {
+                break next;
+            }
             let body_bytes_max = self.settings.config.limits.message_bytes_max;
-            let next = match reader.next(input, body_bytes_max) {
+            next = match reader.next(input, body_bytes_max) {
                 Ok(None) => break Next::Request,
                 Ok(Some(Event::Continue(_))) => {
                     self.outbound.push_solid(index, |out| out.extend_from_slice(CONTINUE));
@@ -79,22 +104,13 @@ impl Shard {
                     Next::End
                 }
             };
-            if next == Next::Answer
-                && let Err(problem) = reader.keep(input)
-            {
-                self.forget_exchange(index);
-                self.refuse(index, &problem, Terms::CLOSE);
-                break Next::End;
-            }
-            if next != Next::Request {
-                break next;
-            }
         };
         match next {
             Next::Request | Next::Answer => {
+                let waits = self.exchanges.contains_key(&index) || reader.is_keeping();
                 let connection = &mut self.connections[index as usize];
                 connection.speech = Speech::Http(reader);
-                connection.paused |= self.exchanges.contains_key(&index);
+                connection.paused |= waits;
                 self.pause_if_full(index);
                 None
             }
@@ -133,7 +149,7 @@ impl Shard {
                 Next::Frames
             }
             Err(problem) => {
-                self.refuse(index, &problem, Terms::CLOSE);
+                self.refuse(index, &problem, Terms::of(head));
                 Next::End
             }
         }
@@ -154,7 +170,9 @@ impl Shard {
 
     /// Answers with a problem, after which the connection ends.
     fn refuse(&mut self, index: u32, problem: &Problem, terms: Terms) {
-        self.outbound.push_solid(index, |out| Response::problem(out, problem, terms.closing(), None));
+        self.date.set(self.now_unix_s());
+        let date = Some(&self.date);
+        self.outbound.push_solid(index, |out| Response::problem(out, problem, terms.closing(), date));
         self.linger(index, CloseReason::HttpRefused);
     }
 
