@@ -334,10 +334,11 @@ impl Shard {
         let terms = if self.stop.reads() { terms } else { terms.closing() };
         let (body, kept) = if list { (Ok(list_of(&parts)), false) } else { sole(parts) };
         match body {
-            Ok(body) => self.answer(
+            Ok(mut body) => self.answer(
                 index,
                 terms,
                 |response| {
+                    body.push(b'\n'); // for those who read it in a terminal
                     let response = cors.mark(response);
                     // A list of publications is as old as the moment in which it was made.
                     let response = if kept { response.header("Cache-Control", "no-store") } else { response };
