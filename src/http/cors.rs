@@ -10,7 +10,7 @@ use super::{Date, Head, Problem, Response, Terms};
 use crate::auth::origin::Origins;
 
 /// What the answer to one request has to say about its origin; kept by whoever answers later.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors<'a> {
     /// An allowed origin. `None`: the request is not a browser's, or needs no leave.
     origin: Option<Cow<'a, str>>,

@@ -1,10 +1,11 @@
 //! The HTTP API: what `/v1/...` asks for becomes the same commands as over WebSocket, and their answers a response.
 //!
-//! `requests` hands a request over; its commands go to the homes with their number in the request as id, and the request
-//! waits as an [`Exchange`] until each was answered. One request of a connection is under way at a time, so an answer
-//! always finds its own. Nothing here blocks, and no body is looked at before the one who sent it is known.
+//! `requests` hands a request over; its commands go to the homes with their number in the [`Line`] as id, and the request
+//! waits as an [`Exchange`] until each was answered and those before it were. Commands of a connection go out in order, so
+//! what they do to a topic is in order too. Nothing here blocks, and no body is looked at before its sender is known.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use smallvec::SmallVec;
@@ -15,7 +16,7 @@ use super::identity::User;
 use super::requests::{Next, unauthorized};
 use crate::auth::Pace;
 use crate::home::{History, Presence, Publish};
-use crate::http::{self, Cors, MediaType, Problem, Query, Request, Response, Terms};
+use crate::http::{self, Cors, Date, MediaType, Problem, Query, Request, Response, Terms};
 use crate::ids::{ClientName, ConnId};
 use crate::limits;
 use crate::protocol::{Command, Excerpt, Fault, Id, Op, Parser, Payload, Position, Reason};
@@ -32,21 +33,54 @@ pub(super) struct Exchange {
     parts: SmallVec<[Part; 1]>,
     /// Commands without an answer, and one more while commands are still being added.
     waiting: usize,
+    /// What was answered already, but has to wait for its turn; and why the connection ends behind it, if it does.
+    written: Option<(Vec<u8>, CloseReason)>,
 }
 
-impl Exchange {
-    /// One for the answers that come: a part, and its number as the id of the command.
+/// The requests of one connection that wait, in their order; not empty.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// The number of the first of them.
+    first: u64,
+    exchanges: VecDeque<Exchange>,
+    /// The next request has to wait for the answers to these.
+    closed: bool,
+}
+
+impl Line {
+    /// A place for one more answer to the last request; the id of its command.
     fn expect_part(&mut self) -> Id {
-        let number = self.parts.len() as u64;
-        self.parts.push(Part::Waiting);
-        self.waiting += 1;
-        Id::Int(number)
+        let serial = self.first + self.exchanges.len() as u64 - 1;
+        let Some(exchange) = self.exchanges.back_mut() else { return Id::None };
+        let part = exchange.parts.len() as u64;
+        exchange.parts.push(Part::Waiting);
+        exchange.waiting += 1;
+        Id::Int(serial * PARTS_MAX + part)
     }
 
-    /// One answer came, or the last command was added. Whether that was all.
-    fn is_whole(&mut self) -> bool {
-        self.waiting -= 1;
-        self.waiting == 0
+    /// The place for the answer to a command. A document has no id: nothing is asked behind it.
+    fn place(&mut self, id: &Id) -> Option<(&mut usize, &mut Part)> {
+        let (exchange, part) = match id {
+            Id::Int(number) => {
+                let exchange = usize::try_from((number / PARTS_MAX).checked_sub(self.first)?).ok()?;
+                (self.exchanges.get_mut(exchange)?, usize::try_from(number % PARTS_MAX).ok()?)
+            }
+            _ => (self.exchanges.back_mut()?, 0),
+        };
+        Some((&mut exchange.waiting, exchange.parts.get_mut(part)?))
+    }
+}
+
+/// More than any request has.
+const PARTS_MAX: u64 = 2048;
+
+const _: () =
+    assert!(limits::BATCH_COMMANDS_MAX < PARTS_MAX as usize && limits::PUBLISH_TOPICS_MAX < PARTS_MAX as usize);
+
+impl Exchange {
+    fn new(terms: Terms) -> Self {
+        let (cors, parts) = (Cors::default(), SmallVec::new());
+        Self { terms, cors, list: false, parts, waiting: 1, written: None }
     }
 }
 
@@ -89,10 +123,8 @@ impl Shard {
         };
         match head.method {
             "OPTIONS" => {
-                self.date.set(self.now_unix_s());
-                let date = Some(&self.date);
-                self.outbound.push_solid(index, |out| cors.respond_options(out, head, allow, date));
-                return Ok(self.answered(index, request.terms));
+                let options = |out: &mut Vec<u8>, date: &Date| cors.respond_options(out, head, allow, Some(date));
+                return Ok(self.say(index, request.terms, CloseReason::HttpAnswered, options));
             }
             "POST" if publishes => {}
             "GET" | "HEAD" if !publishes => {}
@@ -100,8 +132,7 @@ impl Shard {
         }
         self.pace(index)?;
         let user = self.authorise(index, head)?;
-        let exchange =
-            Exchange { terms: request.terms, cors: cors.clone(), list: false, parts: SmallVec::new(), waiting: 1 };
+        let exchange = Exchange { cors: cors.clone(), ..Exchange::new(request.terms) };
         let query = Query::parse(head.query)?;
         match head.path {
             "/v1/publish" => self.publish_body(index, request, &query, user.as_deref(), exchange),
@@ -218,9 +249,9 @@ impl Shard {
         });
         self.parser = Some(parser);
         // What is wrong with all of it comes alone: the parser runs no command of it.
-        let parts = self.exchanges.get(&index).map_or(0, |exchange| exchange.parts.len());
+        let parts = self.last_exchange(index).map_or(0, |exchange| exchange.parts.len());
         if let Some(reason) = last_fault.filter(|reason| parts == 1 && spoils_all(reason)) {
-            self.forget_exchange(index);
+            self.take_back(index);
             return Err(wrong(&reason));
         }
         Ok(self.all_added(index))
@@ -228,11 +259,11 @@ impl Shard {
 
     /// One more publication of the request; all but the first take of the connection's rate here.
     fn add_publication(&mut self, index: u32, user: Option<&User>, publication: Publication<'_>) {
-        let first = self.exchanges.get(&index).is_some_and(|exchange| exchange.parts.is_empty());
+        let first = self.last_exchange(index).is_some_and(|exchange| exchange.parts.is_empty());
         if !first && let Err(problem) = self.pace(index) {
             return self.add_failure(index, problem.status, problem.reason.into_owned());
         }
-        let Some(id) = self.exchanges.get_mut(&index).map(Exchange::expect_part) else { return };
+        let Some(id) = self.exchanges.get_mut(&index).map(Line::expect_part) else { return };
         let (topic, payload, key, conflate) = publication;
         let permit = user.map_or_else(Permit::default, |user| user.publishes(topic));
         let (shard, conn, user) = (self.me, self.id_of(index), user.map(User::name));
@@ -243,7 +274,7 @@ impl Shard {
     /// One more command of the request, which is wrong.
     fn add_failure(&mut self, index: u32, code: u16, reason: String) {
         self.counters.faults += 1;
-        if let Some(exchange) = self.exchanges.get_mut(&index) {
+        if let Some(exchange) = self.last_exchange(index) {
             exchange.parts.push(Part::Failed(code, reason));
         }
     }
@@ -290,64 +321,107 @@ impl Shard {
     }
 
     fn begin(&mut self, index: u32, exchange: Exchange) {
-        debug_assert!(!self.exchanges.contains_key(&index), "one request at a time");
-        self.exchanges.insert(index, exchange);
+        self.exchanges.entry(index).or_default().exchanges.push_back(exchange);
     }
 
-    fn begin_one(&mut self, index: u32, mut exchange: Exchange) {
-        exchange.expect_part();
+    /// Begins a request for a document. It may be long: no other is made while it waits.
+    fn begin_one(&mut self, index: u32, exchange: Exchange) {
         self.begin(index, exchange);
-    }
-
-    /// The request's last command is on its way. If nothing of it is to be waited for, it is answered here.
-    fn all_added(&mut self, index: u32) -> Next {
-        match self.exchanges.get_mut(&index).map(Exchange::is_whole) {
-            Some(true) => self.finish(index),
-            _ => Next::Answer,
+        if let Some(line) = self.exchanges.get_mut(&index) {
+            line.expect_part();
+            line.closed = true;
         }
     }
 
-    /// The connection's request will not be answered.
-    pub(super) fn forget_exchange(&mut self, index: u32) {
+    fn last_exchange(&mut self, index: u32) -> Option<&mut Exchange> {
+        self.exchanges.get_mut(&index)?.exchanges.back_mut()
+    }
+
+    /// The last request never began: nothing of it is under way.
+    fn take_back(&mut self, index: u32) {
+        let Some(line) = self.exchanges.get_mut(&index) else { return };
+        line.exchanges.pop_back();
+        if line.exchanges.is_empty() {
+            self.exchanges.remove(&index);
+        }
+    }
+
+    /// The request's last command is on its way. If nothing is to be waited for, it is answered here.
+    fn all_added(&mut self, index: u32) -> Next {
+        if let Some(exchange) = self.last_exchange(index) {
+            exchange.waiting -= 1;
+        }
+        self.answer_line(index)
+    }
+
+    /// Whether the next request of the connection has to wait.
+    pub(super) fn is_line_full(&self, index: u32) -> bool {
+        let full = |line: &Line| line.closed || line.exchanges.len() >= limits::REQUESTS_UNDER_WAY_MAX;
+        self.exchanges.get(&index).is_some_and(full)
+    }
+
+    /// The connection's requests will not be answered.
+    pub(super) fn forget_exchanges(&mut self, index: u32) {
         self.exchanges.remove(&index);
     }
 
-    /// Takes the answer to one command of a connection's request; with the last one the request is answered.
+    /// Takes the answer to one command of a connection's requests; whatever is whole then is answered, in order.
     pub(super) fn take_part(&mut self, conn: ConnId, id: &Id, part: Part) {
         let Some(index) = self.index_of(conn) else { return };
-        let Some(exchange) = self.exchanges.get_mut(&index) else { return };
-        let number = if let Id::Int(number) = id { *number } else { 0 };
-        let number = usize::try_from(number).unwrap_or(usize::MAX);
-        let Some(place @ Part::Waiting) = exchange.parts.get_mut(number) else { return };
+        let Some((waiting, place)) = self.exchanges.get_mut(&index).and_then(|line| line.place(id)) else { return };
+        if !matches!(place, Part::Waiting) {
+            return;
+        }
         *place = part;
-        if exchange.is_whole() && self.finish(index) == Next::Request {
+        *waiting -= 1;
+        if *waiting == 0 && self.answer_line(index) == Next::Request {
             self.unread.push(conn);
         }
     }
 
-    /// Writes the answer to a request that has all its parts.
-    fn finish(&mut self, index: u32) -> Next {
-        let Some(Exchange { terms, cors, list, parts, .. }) = self.exchanges.remove(&index) else {
-            return Next::Answer;
-        };
-        // RFC 9112 9.6: who is told that the connection ends sends no request that nobody reads.
-        let terms = if self.stop.reads() { terms } else { terms.closing() };
-        let (body, kept) = if list { (Ok(list_of(&parts)), false) } else { sole(parts) };
-        match body {
-            Ok(mut body) => self.answer(
-                index,
-                terms,
-                |response| {
-                    body.push(b'\n'); // for those who read it in a terminal
-                    let response = cors.mark(response);
-                    // A list of publications is as old as the moment in which it was made.
-                    let response = if kept { response.header("Cache-Control", "no-store") } else { response };
-                    response.body("application/json", &body);
-                },
-                200,
-            ),
-            Err(problem) => self.answer(index, terms, |response| cors.mark(response).refuse(&problem), problem.status),
+    /// Answers the connection's requests as far as they are whole.
+    fn answer_line(&mut self, index: u32) -> Next {
+        while let Some(line) = self.exchanges.get_mut(&index) {
+            let Some(exchange) = line.exchanges.pop_front_if(|exchange| exchange.waiting == 0) else {
+                return Next::Answer;
+            };
+            line.first += 1;
+            let last = line.exchanges.is_empty();
+            if last {
+                self.exchanges.remove(&index);
+            }
+            // RFC 9112 9.6: who is told that the connection ends sends no request that nobody reads.
+            let closing = last && !self.stop.reads();
+            if self.finish(index, exchange, closing) == Next::End {
+                self.forget_exchanges(index);
+                return Next::End;
+            }
         }
+        Next::Request
+    }
+
+    /// Writes the answer to a request that has all its parts.
+    fn finish(&mut self, index: u32, exchange: Exchange, closing: bool) -> Next {
+        let Exchange { terms, cors, list, parts, written, .. } = exchange;
+        let terms = if closing { terms.closing() } else { terms };
+        if let Some((bytes, end)) = written {
+            self.outbound.push_solid(index, |out| out.extend_from_slice(&bytes));
+            return self.answered(index, terms, end);
+        }
+        let (body, changes) = if list { (Ok(list_of(&parts)), false) } else { sole(parts) };
+        self.date.set(self.now_unix_s());
+        let date = Some(&self.date);
+        self.outbound.push_solid(index, |out| match body {
+            Ok(mut body) => {
+                body.push(b'\n'); // for those who read it in a terminal
+                let response = cors.mark(Response::begin(out, 200, terms, date));
+                // A document is as old as the moment in which it was made.
+                let response = if changes { response.header("Cache-Control", "no-store") } else { response };
+                response.body("application/json", &body);
+            }
+            Err(problem) => cors.mark(Response::begin(out, problem.status, terms, date)).refuse(&problem),
+        });
+        self.answered(index, terms, CloseReason::HttpAnswered)
     }
 
     /// Takes the document that a request asks for; `write` appends it.
@@ -357,18 +431,38 @@ impl Shard {
         self.take_part(conn, &Id::None, Part::Document(document));
     }
 
-    /// Writes a response; `write` ends it.
+    /// Answers a request with a response that `write` ends.
     fn answer(&mut self, index: u32, terms: Terms, write: impl FnOnce(Response<'_>), status: u16) -> Next {
+        let response = |out: &mut Vec<u8>, date: &Date| write(Response::begin(out, status, terms, Some(date)));
+        self.say(index, terms, CloseReason::HttpAnswered, response)
+    }
+
+    /// Writes what answers a request, behind the answers to those before it. `end` is why the connection ends, where the
+    /// terms say so.
+    pub(super) fn say(
+        &mut self,
+        index: u32,
+        terms: Terms,
+        end: CloseReason,
+        write: impl FnOnce(&mut Vec<u8>, &Date),
+    ) -> Next {
         self.date.set(self.now_unix_s());
-        let date = Some(&self.date);
-        self.outbound.push_solid(index, |out| write(Response::begin(out, status, terms, date)));
-        self.answered(index, terms)
+        let Some(line) = self.exchanges.get_mut(&index) else {
+            let date = &self.date;
+            self.outbound.push_solid(index, |out| write(out, date));
+            return self.answered(index, terms, end);
+        };
+        let mut bytes = Vec::new();
+        write(&mut bytes, &self.date);
+        line.exchanges.push_back(Exchange { waiting: 0, written: Some((bytes, end)), ..Exchange::new(terms) });
+        line.closed |= !terms.keep_alive;
+        Next::Answer
     }
 
     /// A request was answered: the next one has its time, if there may be one.
-    fn answered(&mut self, index: u32, terms: Terms) -> Next {
+    fn answered(&mut self, index: u32, terms: Terms, end: CloseReason) -> Next {
         if !terms.keep_alive {
-            self.linger(index, CloseReason::HttpAnswered);
+            self.linger(index, end);
             return Next::End;
         }
         // The wheel finds out when the former deadline comes: it is never later than this one.

@@ -147,7 +147,7 @@ impl Shard {
         self.leave_all(index);
         let id = self.id_of(index);
         let connection = self.connections.remove(index as usize);
-        self.forget_exchange(index);
+        self.forget_exchanges(index);
         self.outbound.remove(index);
         self.wheel.remove(index);
         self.generations[index as usize] = self.generations[index as usize].wrapping_add(1);

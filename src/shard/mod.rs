@@ -44,7 +44,7 @@ use crate::mesh::Desk;
 use crate::protocol::Parser;
 use crate::rules::Rules;
 use crate::topic::{Topic, subject};
-use api::Exchange;
+use api::Line;
 use connection::Connection;
 use held::Held;
 use outbound::{Flushed, Outbound};
@@ -126,7 +126,7 @@ pub struct Shard {
     /// By connection, if there is a rate.
     buckets: Vec<Bucket>,
     /// Requests of HTTP that wait for homes, by connection.
-    exchanges: HashMap<u32, Exchange, FixedState>,
+    exchanges: HashMap<u32, Line, FixedState>,
     /// Connections whose request was answered: there may be another.
     unread: Vec<ConnId>,
     /// For responses; set when one is written.

@@ -1,7 +1,7 @@
-//! HTTP on a connection: requests in order, one at a time; the upgrade that makes it a WebSocket; plain answers.
+//! HTTP on a connection: requests in order, and their answers; the upgrade that makes it a WebSocket; plain answers.
 //!
-//! A request of the API may wait for homes (`api`): reading pauses until it is answered, and what the client sent behind
-//! it is kept, bounded, by the [`Reader`]. Everything else is answered at once and ends the connection. Each whole request
+//! Requests of the API wait for homes (`api`), some at a time: reading pauses until they are answered, and what the client
+//! sent behind them is kept, bounded, by the [`Reader`]. Everything else is answered at once and ends the connection. Each whole request
 //! has `handshake_ms_max`.
 
 use std::rc::Rc;
@@ -79,31 +79,27 @@ impl Shard {
     fn read_requests(&mut self, index: u32, input: &mut http::Input<'_>) -> Option<Option<Vec<u8>>> {
         let Speech::Http(reader) = &mut self.connections[index as usize].speech else { return None };
         let mut reader = std::mem::take(reader);
-        let mut next = if self.exchanges.contains_key(&index) { Next::Answer } else { Next::Request };
+        let mut waits = self.exchanges.contains_key(&index);
         let next = loop {
-            if (next == Next::Answer || self.is_full(index))
-                && let Err(problem) = reader.keep(input)
-            {
-                self.forget_exchange(index);
-                self.refuse(index, &problem, Terms::CLOSE);
-                break Next::End;
-            }
-            if next != Next::Request || self.is_full(index) {
-                break next;
+            if waits || self.is_full(index) {
+                let Err(problem) = reader.keep(input) else { break Next::Answer };
+                self.forget_exchanges(index);
+                break self.refuse(index, &problem, Terms::CLOSE);
             }
             let body_bytes_max = self.settings.config.limits.message_bytes_max;
-            next = match reader.next(input, body_bytes_max) {
+            let next = match reader.next(input, body_bytes_max) {
                 Ok(None) => break Next::Request,
-                Ok(Some(Event::Continue(_))) => {
-                    self.outbound.push_solid(index, |out| out.extend_from_slice(CONTINUE));
-                    Next::Request
+                Ok(Some(Event::Continue(head))) => {
+                    let go_on = |out: &mut Vec<u8>, _: &http::Date| out.extend_from_slice(CONTINUE);
+                    self.say(index, Terms { keep_alive: true, ..Terms::of(&head) }, CloseReason::HttpAnswered, go_on)
                 }
                 Ok(Some(Event::Request(request))) => self.handle_request(index, &request),
-                Err(problem) => {
-                    self.refuse(index, &problem, Terms::CLOSE);
-                    Next::End
-                }
+                Err(problem) => self.refuse(index, &problem, Terms::CLOSE),
             };
+            if matches!(next, Next::Frames | Next::End) {
+                break next;
+            }
+            waits = self.is_line_full(index);
         };
         match next {
             Next::Request | Next::Answer => {
@@ -127,12 +123,15 @@ impl Shard {
             return self.handle_api(index, request);
         }
         let echo = self.settings.config.server.echo;
-        self.outbound.push_solid(index, |out| http::respond_to(out, &request.head, echo));
-        self.linger(index, CloseReason::HttpAnswered);
-        Next::End
+        let page = |out: &mut Vec<u8>, _: &http::Date| http::respond_to(out, &request.head, echo);
+        self.say(index, request.terms.closing(), CloseReason::HttpAnswered, page)
     }
 
     fn answer_upgrade(&mut self, index: u32, head: &http::Head<'_>) -> Next {
+        if self.exchanges.contains_key(&index) {
+            let problem = Problem::bad_request("an upgrade waits for the answers to the requests before it");
+            return self.refuse(index, &problem, Terms::of(head));
+        }
         match self.judge_upgrade(head) {
             Ok(Asked { upgrade, echo, credential }) => {
                 self.outbound.push_solid(index, |out| upgrade.respond(out));
@@ -148,10 +147,7 @@ impl Shard {
                 }
                 Next::Frames
             }
-            Err(problem) => {
-                self.refuse(index, &problem, Terms::of(head));
-                Next::End
-            }
+            Err(problem) => self.refuse(index, &problem, Terms::of(head)),
         }
     }
 
@@ -169,11 +165,10 @@ impl Shard {
     }
 
     /// Answers with a problem, after which the connection ends.
-    fn refuse(&mut self, index: u32, problem: &Problem, terms: Terms) {
-        self.date.set(self.now_unix_s());
-        let date = Some(&self.date);
-        self.outbound.push_solid(index, |out| Response::problem(out, problem, terms.closing(), date));
-        self.linger(index, CloseReason::HttpRefused);
+    fn refuse(&mut self, index: u32, problem: &Problem, terms: Terms) -> Next {
+        let terms = terms.closing();
+        let document = |out: &mut Vec<u8>, date: &http::Date| Response::problem(out, problem, terms, Some(date));
+        self.say(index, terms, CloseReason::HttpRefused, document)
     }
 
     /// The handshake is done: the connection speaks WebSocket, and the topic protocol unless it is an echo.

@@ -433,9 +433,56 @@ fn a_request_in_the_middle_of_a_stop_is_answered_and_told_that_it_was_the_last()
     world.shards.iter_mut().for_each(Shard::handle_stop);
     world.settle();
     let answers = world.answers(backend);
-    assert_eq!(answers.len(), 1);
-    assert!(answers[0].status == 200 && answers[0].head.contains("\r\nConnection: close\r\n"), "{answers:?}");
+    assert_eq!(answers.len(), 2);
+    assert!(!answers[0].head.contains("\r\nConnection: close\r\n"));
+    assert!(answers[1].status == 200 && answers[1].head.contains("\r\nConnection: close\r\n"), "{answers:?}");
     assert!(world.peers[backend].shut);
     world.end(backend);
     assert!(world.shards.iter().all(Shard::is_stopped));
+}
+
+#[test]
+fn what_is_answered_at_once_waits_for_the_answers_before_it() {
+    for (line, headers, status) in [
+        ("GET /v1/nothing", "", 404),
+        ("OPTIONS /v1/publish", "", 204),
+        ("POST /v1/publish?topic=a", "Content-Encoding: gzip\r\n", 415),
+        ("POST /v1/batch", JSON, 400),
+        ("GET /healthz", "", 200),
+        ("GET /v1/history?topic=a", "Expect: money\r\nContent-Length: 1\r\n", 417),
+        ("GET /ws", "Upgrade: websocket\r\n", 400),
+        ("GET  /", "", 400),
+    ] {
+        let mut world = world(|_| {});
+        let backend = world.accept(0);
+        let publish = format!("POST /v1/publish?topic={}", world.topic_at(1));
+        let own = format!("POST /v1/publish?topic={}", world.topic_at(0));
+        let [publish, own] = [publish, own].map(|line| request(&line, JSON, b"1"));
+        world.send(backend, &[&publish[..], &own, &request(line, headers, b""), &publish].concat());
+        assert!(world.answers(backend).is_empty());
+        world.settle();
+        let statuses: Vec<_> = world.answers(backend).iter().map(|answer| answer.status).collect();
+        assert_eq!(statuses[..3], [200, 200, status], "{line}");
+        let ends = world.peers[backend].shut;
+        assert_eq!((statuses.len(), ends), if line.contains("/v1/") && status != 417 { (4, false) } else { (3, true) });
+        world.reset(backend);
+        world.pass(21_000);
+        world.leave();
+    }
+}
+
+#[test]
+fn a_client_that_waits_to_send_its_body_waits_for_the_answers_before_too() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    let publish = request(&format!("POST /v1/publish?topic={}", world.topic_at(1)), JSON, b"1");
+    let expects = b"POST /v1/publish?topic=a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n";
+    world.send(backend, &[&publish[..], expects].concat());
+    world.settle();
+    let statuses = |world: &mut World| world.answers(backend).iter().map(|answer| answer.status).collect::<Vec<_>>();
+    assert_eq!(statuses(&mut world), [200, 100]);
+    assert!(world.reads(backend));
+    world.send(backend, b"1");
+    world.settle();
+    assert_eq!(statuses(&mut world), [200]);
 }
