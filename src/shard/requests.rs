@@ -1,6 +1,6 @@
 //! HTTP on a connection: requests in order, and their answers; the upgrade that makes it a WebSocket; plain answers.
 //!
-//! Requests of the API wait for homes (`api`), some at a time: reading pauses until they are answered, and what the client
+//! Requests of the API wait for homes (`exchange`), some at a time: reading pauses until they are answered, and what the client
 //! sent behind them is kept, bounded, by the [`Reader`]. Everything else is answered at once and ends the connection. Each whole request
 //! has `handshake_ms_max`.
 
