@@ -215,8 +215,12 @@ pub const TRAILER_BYTES_MAX: usize = 4096;
 /// Topics that one `POST /v1/publish` may name.
 pub const PUBLISH_TOPICS_MAX: usize = 100;
 
-/// Requests of HTTP, of all connections of a shard, that are read on in the turn in which the one before was answered.
-pub const REQUESTS_PER_TURN: usize = 4096;
+/// Requests of one HTTP connection that may wait for their homes at once.
+pub const REQUESTS_UNDER_WAY_MAX: usize = 64;
+
+/// How often a shard goes on in one turn with connections whose requests were answered: so many times
+/// [`REQUESTS_UNDER_WAY_MAX`] requests, and a turn of everything else.
+pub const REQUESTS_PER_TURN: usize = 128;
 
 /// Parameters of one query.
 pub const QUERY_PARAMETERS_MAX: usize = 512;

@@ -10,7 +10,7 @@ use super::{Date, Head, Problem, Response, Terms};
 use crate::auth::origin::Origins;
 
 /// What the answer to one request has to say about its origin; kept by whoever answers later.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors<'a> {
     /// An allowed origin. `None`: the request is not a browser's, or needs no leave.
     origin: Option<Cow<'a, str>>,
@@ -46,7 +46,10 @@ impl<'a> Cors<'a> {
     pub fn mark<'o>(&self, response: Response<'o>) -> Response<'o> {
         let response = response.header("Vary", "Origin");
         match &self.origin {
-            Some(origin) => response.header("Access-Control-Allow-Origin", origin),
+            Some(origin) => response
+                .header("Access-Control-Allow-Origin", origin)
+                // WHATWG Fetch 3.2.4: a page that is to wait has to be able to see for how long.
+                .header("Access-Control-Expose-Headers", "Retry-After"),
             None => response,
         }
     }

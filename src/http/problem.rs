@@ -39,7 +39,7 @@ impl Problem {
     /// 413: the body is longer than `limits.message_bytes_max` allows.
     #[must_use]
     pub fn content_too_large() -> Self {
-        Self::new(413, "the body is longer than this server takes")
+        Self::new(413, "the body is longer than limits.message_bytes_max")
     }
 
     /// Adds a header. `value` must be fit for one: no line ends.

@@ -1,48 +1,25 @@
 //! The HTTP API: what `/v1/...` asks for becomes the same commands as over WebSocket, and their answers a response.
 //!
-//! `requests` hands a request over; its commands go to the homes with their number in the request as id, and the request
-//! waits as an [`Exchange`] until each was answered. One request of a connection is under way at a time, so an answer
-//! always finds its own. Nothing here blocks, and no body is looked at before the one who sent it is known.
+//! `requests` hands a request over; its commands go to the homes, and it waits as an [`Exchange`] until each was answered
+//! and those before it were. Commands of a connection go out in order, so what they do to a topic is in order too. Nothing
+//! here blocks, and no body is looked at before its sender is known.
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Shard;
-use super::connection::{CloseReason, Phase};
+use super::connection::CloseReason;
+use super::exchange::{Exchange, Line, Part, too_many};
 use super::identity::User;
 use super::requests::{Next, unauthorized};
 use crate::auth::Pace;
 use crate::home::{History, Presence, Publish};
-use crate::http::{self, Cors, MediaType, Problem, Query, Request, Response, Terms};
-use crate::ids::{ClientName, ConnId};
+use crate::http::{self, Cors, Date, MediaType, Problem, Query, Request};
+use crate::ids::ClientName;
 use crate::limits;
-use crate::protocol::{Excerpt, Fault, Id, Op, Parser, Payload, Position, Reason};
+use crate::protocol::{Command, Excerpt, Fault, Id, Op, Parser, Payload, Position, Reason};
 use crate::rules::Permit;
 use crate::topic::Topic;
-
-/// A request that waits for the homes.
-#[derive(Debug)]
-pub(super) struct Exchange {
-    terms: Terms,
-    cors: Cors<'static>,
-    /// The answer is a list, however many parts it has.
-    list: bool,
-    parts: Vec<Part>,
-    waiting: usize,
-}
-
-/// The answer to one command of a request.
-#[derive(Debug)]
-pub(super) enum Part {
-    /// Still to come.
-    Waiting,
-    /// It was published here.
-    Published(Box<str>, Position),
-    /// It was not carried out.
-    Failed(u16, String),
-    /// A whole JSON document.
-    Document(Vec<u8>),
-}
 
 impl Shard {
     pub(super) fn handle_api(&mut self, index: u32, request: &Request<'_>) -> Next {
@@ -70,19 +47,16 @@ impl Shard {
         };
         match head.method {
             "OPTIONS" => {
-                self.date.set(self.now_unix_s());
-                let date = Some(&self.date);
-                self.outbound.push_solid(index, |out| cors.respond_options(out, head, allow, date));
-                return Ok(self.answered(index, request.terms));
+                let options = |out: &mut Vec<u8>, date: &Date| cors.respond_options(out, head, allow, Some(date));
+                return Ok(self.say(index, request.terms, CloseReason::HttpAnswered, options));
             }
             "POST" if publishes => {}
             "GET" | "HEAD" if !publishes => {}
             _ => return Err(Problem::method_not_allowed(allow)),
         }
-        let user = self.authorise(index, head)?;
         self.pace(index)?;
-        let exchange =
-            Exchange { terms: request.terms, cors: cors.clone(), list: false, parts: Vec::new(), waiting: 0 };
+        let user = self.authorise(index, head)?;
+        let exchange = Exchange::new(request.terms, cors.clone());
         let query = Query::parse(head.query)?;
         match head.path {
             "/v1/publish" => self.publish_body(index, request, &query, user.as_deref(), exchange),
@@ -99,7 +73,11 @@ impl Shard {
         if let Some(user) = known.filter(|user| credential.is_some_and(|text| user.is_of(text, self.now_unix_s()))) {
             return Ok(Some(Rc::clone(user)));
         }
-        let user = self.identify(credential).map_err(|error| unauthorized(error.to_string()))?;
+        let user = self.identify_for_requests(credential).map_err(|error| {
+            // RFC 6750 3.1: a token came, and another one is needed.
+            let problem = Problem::new(401, error.to_string());
+            problem.with_header("WWW-Authenticate", "Bearer error=\"invalid_token\"")
+        })?;
         if user.is_none() && self.shuts_strangers_out() {
             return Err(unauthorized("say who you are: Authorization: Bearer with a token or an API key"));
         }
@@ -115,7 +93,7 @@ impl Shard {
             Pace::TooFast { retry_ms } | Pace::TooLong { retry_ms } => {
                 let most = self.settings.config.limits.commands_per_second_max;
                 let reason = format!("more than {most} commands per second (limits.commands_per_second_max)");
-                Err(Problem::new(429, reason).with_header("Retry-After", retry_ms.div_ceil(1000).to_string()))
+                Err(too_many(reason, retry_ms.div_ceil(1000)))
             }
         }
     }
@@ -157,8 +135,11 @@ impl Shard {
             ));
         }
         exchange.list = topics.len() > 1;
-        let commands: Vec<_> = topics.into_iter().map(|topic| Ok((topic, payload, key, conflate))).collect();
-        Ok(self.publish_all(index, user, exchange, commands))
+        self.begin(index, exchange);
+        for topic in topics {
+            self.add_publication(index, user, (topic, payload, key, conflate));
+        }
+        Ok(self.all_added(index))
     }
 
     /// `POST /v1/batch`: an array of publications.
@@ -177,65 +158,49 @@ impl Shard {
             return Err(Problem::bad_request("a batch is an array of publications"));
         }
         exchange.list = true;
+        self.begin(index, exchange);
         let mut parser = self.parser.take().expect("messages are handled one at a time");
-        let mut whole = None;
-        // Two runs: the first one counts and finds what spoils all of it, so that nothing is published in vain.
-        let mut count = 0;
-        parser.publications(body, &mut |command| {
-            count += 1;
-            whole = command.err().filter(|fault| spoils_all(&fault.reason));
-        });
-        if count == 1
-            && let Some(fault) = whole
-        {
-            self.parser = Some(parser);
-            return Err(wrong(&fault.reason));
-        }
-        self.begin(index, exchange, count);
-        let mut number = 0;
-        parser.publications(body, &mut |command| {
-            let id = Id::Int(number);
-            number += 1;
-            match command {
-                Ok(crate::protocol::Command { op: Op::Publish { topic, payload, key, conflate, .. }, .. }) => {
-                    self.publish_part(index, user, id, (topic, payload, key, conflate));
-                }
-                Ok(_) => unreachable!("only publications are read"),
-                Err(Fault { code, reason, .. }) => {
-                    self.take_part(self.id_of(index), &id, Part::Failed(code, reason.to_string()));
-                }
+        let mut last_fault = None;
+        parser.publications(body, &mut |command| match command {
+            Ok(Command { op: Op::Publish { topic, payload, key, conflate, .. }, .. }) => {
+                self.add_publication(index, user, (topic, payload, key, conflate));
+            }
+            Ok(_) => unreachable!("only publications are read"),
+            Err(Fault { code, reason, .. }) => {
+                self.add_failure(index, code, reason.to_string());
+                last_fault = Some(reason);
             }
         });
         self.parser = Some(parser);
-        Ok(Next::Answer)
-    }
-
-    fn publish_all(
-        &mut self,
-        index: u32,
-        user: Option<&User>,
-        exchange: Exchange,
-        all: Vec<Result<Publication<'_>, Problem>>,
-    ) -> Next {
-        self.begin(index, exchange, all.len());
-        for (number, publication) in (0..).zip(all) {
-            match publication {
-                Ok(publication) => self.publish_part(index, user, Id::Int(number), publication),
-                Err(problem) => {
-                    let part = Part::Failed(problem.status, problem.reason.into_owned());
-                    self.take_part(self.id_of(index), &Id::Int(number), part);
-                }
-            }
+        // What is wrong with all of it comes alone: the parser runs no command of it.
+        let parts = self.last_exchange(index).map_or(0, |exchange| exchange.parts.len());
+        if let Some(reason) = last_fault.filter(|reason| parts == 1 && spoils_all(reason)) {
+            self.take_back(index);
+            return Err(wrong(&reason));
         }
-        Next::Answer
+        Ok(self.all_added(index))
     }
 
-    fn publish_part(&mut self, index: u32, user: Option<&User>, id: Id, publication: Publication<'_>) {
+    /// One more publication of the request; all but the first take of the connection's rate here.
+    fn add_publication(&mut self, index: u32, user: Option<&User>, publication: Publication<'_>) {
+        let first = self.last_exchange(index).is_some_and(|exchange| exchange.parts.is_empty());
+        if !first && let Err(problem) = self.pace(index) {
+            return self.add_failure(index, problem.status, problem.reason.into_owned());
+        }
+        let Some(id) = self.exchanges.get_mut(&index).map(Line::expect_part) else { return };
         let (topic, payload, key, conflate) = publication;
         let permit = user.map_or_else(Permit::default, |user| user.publishes(topic));
         let (shard, conn, user) = (self.me, self.id_of(index), user.map(User::name));
         self.counters.published += 1;
         self.publish_now(Publish { topic, payload, shard, conn, user, permit, id, echo: true, key, conflate });
+    }
+
+    /// One more command of the request, which is wrong.
+    fn add_failure(&mut self, index: u32, code: u16, reason: String) {
+        self.counters.faults += 1;
+        if let Some(exchange) = self.last_exchange(index) {
+            exchange.parts.push(Part::Failed(code, reason));
+        }
     }
 
     /// `GET /v1/history`.
@@ -254,11 +219,11 @@ impl Shard {
             Some("true") => true,
             Some(_) => return Err(Problem::bad_request("reverse: it is true or false")),
         };
-        self.begin(index, exchange, 1);
+        self.begin_one(index, exchange);
         let permit = user.map_or_else(Permit::default, |user| user.reads(topic.into()));
         let (shard, conn, id) = (self.me, self.id_of(index), Id::None);
         self.history(History { topic, shard, conn, permit, id, since, limit, reverse });
-        Ok(Next::Answer)
+        Ok(self.all_added(index))
     }
 
     /// `GET /v1/presence`.
@@ -272,114 +237,16 @@ impl Shard {
         let topic = asked_topic(query)?;
         let limit = number("limit", query.single("limit")?, limits::PRESENCE_LIMIT_MAX)?;
         let after = query.single("after")?.map(client).transpose()?;
-        self.begin(index, exchange, 1);
+        self.begin_one(index, exchange);
         let permit = user.map_or_else(Permit::default, |user| user.reads(topic.into()));
         let (shard, conn, id) = (self.me, self.id_of(index), Id::None);
         self.presence(Presence { topic, shard, conn, permit, id, limit, after });
-        Ok(Next::Answer)
-    }
-
-    fn begin(&mut self, index: u32, mut exchange: Exchange, parts: usize) {
-        exchange.parts.resize_with(parts, || Part::Waiting);
-        exchange.waiting = parts;
-        self.exchanges.insert(index, exchange);
-    }
-
-    /// The connection's request will not be answered.
-    pub(super) fn forget_exchange(&mut self, index: u32) {
-        self.exchanges.remove(&index);
-    }
-
-    /// Takes the answer to one command of a connection's request; with the last one the request is answered.
-    pub(super) fn take_part(&mut self, conn: ConnId, id: &Id, part: Part) {
-        let Some(index) = self.index_of(conn) else { return };
-        let Some(exchange) = self.exchanges.get_mut(&index) else { return };
-        let number = if let Id::Int(number) = id { *number } else { 0 };
-        let number = usize::try_from(number).unwrap_or(usize::MAX);
-        let Some(place) = exchange.parts.get_mut(number) else { return };
-        *place = part;
-        exchange.waiting -= 1;
-        if exchange.waiting > 0 {
-            return;
-        }
-        let Some(Exchange { terms, cors, list, parts, .. }) = self.exchanges.remove(&index) else { return };
-        let (status, body) = if list { (200, list_of(&parts)) } else { sole(parts) };
-        let next = match body {
-            Ok(body) => {
-                self.answer(index, terms, |response| cors.mark(response).body("application/json", &body), status)
-            }
-            Err(problem) => self.answer(index, terms, |response| cors.mark(response).refuse(&problem), problem.status),
-        };
-        if next == Next::Request {
-            self.unread.push(conn);
-        }
-    }
-
-    /// Takes the document that a request asks for; `write` appends it.
-    pub(super) fn take_document(&mut self, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut document = Vec::new();
-        write(&mut document);
-        self.take_part(conn, &Id::None, Part::Document(document));
-    }
-
-    /// Writes a response; `write` ends it.
-    fn answer(&mut self, index: u32, terms: Terms, write: impl FnOnce(Response<'_>), status: u16) -> Next {
-        self.date.set(self.now_unix_s());
-        let date = Some(&self.date);
-        self.outbound.push_solid(index, |out| write(Response::begin(out, status, terms, date)));
-        self.answered(index, terms)
-    }
-
-    /// A request was answered: the next one has its time, if there may be one.
-    fn answered(&mut self, index: u32, terms: Terms) -> Next {
-        if !terms.keep_alive {
-            self.linger(index, CloseReason::HttpAnswered);
-            return Next::End;
-        }
-        let deadline = self.now.after_ms(self.settings.config.limits.handshake_ms_max);
-        self.connections[index as usize].deadline = deadline;
-        self.wheel.file(index, deadline);
-        Next::Request
-    }
-
-    /// Goes on with the connections whose request was answered in this turn. Whether there were any.
-    pub(super) fn read_on(&mut self, budget: &mut usize) -> bool {
-        let some = if self.stop.reads() { self.unread.len().min(*budget) } else { 0 };
-        *budget -= some;
-        let answered: Vec<ConnId> = self.unread.drain(..some).collect();
-        for conn in answered {
-            if let Some(index) = self.index_of(conn)
-                && self.connections[index as usize].phase == Phase::Http
-            {
-                self.continue_requests(index);
-            }
-        }
-        some > 0
+        Ok(self.all_added(index))
     }
 }
 
 /// Topic, payload, `key` and `conflate`.
 type Publication<'a> = (Topic<'a>, Payload<'a>, Option<&'a str>, Option<&'a str>);
-
-/// The answer to a request of one command.
-fn sole(parts: Vec<Part>) -> (u16, Result<Vec<u8>, Problem>) {
-    match parts.into_iter().next() {
-        Some(Part::Published(_, position)) => (200, Ok(format!("{{\"position\":\"{position}\"}}").into_bytes())),
-        Some(Part::Document(json)) => (200, Ok(json)),
-        Some(Part::Failed(code, reason)) => (code, Err(Problem::new(code, reason))),
-        Some(Part::Waiting) | None => unreachable!("it was answered"),
-    }
-}
-
-/// The answers to all commands of a request, in their order.
-fn list_of(parts: &[Part]) -> Result<Vec<u8>, Problem> {
-    let each = |part: &Part| match part {
-        Part::Published(topic, position) => serde_json::json!({ "topic": topic, "position": position.to_string() }),
-        Part::Failed(code, reason) => serde_json::json!({ "error": { "code": code, "reason": reason } }),
-        Part::Document(_) | Part::Waiting => unreachable!("publications are answered by positions"),
-    };
-    Ok(serde_json::Value::from_iter(parts.iter().map(each)).to_string().into_bytes())
-}
 
 /// Whether a fault is one of the whole message rather than of one of its commands.
 fn spoils_all(reason: &Reason) -> bool {

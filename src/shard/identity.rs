@@ -22,7 +22,7 @@ use crate::topic::{Filter, Topic};
 pub(super) struct User {
     identity: Identity,
     /// What an HTTP connection sent to be this user: sent again, it is not checked again.
-    credential: Box<str>,
+    credential: Option<Box<str>>,
     /// The last topic published to and whether that is granted: grants are not looked through for each publication.
     last: RefCell<(Box<str>, bool)>,
 }
@@ -34,13 +34,14 @@ impl std::fmt::Debug for User {
 }
 
 impl User {
-    pub(super) fn new(identity: Identity, credential: &str) -> Rc<Self> {
-        Rc::new(Self { identity, credential: credential.into(), last: RefCell::new((Box::default(), false)) })
+    pub(super) fn new(identity: Identity, credential: Option<&str>) -> Rc<Self> {
+        let credential = credential.map(Box::from);
+        Rc::new(Self { identity, credential, last: RefCell::new((Box::default(), false)) })
     }
 
     /// Whether this credential made it, and still does.
     pub(super) fn is_of(&self, credential: &str, now_unix_s: u64) -> bool {
-        *self.credential == *credential && !self.identity.is_expired(now_unix_s)
+        self.credential.as_deref() == Some(credential) && !self.identity.is_expired(now_unix_s)
     }
 
     /// As every `from` and every list of members names it.
@@ -70,11 +71,17 @@ impl User {
 impl Shard {
     /// The user of a credential that came with the handshake; none if none came or nobody is known here.
     pub(super) fn identify(&self, credential: Option<&str>) -> Result<Option<Rc<User>>, TokenError> {
+        Ok(self.identity(credential)?.map(|identity| User::new(identity, None)))
+    }
+
+    /// The same for a request that others may follow.
+    pub(super) fn identify_for_requests(&self, credential: Option<&str>) -> Result<Option<Rc<User>>, TokenError> {
+        Ok(self.identity(credential)?.map(|identity| User::new(identity, credential)))
+    }
+
+    fn identity(&self, credential: Option<&str>) -> Result<Option<Identity>, TokenError> {
         match (&self.settings.credentials, credential) {
-            (Some(credentials), Some(credential)) => {
-                let identity = credentials.identify(credential, self.now_unix_s())?;
-                Ok(Some(User::new(identity, credential)))
-            }
+            (Some(credentials), Some(credential)) => credentials.identify(credential, self.now_unix_s()).map(Some),
             _ => Ok(None),
         }
     }

@@ -88,11 +88,15 @@ impl Shard {
 
     /// A connection that does not read its replies is not read either.
     pub(super) fn pause_if_full(&mut self, index: u32) {
-        let waits = self.outbound.pending_replies(index) + self.held_bytes(self.id_of(index));
-        if waits >= limits::REPLY_BYTES_MAX {
+        if self.is_full(index) {
             self.connections[index as usize].paused = true;
             self.outbound.watch(index, true);
         }
+    }
+
+    /// Whether no more answers may be made before some of those that wait are read.
+    pub(super) fn is_full(&self, index: u32) -> bool {
+        self.outbound.pending_replies(index) + self.held_bytes(self.id_of(index)) >= limits::REPLY_BYTES_MAX
     }
 
     /// Parses and carries out the commands of one message.

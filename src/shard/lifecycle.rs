@@ -34,18 +34,28 @@ impl Shard {
             && self.outbound.is_blocked(index)
         {
             self.outbound.unblock(index);
-            self.connections[index as usize].seen = self.now; // the peer took bytes: it lives
+            let connection = &mut self.connections[index as usize];
+            connection.seen = self.now; // the peer took bytes: it lives
+            // Whoever reads a long answer slowly is given the time, as long as it reads.
+            match (connection.phase, connection.reason) {
+                (Phase::Http, _) => {
+                    connection.deadline = self.now.after_ms(self.settings.config.limits.handshake_ms_max);
+                }
+                (Phase::Lingering, Some(CloseReason::HttpAnswered)) => {
+                    connection.deadline = self.now.after_ms(limits::CLOSE_MS_MAX);
+                }
+                _ => {}
+            }
         }
     }
 
     /// The peer ended its stream.
     pub fn handle_end(&mut self, id: ConnId) {
         let Some(index) = self.index_of(id) else { return };
-        let connection = &mut self.connections[index as usize];
-        connection.ended = true;
-        match connection.phase {
+        self.connections[index as usize].ended = true;
+        match self.connections[index as usize].phase {
             // Who asks and then ends its side still reads the answer.
-            Phase::Http if self.exchanges.contains_key(&index) => {}
+            Phase::Http if self.answers_next(index) => {}
             Phase::Http if self.outbound.pending(index) > 0 => self.linger(index, CloseReason::HttpAnswered),
             Phase::Lingering if self.outbound.pending(index) > 0 => {}
             _ => self.discard(index, CloseReason::PeerGone),
@@ -75,10 +85,18 @@ impl Shard {
         }
     }
 
-    /// Reads again from a connection that took most of its replies. Publications may still wait: they have their own limit.
+    /// Reads again from a connection that took most of its replies; first what it sent before it was paused. Publications
+    /// may still wait: they have their own limit.
     pub(super) fn resume_if_room(&mut self, index: u32) {
-        let waits = self.outbound.pending_replies(index) + self.held_bytes(self.id_of(index));
-        if !self.exchanges.contains_key(&index) && waits < limits::REPLY_BYTES_MAX / 2 {
+        if !self.connections[index as usize].paused || self.exchanges.contains_key(&index) {
+            return;
+        }
+        let id = self.id_of(index);
+        if self.outbound.pending_replies(index) + self.held_bytes(id) >= limits::REPLY_BYTES_MAX / 2 {
+            self.outbound.watch(index, true);
+        } else if self.keeps_requests(index) {
+            self.unread.push(id);
+        } else {
             self.resume(index);
         }
     }
@@ -129,7 +147,7 @@ impl Shard {
         self.leave_all(index);
         let id = self.id_of(index);
         let connection = self.connections.remove(index as usize);
-        self.forget_exchange(index);
+        self.forget_exchanges(index);
         self.outbound.remove(index);
         self.wheel.remove(index);
         self.generations[index as usize] = self.generations[index as usize].wrapping_add(1);

@@ -10,6 +10,7 @@ mod commands;
 mod connection;
 mod deliver;
 mod drain;
+mod exchange;
 mod heartbeat;
 mod held;
 mod identity;
@@ -45,9 +46,9 @@ use crate::mesh::Desk;
 use crate::protocol::Parser;
 use crate::rules::Rules;
 use crate::topic::{Topic, subject};
-use api::Exchange;
 use connection::Connection;
 use drain::Drain;
+use exchange::Line;
 use held::Held;
 use outbound::{Flushed, Outbound};
 use registry::Registry;
@@ -128,7 +129,7 @@ pub struct Shard {
     /// By connection, if there is a rate.
     buckets: Vec<Bucket>,
     /// Requests of HTTP that wait for homes, by connection.
-    exchanges: HashMap<u32, Exchange, FixedState>,
+    exchanges: HashMap<u32, Line, FixedState>,
     /// Connections whose request was answered: there may be another.
     unread: Vec<ConnId>,
     /// For responses; set when one is written.

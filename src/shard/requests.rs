@@ -1,7 +1,7 @@
-//! HTTP on a connection: requests in order, one at a time; the upgrade that makes it a WebSocket; plain answers.
+//! HTTP on a connection: requests in order, and their answers; the upgrade that makes it a WebSocket; plain answers.
 //!
-//! A request of the API may wait for homes (`api`): reading pauses until it is answered, and what the client sent behind
-//! it is kept, bounded, by the [`Reader`]. Everything else is answered at once and ends the connection. Each whole request
+//! Requests of the API wait for homes (`exchange`), some at a time: reading pauses until they are answered, and what the client
+//! sent behind them is kept, bounded, by the [`Reader`]. Everything else is answered at once and ends the connection. Each whole request
 //! has `handshake_ms_max`.
 
 use std::rc::Rc;
@@ -52,49 +52,61 @@ impl Shard {
 
     /// Goes on with what was kept while a request waited for its answer.
     pub(super) fn continue_requests(&mut self, index: u32) {
+        let conn = self.id_of(index);
         self.handle_http(index, &mut []);
+        if self.index_of(conn).is_none() {
+            return;
+        }
         let connection = &self.connections[index as usize];
-        if connection.phase == Phase::Http && connection.ended && !self.exchanges.contains_key(&index) {
+        if connection.phase == Phase::Http && connection.ended && !self.answers_next(index) {
             return self.linger(index, CloseReason::HttpAnswered);
         }
         self.resume_if_room(index);
     }
 
-    /// Reads requests until none is whole or one has to wait. If the connection was upgraded: the bytes behind the
+    /// Whether a request waits for its answer, or for the one before it to be read.
+    pub(super) fn answers_next(&self, index: u32) -> bool {
+        self.exchanges.contains_key(&index) || self.keeps_requests(index)
+    }
+
+    /// Whether the connection sent more than was looked at so far.
+    pub(super) fn keeps_requests(&self, index: u32) -> bool {
+        matches!(&self.connections[index as usize].speech, Speech::Http(reader) if reader.is_keeping())
+    }
+
+    /// Reads requests until none is whole, one has to wait, or the answers so far fill what may wait for the client. If the connection was upgraded: the bytes behind the
     /// request, if they were kept; otherwise they are what is left of the input.
     fn read_requests(&mut self, index: u32, input: &mut http::Input<'_>) -> Option<Option<Vec<u8>>> {
         let Speech::Http(reader) = &mut self.connections[index as usize].speech else { return None };
         let mut reader = std::mem::take(reader);
+        let mut waits = self.exchanges.contains_key(&index);
         let next = loop {
+            if waits || self.is_full(index) {
+                let Err(problem) = reader.keep(input) else { break Next::Answer };
+                self.forget_exchanges(index);
+                break self.refuse(index, &problem, Terms::CLOSE);
+            }
             let body_bytes_max = self.settings.config.limits.message_bytes_max;
             let next = match reader.next(input, body_bytes_max) {
                 Ok(None) => break Next::Request,
-                Ok(Some(Event::Continue(_))) => {
-                    self.outbound.push_solid(index, |out| out.extend_from_slice(CONTINUE));
-                    Next::Request
+                Ok(Some(Event::Continue(head))) => {
+                    let go_on = |out: &mut Vec<u8>, _: &http::Date| out.extend_from_slice(CONTINUE);
+                    self.say(index, Terms { keep_alive: true, ..Terms::of(&head) }, CloseReason::HttpAnswered, go_on)
                 }
                 Ok(Some(Event::Request(request))) => self.handle_request(index, &request),
-                Err(problem) => {
-                    self.refuse(index, &problem, Terms::CLOSE);
-                    Next::End
-                }
+                Err(problem) => self.refuse(index, &problem, Terms::CLOSE),
             };
-            if next == Next::Answer
-                && let Err(problem) = reader.keep(input)
-            {
-                self.forget_exchange(index);
-                self.refuse(index, &problem, Terms::CLOSE);
-                break Next::End;
-            }
-            if next != Next::Request {
+            if matches!(next, Next::Frames | Next::End) {
                 break next;
             }
+            waits = self.is_line_full(index);
         };
         match next {
             Next::Request | Next::Answer => {
+                let waits = self.exchanges.contains_key(&index) || reader.is_keeping();
                 let connection = &mut self.connections[index as usize];
                 connection.speech = Speech::Http(reader);
-                connection.paused |= self.exchanges.contains_key(&index);
+                connection.paused |= waits;
                 self.pause_if_full(index);
                 None
             }
@@ -111,12 +123,15 @@ impl Shard {
             return self.handle_api(index, request);
         }
         let (echo, ready) = (self.settings.config.server.echo, self.is_ready());
-        self.outbound.push_solid(index, |out| http::respond_to(out, &request.head, echo, ready));
-        self.linger(index, CloseReason::HttpAnswered);
-        Next::End
+        let page = |out: &mut Vec<u8>, _: &http::Date| http::respond_to(out, &request.head, echo, ready);
+        self.say(index, request.terms.closing(), CloseReason::HttpAnswered, page)
     }
 
     fn answer_upgrade(&mut self, index: u32, head: &http::Head<'_>) -> Next {
+        if self.exchanges.contains_key(&index) {
+            let problem = Problem::bad_request("an upgrade waits for the answers to the requests before it");
+            return self.refuse(index, &problem, Terms::of(head));
+        }
         match self.judge_upgrade(head) {
             Ok(Asked { upgrade, echo, credential }) => {
                 self.outbound.push_solid(index, |out| upgrade.respond(out));
@@ -132,10 +147,7 @@ impl Shard {
                 }
                 Next::Frames
             }
-            Err(problem) => {
-                self.refuse(index, &problem, Terms::CLOSE);
-                Next::End
-            }
+            Err(problem) => self.refuse(index, &problem, Terms::of(head)),
         }
     }
 
@@ -153,9 +165,10 @@ impl Shard {
     }
 
     /// Answers with a problem, after which the connection ends.
-    fn refuse(&mut self, index: u32, problem: &Problem, terms: Terms) {
-        self.outbound.push_solid(index, |out| Response::problem(out, problem, terms.closing(), None));
-        self.linger(index, CloseReason::HttpRefused);
+    fn refuse(&mut self, index: u32, problem: &Problem, terms: Terms) -> Next {
+        let terms = terms.closing();
+        let document = |out: &mut Vec<u8>, date: &http::Date| Response::problem(out, problem, terms, Some(date));
+        self.say(index, terms, CloseReason::HttpRefused, document)
     }
 
     /// The handshake is done: the connection speaks WebSocket, and the topic protocol unless it is an echo.

@@ -28,6 +28,11 @@ impl Answer {
         code.parse().expect("a status code")
     }
 
+    /// The body as the JSON that it has to be.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.head))
+    }
+
     /// The value of a header, by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
@@ -113,6 +118,23 @@ impl Raw {
         let head = self.read_head();
         while self.fill() {}
         Answer { head, body: self.seen }
+    }
+
+    /// Reads one response of a connection that stays open; its body by its Content-Length.
+    pub(crate) fn response(&mut self) -> Answer {
+        let head = self.read_head();
+        let mut answer = Answer { head, body: Vec::new() };
+        let length = answer.header("content-length").map_or(0, |length| length.parse().expect("a number"));
+        while self.seen.len() < length {
+            assert!(self.fill(), "the connection ended in the body of {}", answer.head);
+        }
+        answer.body = self.seen.drain(..length).collect();
+        answer
+    }
+
+    /// Ends our side of the stream.
+    pub(crate) fn end(&mut self) {
+        self.stream.shutdown(std::net::Shutdown::Write).expect("the connection lives");
     }
 
     /// Reads and drops what comes until the connection ends.

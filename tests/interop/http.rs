@@ -23,12 +23,16 @@ fn s4_2_1_a_handshake_that_lacks_something_gets_400() {
         ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""),
         ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ=="),
         ("dGhlIHNhbXBsZSBub25jZQ==", "not base64 at all!!!!!!!"),
-        ("Connection: Upgrade\r\n", "Connection: Upgrade\r\nContent-Length: 3\r\n"),
-        ("Connection: Upgrade\r\n", "Connection: Upgrade\r\nTransfer-Encoding: chunked\r\n"),
+        ("Connection: Upgrade\r\n", "Connection: Upgrade\r\nTransfer-Encoding: chunked, chunked\r\n"),
         ("Connection: Upgrade\r\n", "Connection: Upgrade\r\nContent-Length: 0\r\n"),
     ] {
         let answer = refused(&broker, line, instead);
         assert_eq!(answer.status(), 400, "{instead:?} for {line:?}: {}", answer.head);
+    }
+    for (length, body) in [("Content-Length: 3", "abc"), ("Transfer-Encoding: chunked", "0\r\n\r\n")] {
+        let headers = format!("Upgrade: websocket\r\n{length}\r\n");
+        let request = handshake("/ws").replace("Upgrade: websocket\r\n", &headers) + body;
+        assert_eq!(Raw::request(&broker, &request).status(), 400, "{length}");
     }
     let old = refused(&broker, "HTTP/1.1", "HTTP/1.0");
     assert!((400..=505).contains(&old.status()), "{}", old.head);

@@ -6,6 +6,7 @@
     reason = "these tests are programs of their own: they wait in threads and hold ports"
 )]
 
+mod api;
 mod auth;
 mod commands;
 #[path = "../common/mod.rs"]

@@ -303,3 +303,186 @@ fn the_rate_of_commands_holds_for_requests() {
     assert!(answer.status == 429 && answer.head.contains("\r\nRetry-After: 1\r\n"), "{answer:?}");
     world.leave();
 }
+
+/// A topic that keeps `count` publications of `len` bytes, made by this connection.
+fn fill(world: &mut World, backend: usize, topic: &str, count: usize, len: usize) {
+    let line = format!("POST /v1/publish?topic={topic}");
+    for _ in 0..count {
+        let answer = world.request(backend, &line, "Content-Type: text/plain\r\n", &vec![b'x'; len]);
+        assert_eq!(answer.status, 200);
+    }
+}
+
+#[test]
+fn an_answer_of_half_the_limit_pauses_reading_no_longer_than_it_waits() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    fill(&mut world, backend, "a", 5, 8_000);
+    for _ in 0..3 {
+        let answer = world.request(backend, "GET /v1/history?topic=a", "", b"");
+        assert!(answer.body.len() > limits::REPLY_BYTES_MAX / 2 && answer.body.len() < limits::REPLY_BYTES_MAX);
+        assert!(world.reads(backend), "it was read to its end");
+    }
+    world.reset(backend);
+    world.pass(21_000);
+    world.leave();
+}
+
+#[test]
+fn whoever_reads_no_answers_gets_no_more_of_them_made_and_later_all_in_order() {
+    for home in 0..2 {
+        let mut world = world(|_| {});
+        let (writer, reader, topic) = (world.accept(0), world.accept(0), world.topic_at(home));
+        fill(&mut world, writer, &topic, 10, 10_000);
+        world.peers[reader].room = 0;
+        let one = request(&format!("GET /v1/history?topic={topic}"), "", b"");
+        let refusal = request("GET /v1/nothing", "", b"");
+        world.send(reader, &[one.repeat(500), refusal.repeat(1)].concat());
+        world.settle();
+        let id = world.peers[reader].id;
+        assert!(world.shards[0].pending(id) < 3 * limits::REPLY_BYTES_MAX, "{}", world.shards[0].pending(id));
+        assert!(!world.reads(reader));
+        world.writable(reader, usize::MAX);
+        world.settle();
+        let answers = world.answers(reader);
+        assert_eq!(answers.len(), 501);
+        assert!(answers[..500].iter().all(|answer| answer.status == 200) && answers[500].status == 404);
+        assert!(world.reads(reader));
+        world.reset(reader);
+        world.reset(writer);
+        world.pass(21_000);
+        world.leave();
+    }
+}
+
+#[test]
+fn refusals_that_nobody_reads_do_not_pile_up_either() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    world.peers[backend].room = 0;
+    world.send(backend, &request("GET /v1/nothing", "", b"").repeat(1_800));
+    world.settle();
+    let id = world.peers[backend].id;
+    assert!(world.shards[0].pending(id) < limits::REPLY_BYTES_MAX + 1_000, "{}", world.shards[0].pending(id));
+    world.end(backend); // and it will not send more
+    world.writable(backend, usize::MAX);
+    world.settle();
+    assert_eq!(world.answers(backend).len(), 1_800);
+    assert!(world.peers[backend].dropped);
+    world.leave();
+}
+
+#[test]
+fn a_long_answer_may_be_read_slowly_but_not_never() {
+    for close in ["", "Connection: close\r\n"] {
+        let mut world = world(|_| {});
+        let backend = world.accept(0);
+        fill(&mut world, backend, "a", 10, 10_000);
+        world.peers[backend].room = 10_000;
+        world.send(backend, &request("GET /v1/history?topic=a", close, b""));
+        world.settle();
+        for _ in 0..5 {
+            world.pass(4_000);
+            world.writable(backend, 10_000);
+            world.settle();
+            assert!(!world.peers[backend].dropped);
+        }
+        world.pass(11_000);
+        assert!(world.peers[backend].dropped);
+        world.leave();
+    }
+}
+
+#[test]
+fn each_publication_of_a_request_takes_of_the_rate() {
+    let mut world = world(|config| config.limits.commands_per_second_max = 5);
+    let backend = world.accept(0);
+    let batch = json!(vec![json!({ "topic": "bare/1", "data": 1 }); 12]).to_string();
+    let list = world.request(backend, "POST /v1/batch", JSON, batch.as_bytes()).json();
+    let codes: Vec<_> = list.as_array().unwrap().iter().map(|part| part["error"]["code"].as_u64()).collect();
+    assert_eq!(codes[..10], [None; 10]);
+    assert_eq!(codes[10..], [Some(429), Some(429)]);
+    world.pass(1_000);
+    let topics = "topic=bare/1&".repeat(6);
+    let list = world.request(backend, &format!("POST /v1/publish?{topics}"), JSON, b"1").json();
+    assert_eq!((list[4]["error"].is_null(), list[5]["error"]["code"].as_u64()), (true, Some(429)));
+    world.leave();
+}
+
+#[test]
+fn a_batch_without_a_single_right_publication_is_answered_at_once() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    let answers =
+        [b"[7,8]".as_slice(), b"[{}]"].map(|body| world.request(backend, "POST /v1/batch", JSON, body).json());
+    assert_eq!(answers.map(|list| list.as_array().unwrap().len()), [2, 1]);
+    let one = request("POST /v1/batch", JSON, b"[7]");
+    world.send(backend, &one.repeat(20));
+    assert!(world.reads(backend), "nothing is waited for");
+    world.settle();
+    assert_eq!(world.answers(backend).len(), 20);
+    world.leave();
+}
+
+#[test]
+fn a_request_in_the_middle_of_a_stop_is_answered_and_told_that_it_was_the_last() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    let line = format!("POST /v1/publish?topic={}", world.topic_at(1));
+    world.send(backend, &request(&line, JSON, b"1").repeat(2));
+    world.shards.iter_mut().for_each(Shard::handle_stop);
+    world.settle();
+    let answers = world.answers(backend);
+    assert_eq!(answers.len(), 2);
+    assert!(!answers[0].head.contains("\r\nConnection: close\r\n"));
+    assert!(answers[1].status == 200 && answers[1].head.contains("\r\nConnection: close\r\n"), "{answers:?}");
+    assert!(world.peers[backend].shut);
+    world.end(backend);
+    assert!(world.shards.iter().all(Shard::is_stopped));
+}
+
+#[test]
+fn what_is_answered_at_once_waits_for_the_answers_before_it() {
+    for (line, headers, status) in [
+        ("GET /v1/nothing", "", 404),
+        ("OPTIONS /v1/publish", "", 204),
+        ("POST /v1/publish?topic=a", "Content-Encoding: gzip\r\n", 415),
+        ("POST /v1/batch", JSON, 400),
+        ("GET /healthz", "", 200),
+        ("GET /v1/history?topic=a", "Expect: money\r\nContent-Length: 1\r\n", 417),
+        ("GET /ws", "Upgrade: websocket\r\n", 400),
+        ("GET  /", "", 400),
+    ] {
+        let mut world = world(|_| {});
+        let backend = world.accept(0);
+        let publish = format!("POST /v1/publish?topic={}", world.topic_at(1));
+        let own = format!("POST /v1/publish?topic={}", world.topic_at(0));
+        let [publish, own] = [publish, own].map(|line| request(&line, JSON, b"1"));
+        world.send(backend, &[&publish[..], &own, &request(line, headers, b""), &publish].concat());
+        assert!(world.answers(backend).is_empty());
+        world.settle();
+        let statuses: Vec<_> = world.answers(backend).iter().map(|answer| answer.status).collect();
+        assert_eq!(statuses[..3], [200, 200, status], "{line}");
+        let ends = world.peers[backend].shut;
+        assert_eq!((statuses.len(), ends), if line.contains("/v1/") && status != 417 { (4, false) } else { (3, true) });
+        world.reset(backend);
+        world.pass(21_000);
+        world.leave();
+    }
+}
+
+#[test]
+fn a_client_that_waits_to_send_its_body_waits_for_the_answers_before_too() {
+    let mut world = world(|_| {});
+    let backend = world.accept(0);
+    let publish = request(&format!("POST /v1/publish?topic={}", world.topic_at(1)), JSON, b"1");
+    let expects = b"POST /v1/publish?topic=a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n";
+    world.send(backend, &[&publish[..], expects].concat());
+    world.settle();
+    let statuses = |world: &mut World| world.answers(backend).iter().map(|answer| answer.status).collect::<Vec<_>>();
+    assert_eq!(statuses(&mut world), [200, 100]);
+    assert!(world.reads(backend));
+    world.send(backend, b"1");
+    world.settle();
+    assert_eq!(statuses(&mut world), [200]);
+}

@@ -46,7 +46,7 @@ impl World {
         let index = self.peers[peer].id.index as usize;
         let (subscribe, publish) = (Grants::default(), Grants::default());
         let identity = Identity { user: name.into(), expires_unix_s: NEVER, subscribe, publish, operate: false };
-        self.shards[shard].connections[index].user = Some(User::new(identity, ""));
+        self.shards[shard].connections[index].user = Some(User::new(identity, None));
         peer
     }
 
