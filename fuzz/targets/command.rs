@@ -61,8 +61,10 @@ fn check_limits(op: Op<'_>) {
         Op::Presence { topic, limit, after } => {
             assert!(!topic.is_broker());
             assert!(limit.is_none_or(|limit| (1..=limits::PRESENCE_LIMIT_MAX).contains(&limit)));
-            short(after, limits::AFTER_BYTES_MAX);
+            let after = after.map(|after| after.to_string());
+            short(after.as_deref(), limits::AFTER_BYTES_MAX);
         }
+        Op::Auth { token } => short(Some(token.0), limits::TOKEN_BYTES_MAX),
         Op::Unsubscribe { .. } | Op::Ping => {}
     }
 }

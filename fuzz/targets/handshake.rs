@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
                 Err(problem) => refuse(&mut answer, &problem),
             }
             assert!(answer.starts_with(b"HTTP/1.1 "));
-            http::respond_to(&mut answer, &head, true);
+            http::respond_to(&mut answer, &head, true, true);
         }
         Ok(None) => {}
         Err(problem) => refuse(&mut answer, &problem),
