@@ -45,6 +45,12 @@ impl Shard {
         Some(Tick(drain.at.0 + 1))
     }
 
+    /// Whether everybody is gone and the stop is still to begin: no socket will say anything more.
+    pub(super) fn is_drained(&self) -> bool {
+        let told = self.drain.as_ref().is_some_and(|drain| drain.left.is_empty());
+        told && self.connections.is_empty() && !self.stop.is_begun()
+    }
+
     /// Tells those whose turn it is; when the last one is gone the stop begins.
     pub(super) fn drain_some(&mut self) {
         let Some(mut drain) = self.drain.take() else { return };
@@ -58,9 +64,8 @@ impl Shard {
                 _ => self.send_away(index),
             }
         }
-        let done = drain.left.is_empty() && self.connections.is_empty();
         self.drain = Some(drain);
-        if done {
+        if self.is_drained() {
             self.handle_stop();
         }
     }

@@ -238,7 +238,10 @@ impl Shard {
     /// Whether the next turn has something to do even if no socket and no shard says anything.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.outbound.has_work() || (!self.unread.is_empty() && self.stop.reads()) || self.home.has_work()
+        self.outbound.has_work()
+            || (!self.unread.is_empty() && self.stop.reads())
+            || self.home.has_work()
+            || self.is_drained()
     }
 
     /// When the next turn must come at the latest, in milliseconds on the clock of [`Shard::begin_turn`].

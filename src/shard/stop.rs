@@ -20,6 +20,10 @@ pub(super) struct Stop {
 }
 
 impl Stop {
+    pub(super) fn is_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Whether connections are read: before it began, and again while they close.
     pub(super) fn reads(&self) -> bool {
         !self.begun || self.closing

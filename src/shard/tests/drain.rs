@@ -71,6 +71,23 @@ fn who_does_not_answer_holds_no_drain_up_and_requests_are_answered_first() {
 }
 
 #[test]
+fn when_the_last_one_is_gone_the_stop_begins_without_a_further_event() {
+    let mut world = World::with(1, 4, |config| config.server.drain_s = 0);
+    let peer = world.open(0);
+    world.shards[0].handle_drain();
+    world.turn(0);
+    assert_eq!(world.hear(peer), ["close 1001"]);
+    world.frame(peer, Opcode::Close, &1001u16.to_be_bytes());
+    world.turn(0);
+    world.end(peer);
+    world.turn(0);
+    while world.shards[0].has_work() {
+        world.turn(0);
+    }
+    assert!(world.shards[0].is_stopped(), "else it sleeps until its time is up");
+}
+
+#[test]
 fn a_draining_broker_says_that_it_is_not_ready() {
     let mut world = World::with(1, 4, |config| config.server.drain_s = 100);
     let (before, after) = (world.accept(0), world.accept(0));
