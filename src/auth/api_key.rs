@@ -117,7 +117,9 @@ impl NewApiKey {
         random: [u8; 32],
     ) -> Result<Self, ApiKeyError> {
         let key = format!("{PREFIX}{}", jws::encode(&random));
-        let mut line = format!("{} {}", quoted(name), hex(&hash(&key)));
+        // Nothing that stands first in a line may begin a comment.
+        let name = if name.starts_with('#') { json(name) } else { quoted(name) };
+        let mut line = format!("{name} {}", hex(&hash(&key)));
         if operate {
             line.push_str(" operate");
         }
@@ -186,9 +188,12 @@ fn word(rest: &mut &str) -> Result<Option<String>, String> {
 
 /// As [`word`] reads it.
 fn quoted(text: &str) -> String {
-    let bare = !text.is_empty() && !text.starts_with(['"', '#']) && !text.contains(char::is_whitespace);
-    // A filter that is `#` alone stands behind a word, where it begins no comment.
-    if bare || text == "#" { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+    let bare = !text.is_empty() && !text.starts_with('"') && !text.contains(char::is_whitespace);
+    if bare { text.to_owned() } else { json(text) }
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn hash(key: &str) -> Hash {

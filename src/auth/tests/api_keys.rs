@@ -30,6 +30,14 @@ fn a_key_is_known_by_its_line_and_only_whole() {
 }
 
 #[test]
+fn no_name_makes_a_comment_of_its_line() {
+    for name in ["#", "# a", "#a", "\"#"] {
+        let NewApiKey { key, line } = new(name, &["#"], &[], false);
+        assert_eq!(&*ApiKeys::parse(&line).unwrap().verify(&key).unwrap().user, name, "{line}");
+    }
+}
+
+#[test]
 fn one_question_takes_tokens_and_api_keys() {
     let NewApiKey { key, line } = new("backend", &[], &["a"], false);
     let credentials = Credentials { tokens: verifier(), api_keys: ApiKeys::parse(&line).unwrap() };
