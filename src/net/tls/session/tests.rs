@@ -361,7 +361,11 @@ proptest! {
         let mut pair = Pair::new(if is_13 { &version::TLS13 } else { &version::TLS12 });
         let mut parts = parts.iter().copied().cycle();
         pair.pipe.room = 1;
-        for _ in 0..100 {
+        // A byte at a time, the handshake of some kilobytes takes as many rounds.
+        for _ in 0..10_000 {
+            if !pair.client.is_handshaking() && !pair.session.tls.is_handshaking() && pair.session.outgoing.is_empty() {
+                break;
+            }
             pair.client_sends(parts.next().unwrap());
             pair.pipe.room = parts.next().unwrap();
             pair.session.handle_writable(&mut pair.pipe);
