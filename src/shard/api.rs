@@ -62,7 +62,7 @@ impl Shard {
             "/v1/publish" => self.publish_body(index, request, &query, user.as_deref(), exchange),
             "/v1/batch" => self.publish_batch(index, request, user.as_deref(), exchange),
             "/v1/history" => self.ask_history(index, &query, user.as_deref(), exchange),
-            "/v1/events" | "/v1/poll" => self.ask_feed(index, head, &query, user, exchange),
+            "/v1/events" | "/v1/poll" => self.ask_feed(index, head, &query, exchange),
             _ => self.ask_presence(index, &query, user.as_deref(), exchange),
         }
     }

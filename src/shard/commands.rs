@@ -171,7 +171,8 @@ impl Shard {
                 }
                 let waiter = Waiter { conn, serial, id };
                 if self.registry.is_settled(slot) {
-                    self.settle_waiter(slot, &waiter);
+                    let joined = self.settle_waiter(slot, &waiter);
+                    self.take_joined(conn, &waiter.id, joined);
                 } else {
                     self.registry.wait(slot, waiter);
                     self.hold(conn);

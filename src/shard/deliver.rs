@@ -122,11 +122,7 @@ impl Shard {
                 }
                 Delivery::Watching { slot } => {
                     if self.registry.answered(slot) {
-                        for waiter in self.registry.take_waiters(slot) {
-                            self.settle_waiter(slot, &waiter);
-                            self.unhold(waiter.conn);
-                        }
-                        self.release(slot);
+                        self.settle_waiters(slot);
                     }
                 }
                 Delivery::Published { conn, id, topic, position } => {
@@ -138,14 +134,26 @@ impl Shard {
     }
 
     /// All homes deliver this filter's topics now.
-    pub(super) fn settle_waiter(&mut self, slot: Slot, waiter: &Waiter) {
-        let Some(index) = self.index_of(waiter.conn) else { return };
+    fn settle_waiters(&mut self, slot: Slot) {
+        let waiters = self.registry.take_waiters(slot);
+        let parts: Vec<_> = waiters.iter().map(|waiter| self.settle_waiter(slot, waiter)).collect();
+        self.release(slot);
+        for (waiter, part) in waiters.iter().zip(parts) {
+            self.take_joined(waiter.conn, &waiter.id, part);
+            self.unhold(waiter.conn);
+        }
+    }
+
+    /// All homes deliver the topics of the filter that somebody waits for. What a feed is to be told of it.
+    #[must_use]
+    pub(super) fn settle_waiter(&mut self, slot: Slot, waiter: &Waiter) -> Option<Joined> {
+        let index = self.index_of(waiter.conn)?;
         self.registry.settle(index, slot, waiter.serial);
         if let Some(user) = &self.connections[index as usize].user {
             let granted = user.reads(Filter::known(self.registry.filter(slot))).granted;
             self.registry.grant(index, slot, granted);
         }
-        self.acknowledge(index, slot, &waiter.id, (None, None), Vec::new());
+        self.acknowledge(index, slot, &waiter.id, (None, None), Vec::new())
     }
 
     /// Tells who asked that a command is not carried out.
@@ -163,16 +171,25 @@ impl Shard {
         for slot in watch.into_iter().chain([slot]) {
             self.registry.answered(slot);
         }
+        let mut joined = None;
         if let Some(index) = self.index_of(conn) {
             let fresh = self.registry.settle(index, slot, serial);
             let replay = if fresh { replay } else { Vec::new() };
-            self.acknowledge(index, slot, &id, (Some(position), recovered), replay);
+            joined = self.acknowledge(index, slot, &id, (Some(position), recovered), replay);
             if let Some(watch) = watch {
                 self.registry.settle(index, watch, serial);
             }
         }
         for slot in watch.into_iter().chain([slot]) {
             self.release(slot);
+        }
+        self.take_joined(conn, &id, joined);
+    }
+
+    /// One more home of a feed answered. It may be the last one, and the feed over when this returns.
+    pub(super) fn take_joined(&mut self, conn: ConnId, id: &Id, joined: Option<Joined>) {
+        if let Some(joined) = joined {
+            self.take_part(conn, id, Part::Joined(Box::new(joined)));
         }
     }
 
@@ -185,7 +202,7 @@ impl Shard {
         }
     }
 
-    /// Tells who asked that its subscribe holds, and sends what it missed behind that.
+    /// Tells who asked that its subscribe holds, and sends what it missed behind that; returns it for a feed.
     fn acknowledge(
         &mut self,
         index: u32,
@@ -193,11 +210,10 @@ impl Shard {
         id: &Id,
         (position, recovered): (Option<Position>, Option<bool>),
         replay: Vec<Piece>,
-    ) {
-        let (conn, filter) = (self.id_of(index), self.registry.filter(slot));
-        if self.speaking(conn).is_none() {
-            let joined = Joined { filter: filter.into(), position, recovered, replay };
-            return self.take_part(conn, id, Part::Joined(Box::new(joined)));
+    ) -> Option<Joined> {
+        let filter = self.registry.filter(slot);
+        if self.speaking(self.id_of(index)).is_none() {
+            return Some(Joined { filter: filter.into(), position, recovered, replay });
         }
         if !id.is_none() {
             let ack = |out: &mut Vec<u8>| reply::ack_subscribe(out, id, filter, position, recovered);
@@ -208,6 +224,7 @@ impl Shard {
             self.outbound.push_replay(index, segment, frames.start, frames.end);
             self.outbound.segments().release(segment);
         }
+        None
     }
 
     fn take_published(&mut self, conn: ConnId, id: &Id, topic: &str, position: Position) {

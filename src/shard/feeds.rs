@@ -5,12 +5,9 @@
 //! stream lets go of it and goes on; a poll takes it out, as soon as there is something, and is no subscriber any more:
 //! what it says of the places that it came to is all that the next one needs, on whichever shard.
 
-use std::rc::Rc;
-
 use super::Shard;
 use super::connection::{CloseReason, Phase, Speech};
 use super::exchange::{Exchange, Part};
-use super::identity::User;
 use super::outbound::Places;
 use super::requests::Next;
 use crate::home::{From, Piece};
@@ -74,14 +71,12 @@ impl Shard {
         index: u32,
         head: &http::Head<'_>,
         query: &Query<'_>,
-        user: Option<Rc<User>>,
         mut exchange: Exchange,
     ) -> Result<Next, Problem> {
         if self.exchanges.contains_key(&index) || self.outbound.pending(index) > 0 {
             return Err(Problem::bad_request("a subscriber waits for the answers to the requests before it"));
         }
         let wanted = if head.path == "/v1/poll" { Wanted::of_poll(query)? } else { Wanted::of_events(head, query)? };
-        debug_assert!(user.is_none() || self.connections[index as usize].user.is_some(), "it was authorised");
         exchange.feed = Some(wanted.feed);
         self.begin(index, exchange);
         self.outbound.hold(index);

@@ -27,17 +27,20 @@ impl Places {
         self.0.len()
     }
 
-    /// Notes that an event was delivered. Not every event is a publication, and a filter's have no place.
-    pub(in crate::shard) fn note(&mut self, event: &[u8]) {
-        let Some((position, topic)) = events::publication_of(event) else { return };
+    /// Notes that an event was delivered. False if it is no publication; those of a filter with wildcards have no place.
+    pub(in crate::shard) fn note(&mut self, event: &[u8]) -> bool {
+        let Some((position, topic)) = events::publication_of(event) else { return false };
         if let Some(place) = self.0.iter_mut().find(|place| *place.topic == *topic && place.position.is_some()) {
             place.position = Some(position);
         }
+        true
     }
 
     /// Notes the event that `made[start..]` is, and says in it where that leaves the subscriber.
     pub(super) fn mark(&mut self, made: &mut Vec<u8>, start: usize) {
-        self.note(&made[start..]);
+        if !self.note(&made[start..]) {
+            return;
+        }
         made.pop(); // of the two line feeds that end it
         made.extend_from_slice(b"id: ");
         made.extend_from_slice(self.to_string().as_bytes());
