@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Shard;
+use super::calls::Call;
 use super::connection::CloseReason;
 use super::exchange::{Exchange, Line, Part, too_many};
 use super::identity::User;
@@ -40,29 +41,24 @@ impl Shard {
 
     fn call(&mut self, index: u32, request: &Request<'_>, cors: &Cors<'static>) -> Result<Next, Problem> {
         let head = &request.head;
-        let (allow, publishes) = match head.path {
-            "/v1/publish" | "/v1/batch" => ("POST, OPTIONS", true),
-            "/v1/history" | "/v1/presence" => ("GET, HEAD, OPTIONS", false),
-            _ => return Err(Problem::new(404, "the API has no such path: see docs/protocol.md")),
-        };
-        match head.method {
-            "OPTIONS" => {
-                let options = |out: &mut Vec<u8>, date: &Date| cors.respond_options(out, head, allow, Some(date));
-                return Ok(self.say(index, request.terms, CloseReason::HttpAnswered, options));
-            }
-            "POST" if publishes => {}
-            "GET" | "HEAD" if !publishes => {}
-            _ => return Err(Problem::method_not_allowed(allow)),
+        let call = Call::of(head)?;
+        if let Call::Options(allow) = call {
+            let options = |out: &mut Vec<u8>, date: &Date| cors.respond_options(out, head, allow, Some(date));
+            return Ok(self.say(index, request.terms, CloseReason::HttpAnswered, options));
         }
         self.pace(index)?;
         let user = self.authorise(index, head)?;
+        if call.needs_operator() {
+            self.check_operator(user.as_deref())?;
+        }
         let exchange = Exchange::new(request.terms, cors.clone());
         let query = Query::parse(head.query)?;
-        match head.path {
-            "/v1/publish" => self.publish_body(index, request, &query, user.as_deref(), exchange),
-            "/v1/batch" => self.publish_batch(index, request, user.as_deref(), exchange),
-            "/v1/history" => self.ask_history(index, &query, user.as_deref(), exchange),
-            _ => self.ask_presence(index, &query, user.as_deref(), exchange),
+        match call {
+            Call::Publish => self.publish_body(index, request, &query, user.as_deref(), exchange),
+            Call::Batch => self.publish_batch(index, request, user.as_deref(), exchange),
+            Call::History => self.ask_history(index, &query, user.as_deref(), exchange),
+            Call::Presence => self.ask_presence(index, &query, user.as_deref(), exchange),
+            _ => self.operate(index, call, &query, (request.terms, exchange)),
         }
     }
 
@@ -290,7 +286,7 @@ fn client(text: &str) -> Result<ClientName, Problem> {
     text.parse().map_err(|_| wrong(&Reason::NoClient { value: Excerpt::of(text) }))
 }
 
-fn number(name: &str, text: Option<&str>, most: u32) -> Result<usize, Problem> {
+pub(super) fn number(name: &str, text: Option<&str>, most: u32) -> Result<usize, Problem> {
     let Some(text) = text else { return Ok(most as usize) };
     let number = text.parse::<u32>().ok().filter(|number| (1..=most).contains(number));
     number.map(|number| number as usize).ok_or_else(|| Problem::new(400, format!("{name}: it is 1 to {most}")))

@@ -58,11 +58,13 @@ pub enum CloseReason {
     TokenRefused,
     /// It went on for too long with more commands than its rate (4029).
     TooFast,
+    /// An operator ended it (4503).
+    Revoked,
 }
 
 impl CloseReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Reset,
@@ -76,6 +78,7 @@ impl CloseReason {
         Self::TokenExpired,
         Self::TokenRefused,
         Self::TooFast,
+        Self::Revoked,
     ];
 
     /// In a few words, for people.
@@ -95,6 +98,7 @@ impl CloseReason {
             Self::TokenExpired => "token expired",
             Self::TokenRefused => "token refused",
             Self::TooFast => "too fast",
+            Self::Revoked => "ended by an operator",
         }
     }
 }
@@ -114,6 +118,8 @@ pub(super) struct Connection {
     pub(super) speech: Speech,
     /// Whom it has authenticated as; thin, because most connections of many a broker have nobody.
     pub(super) user: Option<Rc<User>>,
+    /// When it was accepted.
+    pub(super) came: Tick,
     /// When the peer last sent anything.
     pub(super) seen: Tick,
     /// Open: its place in the heartbeat interval or, if pinged, when the pong must have come. Otherwise: when the phase
@@ -141,6 +147,7 @@ impl Connection {
         Self {
             speech: Speech::default(),
             user: None,
+            came: now,
             seen: now,
             deadline,
             until: Tick(u32::MAX),

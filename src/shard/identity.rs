@@ -49,6 +49,11 @@ impl User {
         &self.identity.user
     }
 
+    /// Whether it may list and end connections.
+    pub(super) fn operates(&self) -> bool {
+        self.identity.operate
+    }
+
     /// Who it is to the rule of a topic that it publishes to.
     pub(super) fn publishes(&self, topic: Topic<'_>) -> Permit {
         let mut last = self.last.borrow_mut();

@@ -12,6 +12,7 @@ mod held;
 mod identity;
 mod idle;
 mod opening;
+mod operate;
 mod overflow;
 mod presence;
 mod pressure;
