@@ -47,10 +47,7 @@ impl Shard {
             return Ok(self.say(index, request.terms, CloseReason::HttpAnswered, options));
         }
         self.pace(index)?;
-        let user = self.authorise(index, head)?;
-        if call.needs_operator() {
-            self.check_operator(user.as_deref())?;
-        }
+        let user = self.admit(index, head, call)?;
         let exchange = Exchange::new(request.terms, cors.clone());
         let query = Query::parse(head.query)?;
         match call {
@@ -60,6 +57,24 @@ impl Shard {
             Call::Presence => self.ask_presence(index, &query, user.as_deref(), exchange),
             _ => self.operate(index, call, &query, (request.terms, exchange)),
         }
+    }
+
+    /// Whether it is worth reading the body of a request: everything that its head says must be right.
+    pub(super) fn judge_head(&mut self, index: u32, head: &http::Head<'_>) -> Result<(), Problem> {
+        Cors::judge(head, &self.settings.origins)?;
+        match Call::of(head)? {
+            Call::Options(_) => Ok(()),
+            call => self.admit(index, head, call).map(drop),
+        }
+    }
+
+    /// Who asks, if it may.
+    fn admit(&mut self, index: u32, head: &http::Head<'_>, call: Call<'_>) -> Result<Option<Rc<User>>, Problem> {
+        let user = self.authorise(index, head)?;
+        if call.needs_operator() {
+            self.check_operator(user.as_deref())?;
+        }
+        Ok(user)
     }
 
     /// Who asks. A connection that sends the same credential again is not asked twice.

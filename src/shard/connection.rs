@@ -46,6 +46,8 @@ pub enum CloseReason {
     HeartbeatMissed,
     /// No whole request in `handshake_ms_max`.
     HandshakeTimeout,
+    /// A connection of HTTP was kept open, and no further request began in `handshake_ms_max`.
+    Idle,
     /// A plain HTTP request was answered.
     HttpAnswered,
     /// An upgrade or a malformed head was refused with an HTTP problem.
@@ -64,7 +66,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Reset,
@@ -72,6 +74,7 @@ impl CloseReason {
         Self::SlowConsumer,
         Self::HeartbeatMissed,
         Self::HandshakeTimeout,
+        Self::Idle,
         Self::HttpAnswered,
         Self::HttpRefused,
         Self::Stopping,
@@ -92,6 +95,7 @@ impl CloseReason {
             Self::SlowConsumer => "slow consumer",
             Self::HeartbeatMissed => "heartbeat missed",
             Self::HandshakeTimeout => "handshake timeout",
+            Self::Idle => "idle",
             Self::HttpAnswered => "HTTP answered",
             Self::HttpRefused => "HTTP refused",
             Self::Stopping => "stopping",
@@ -136,6 +140,8 @@ pub(super) struct Connection {
     pub(super) pinged: bool,
     /// Reading pauses until its replies are written.
     pub(super) paused: bool,
+    /// A request of it was answered, and it stayed open.
+    pub(super) answered: bool,
     /// The peer ended its stream.
     pub(super) ended: bool,
     /// Our side was shut down.
@@ -156,6 +162,7 @@ impl Connection {
             echo: false,
             pinged: false,
             paused: false,
+            answered: false,
             ended: false,
             shut: false,
         }

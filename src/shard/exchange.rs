@@ -247,7 +247,8 @@ impl Shard {
         }
         // The wheel finds out when the former deadline comes: it is never later than this one.
         let deadline = self.now.after_ms(self.settings.config.limits.handshake_ms_max);
-        self.connections[index as usize].deadline = deadline;
+        let connection = &mut self.connections[index as usize];
+        (connection.deadline, connection.answered) = (deadline, true);
         Next::Request
     }
 

@@ -18,7 +18,7 @@ impl Shard {
                 Phase::Open if self.now < connection.deadline => self.file_open(index),
                 _ if self.now < connection.deadline => self.wheel.file(index, connection.deadline),
                 Phase::Open => self.beat(index),
-                Phase::Http => self.discard(index, CloseReason::HandshakeTimeout),
+                Phase::Http => self.time_out(index),
                 Phase::Closing | Phase::Lingering => self.discard(index, CloseReason::Reset),
             }
         }

@@ -92,7 +92,8 @@ impl Shard {
     }
 
     /// The time of day, in seconds since 1970.
-    pub(super) fn now_unix_s(&self) -> u64 {
+    #[must_use]
+    pub fn now_unix_s(&self) -> u64 {
         self.settings.began_unix_s + self.now_ms / 1000
     }
 

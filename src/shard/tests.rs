@@ -7,6 +7,7 @@
 mod api;
 mod closing;
 mod drain;
+mod floods;
 mod heartbeat;
 mod held;
 mod identity;
@@ -17,6 +18,7 @@ mod overflow;
 mod presence;
 mod pressure;
 mod recovery;
+mod refusals;
 mod slots;
 mod topics;
 

@@ -241,7 +241,8 @@ fn a_connection_without_a_further_request_is_closed_in_time() {
     world.pass(9_000);
     assert!(!world.peers[backend].dropped, "each request has its own time");
     world.pass(2_000);
-    assert!(world.peers[backend].dropped);
+    assert!(world.peers[backend].dropped && world.answers(backend).is_empty(), "without a word");
+    assert_eq!((world.closed(CloseReason::Idle), world.closed(CloseReason::HandshakeTimeout)), (1, 0));
     world.leave();
 }
 
