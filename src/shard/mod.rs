@@ -6,6 +6,7 @@
 //! its [`Desk`]. Same calls with the same seed, same result.
 
 mod api;
+mod calls;
 mod commands;
 mod connection;
 mod deliver;
@@ -17,11 +18,14 @@ mod held;
 mod identity;
 mod inbound;
 mod lifecycle;
+mod operate;
 mod outbound;
 mod presence;
 mod registry;
 mod requests;
 mod stop;
+mod survey;
+mod sweep;
 mod wheel;
 
 pub use crate::ids::TICK_MS;
@@ -55,6 +59,8 @@ use held::Held;
 use outbound::{Flushed, Outbound};
 use registry::Registry;
 use stop::Stop;
+use survey::Surveys;
+use sweep::Sweeps;
 use wheel::Wheel;
 
 /// What every shard of a broker is made with.
@@ -136,6 +142,10 @@ pub struct Shard {
     polls: HashMap<u32, Poll, FixedState>,
     /// Connections whose request was answered: there may be another.
     unread: Vec<ConnId>,
+    /// Questions of operators that wait for all shards.
+    surveys: Surveys,
+    /// Those of all shards that this one is still answering.
+    sweeps: Sweeps,
     /// For responses; set when one is written.
     date: Date,
     drain: Option<Drain>,
@@ -177,6 +187,8 @@ impl Shard {
             exchanges: HashMap::default(),
             polls: HashMap::default(),
             unread: Vec::new(),
+            surveys: Surveys::default(),
+            sweeps: Sweeps::default(),
             date: Date::new(settings.began_unix_s),
             drain: None,
             stop: Stop::default(),
@@ -197,6 +209,7 @@ impl Shard {
         self.drain_some();
         self.expire();
         self.take_mail();
+        self.sweep_some();
         self.take_own_deliveries();
         let mut requests = limits::REQUESTS_PER_TURN;
         while self.read_on(&mut requests) {
@@ -247,6 +260,7 @@ impl Shard {
         self.outbound.has_work()
             || (!self.unread.is_empty() && self.stop.reads())
             || self.home.has_work()
+            || self.sweeps_wait()
             || self.is_drained()
     }
 
@@ -294,7 +308,7 @@ impl Shard {
 
     /// What is alive, by name: after all connections closed and all mail was taken, all of it is 0.
     #[must_use]
-    pub fn held(&self) -> [(&'static str, usize); 14] {
+    pub fn held(&self) -> [(&'static str, usize); 15] {
         let (segments, spills) = self.outbound.held();
         let (filters, subscriptions) = self.registry.held();
         let (held, watched) = self.home.interest_len();
@@ -312,6 +326,7 @@ impl Shard {
             ("ranges owed", self.outbound.owed()),
             ("requests that wait", self.exchanges.len()),
             ("polls that wait", self.polls.len()),
+            ("questions of operators", self.surveys.len() + self.sweeps.len()),
             ("pending bytes", self.connections.iter().map(|(index, _)| self.outbound.pending(slot(index))).sum()),
         ]
     }
