@@ -40,8 +40,8 @@ pub struct Connection<'a> {
     pub user: Option<&'a str>,
     /// What it speaks.
     pub transport: &'a str,
-    /// When it came, in seconds since 1970.
-    pub since_unix_s: u64,
+    /// How long it has been there, in seconds.
+    pub age_s: u64,
     /// How many filters it has subscribed to.
     pub subscriptions: usize,
     /// Bytes that wait for it.
@@ -56,7 +56,7 @@ pub fn connection(out: &mut Vec<u8>, connection: &Connection<'_>) {
     write_user(out, connection.user);
     out.extend_from_slice(br#","transport":"#);
     write_string(out, connection.transport);
-    write_number(out, "since", connection.since_unix_s);
+    write_number(out, "age_s", connection.age_s);
     write_number(out, "subscriptions", connection.subscriptions as u64);
     write_number(out, "pending_bytes", connection.pending_bytes as u64);
     out.push(b'}');
@@ -141,13 +141,13 @@ mod tests {
     fn a_page_has_its_items_and_where_to_go_on() {
         let connection = |user| {
             let client = "0-1f-2".parse().expect("a name");
-            let (transport, since_unix_s, subscriptions, pending_bytes) = ("websocket", 1_700_000_000, 2, 3);
-            Connection { client, user, transport, since_unix_s, subscriptions, pending_bytes }
+            let (transport, age_s, subscriptions, pending_bytes) = ("websocket", 60, 2, 3);
+            Connection { client, user, transport, age_s, subscriptions, pending_bytes }
         };
         let both = [connection(Some("ann")), connection(None)];
         let items = || both.iter().map(|one| |out: &mut Vec<u8>| super::connection(out, one));
         let text = written(|out| page(out, "connections", items(), Some(&"20-0")));
-        let rest = r#""transport":"websocket","since":1700000000,"subscriptions":2,"pending_bytes":3}"#;
+        let rest = r#""transport":"websocket","age_s":60,"subscriptions":2,"pending_bytes":3}"#;
         let [ann, nobody] = [r#""ann""#, "null"].map(|user| format!(r#"{{"client":"0-1f-2","user":{user},{rest}"#));
         assert_eq!(text, format!(r#"{{"connections":[{ann},{nobody}],"next":"20-0"}}"#));
         assert_eq!(written(|out| page(out, "topics", items().take(0), None)), r#"{"topics":[]}"#);

@@ -146,7 +146,7 @@ impl Shard {
             client: self.client_of(self.id_of(index)),
             user: connection.user.as_ref().map(|user| user.name()),
             transport,
-            since_unix_s: self.settings.began_unix_s + u64::from(connection.came.0) * TICK_MS / 1000,
+            age_s: u64::from(self.now.0 - connection.came.0) * TICK_MS / 1000,
             subscriptions: self.registry.count(index),
             pending_bytes: self.outbound.pending(index),
         };

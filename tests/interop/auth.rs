@@ -10,8 +10,8 @@ use crate::common::raw::{Raw, handshake};
 use crate::common::{Broker, configure, serve};
 
 /// A broker of two shards with `[auth]` and its directory.
-struct Guarded {
-    broker: Broker,
+pub(crate) struct Guarded {
+    pub(crate) broker: Broker,
     config: String,
     api_key: String,
 }
@@ -38,7 +38,7 @@ from = true
 "##;
 
 /// `settings` are lines of `[auth]`, and behind it whatever tables they open.
-fn guarded(name: &str, settings: &str) -> Guarded {
+pub(crate) fn guarded(name: &str, settings: &str) -> Guarded {
     let directory = format!("{}/auth-{name}", env!("CARGO_TARGET_TMPDIR"));
     std::fs::create_dir_all(&directory).expect("a directory of ours");
     let write = |name: &str, text: &str| {
@@ -69,13 +69,13 @@ fn wirefan(arguments: &[&str]) -> String {
 
 impl Guarded {
     /// A token of that user; `grants` are further arguments, such as `--subscribe a/#`.
-    fn token(&self, user: &str, grants: &str) -> String {
+    pub(crate) fn token(&self, user: &str, grants: &str) -> String {
         let arguments: Vec<&str> = ["token", "--config", &self.config, "--user", user].into_iter().collect();
         wirefan(&[&arguments[..], &grants.split_whitespace().collect::<Vec<_>>()].concat())
     }
 
     /// A connection with that token in its header.
-    fn user(&self, user: &str, grants: &str) -> Client {
+    pub(crate) fn user(&self, user: &str, grants: &str) -> Client {
         let (client, welcome) = self.welcomed("/ws", &bearer(&self.token(user, grants)));
         assert_eq!(welcome["user"], user);
         client

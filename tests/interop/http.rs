@@ -102,6 +102,17 @@ fn healthz_says_that_the_broker_is_there() {
     let answer = Raw::request(&broker, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert_eq!(answer.status(), 200, "{}", answer.head);
     assert!(!answer.body.is_empty());
+    assert!(answer.header("date").is_some_and(|date| date.ends_with(" GMT")), "{}", answer.head);
+}
+
+#[test]
+fn rfc9110_15_5_9_a_request_that_does_not_end_in_time_gets_408() {
+    let broker = Broker::start(&[("LIMITS__HANDSHAKE_MS_MAX", "300")]);
+    let mut raw = Raw::dial(&broker);
+    raw.write(b"POST /v1/publish?topic=a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhel");
+    let answer = raw.response();
+    assert_eq!((answer.status(), answer.header("connection")), (408, Some("close")), "{}", answer.head);
+    assert!(raw.read_to_end().is_empty());
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod commands;
 mod common;
 mod http;
 mod lifecycle;
+mod operators;
 mod presence;
 mod pubsub;
 mod rates;

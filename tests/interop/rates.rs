@@ -47,6 +47,7 @@ fn connections_that_come_too_fast_get_503_with_retry_after() {
     assert!((20..60).contains(&accepted), "two seconds' worth at once, and not all: {accepted}");
     for refused in answers.iter().filter(|answer| answer.status() != 200) {
         assert_eq!((refused.status(), refused.header("retry-after")), (503, Some("1")), "{}", refused.head);
+        assert!(refused.header("date").is_some(), "{}", refused.head);
         let text = String::from_utf8_lossy(&refused.body).into_owned();
         assert!(text.contains("limits.accepts_per_second_max"), "{text}");
     }
