@@ -135,8 +135,9 @@ impl Shard {
         match self.judge_upgrade(head) {
             Ok(Asked { upgrade, echo, credential }) => {
                 self.outbound.push_solid(index, |out| upgrade.respond(out));
-                let decoder = ws::Decoder::new(ws::Role::Server);
-                self.connections[index as usize].speech = Speech::WebSocket(decoder);
+                let decoder = ws::Decoder::new(ws::Role::Server).with_deflate(upgrade.deflate.is_some());
+                let connection = &mut self.connections[index as usize];
+                (connection.speech, connection.deflate) = (Speech::WebSocket(decoder), upgrade.deflate);
                 match self.identify(credential) {
                     Ok(user) => self.open(index, echo, user),
                     // A browser tells its page nothing of a refused handshake, but the code of a close.
@@ -152,7 +153,8 @@ impl Shard {
     }
 
     fn judge_upgrade<'h>(&self, head: &'h http::Head<'_>) -> Result<Asked<'h>, Problem> {
-        let upgrade = handshake::upgrade(head)?;
+        let mut upgrade = handshake::upgrade(head)?;
+        upgrade.deflate = upgrade.deflate.filter(|_| self.settings.config.server.deflate);
         let echo = http::endpoint(upgrade.path, self.settings.config.server.echo)? == http::Endpoint::Echo;
         if !self.settings.origins.allows(upgrade.origin, upgrade.host) {
             return Err(Problem::new(403, "this origin is not among server.allowed_origins"));
