@@ -62,7 +62,7 @@ impl Lost {
 
     /// Counts one frame of the range numbered `seq`.
     fn count(&mut self, frame: &[u8], seq: u64) {
-        let offset = publication::offset_of(&frame[encode::frame_header_len(frame)..], self.prefix_len);
+        let offset = publication::offset_of(websocket::object_of(frame), self.prefix_len);
         self.missed += 1;
         if offset > self.newest || self.missed == 1 {
             (self.newest, self.place) = (offset, seq);
