@@ -42,7 +42,7 @@ impl Shard {
         let head = &request.head;
         let (allow, publishes) = match head.path {
             "/v1/publish" | "/v1/batch" => ("POST, OPTIONS", true),
-            "/v1/history" | "/v1/presence" => ("GET, HEAD, OPTIONS", false),
+            "/v1/history" | "/v1/presence" | "/v1/events" | "/v1/poll" => ("GET, HEAD, OPTIONS", false),
             _ => return Err(Problem::new(404, "the API has no such path: see docs/protocol.md")),
         };
         match head.method {
@@ -62,6 +62,7 @@ impl Shard {
             "/v1/publish" => self.publish_body(index, request, &query, user.as_deref(), exchange),
             "/v1/batch" => self.publish_batch(index, request, user.as_deref(), exchange),
             "/v1/history" => self.ask_history(index, &query, user.as_deref(), exchange),
+            "/v1/events" | "/v1/poll" => self.ask_feed(index, head, &query, exchange),
             _ => self.ask_presence(index, &query, user.as_deref(), exchange),
         }
     }
