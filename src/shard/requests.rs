@@ -11,8 +11,9 @@ use super::connection::{CloseReason, Phase, Speech};
 use super::identity::User;
 use crate::http::{self, CONTINUE, Event, Problem, Reader, Request, Response, Terms};
 use crate::ids::ClientName;
+use crate::limits::DEFLATE_WINDOW_BITS;
 use crate::protocol::reply;
-use crate::transport::websocket;
+use crate::transport::{Form, websocket};
 use crate::ws::{self, handshake};
 
 /// What an upgrade request asks for.
@@ -178,6 +179,9 @@ impl Shard {
         let connection = &mut self.connections[index as usize];
         (connection.phase, connection.echo) = (Phase::Open, echo);
         self.outbound.open(index, true);
+        if connection.deflate.is_some_and(|agreement| agreement.server_window_bits() >= DEFLATE_WINDOW_BITS) {
+            self.outbound.take_form(index, Form::Deflated);
+        }
         self.take_identity(index, user);
         self.file_heartbeat(index);
         if echo {

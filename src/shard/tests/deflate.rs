@@ -3,6 +3,7 @@
 use std::mem::size_of_val;
 
 use super::*;
+use crate::rules::{Overflow, Rule};
 use crate::ws::Kind;
 use crate::ws::deflate::{Deflater, Inflater};
 
@@ -149,4 +150,119 @@ fn an_idle_connection_that_agreed_owns_no_byte_more() {
     assert!(size_of_val(connection) <= 64);
     assert_eq!(world.shards[0].outbound.pending(world.peers[peer].id.index), 0);
     assert!(world.shards[0].inflater.is_some(), "the shard's, for all of its connections");
+}
+
+impl World {
+    /// What came, inflated where it was compressed: whether it was, and its content.
+    fn hear_inflated(&mut self, peer: usize) -> Vec<(bool, String)> {
+        let (mut inflater, bytes) = (Inflater::default(), self.hear_bytes(peer));
+        let (mut rest, mut heard) = (&bytes[..], Vec::new());
+        while !rest.is_empty() {
+            let (frame, behind) = rest.split_at(encode::frame_len(rest));
+            let (deflated, payload) = (encode::is_deflated(frame), &frame[encode::frame_header_len(frame)..]);
+            let payload = if deflated { inflater.message(Kind::Binary, payload, 1 << 20).unwrap() } else { payload };
+            heard.push((deflated, String::from_utf8(payload.to_vec()).unwrap()));
+            rest = behind;
+        }
+        heard
+    }
+
+    /// A connection to `/ws` that offered this, subscribed to a filter, all answers heard.
+    fn subscriber(&mut self, shard: usize, offer: Option<&str>, filter: &str) -> usize {
+        let peer = self.accept(shard);
+        let request = offer.map_or(UPGRADE.to_owned(), |offer| upgrade("/ws", offer));
+        self.send(peer, request.as_bytes());
+        self.say(peer, &format!(r#"{{"op":"subscribe","topic":"{filter}"}}"#));
+        self.settle();
+        self.hear_head(peer);
+        assert_eq!(self.hear(peer), ["welcome"]);
+        peer
+    }
+}
+
+#[test]
+fn a_publication_is_compressed_for_those_who_agreed_and_the_same_for_all() {
+    let mut world = World::with(2, 4, |config| config.server.deflate = true);
+    let offers = [
+        (None, false),
+        (Some("permessage-deflate; client_max_window_bits"), true),
+        (Some("permessage-deflate; server_max_window_bits=12; client_max_window_bits=12"), true),
+        (Some("permessage-deflate; server_max_window_bits=11"), false),
+        (Some("permessage-bzip2"), false),
+    ];
+    let each = (0..2).flat_map(|shard| offers.map(|(offer, deflated)| (shard, offer, deflated)));
+    let mut peers = Vec::new();
+    for (number, (shard, offer, deflated)) in each.enumerate() {
+        peers.push((world.subscriber(shard, offer, if number % 2 == 0 { "a/b" } else { "a/+" }), deflated));
+    }
+    let publisher = world.open(1);
+    let long = format!("[{}1]", r#"{"price":1.5,"currency":"EUR"},"#.repeat(20));
+    for data in [&long, "7", &long] {
+        world.say(publisher, &format!(r#"{{"op":"publish","topic":"a/b","data":{data}}}"#));
+    }
+    world.settle();
+    for &(peer, deflated) in &peers {
+        let heard = world.hear_inflated(peer);
+        assert_eq!(heard.iter().map(|&(deflated, _)| deflated).collect::<Vec<_>>(), [deflated, false, deflated]);
+        for ((_, content), (offset, data)) in heard.iter().zip([(1, &long[..]), (2, "7"), (3, &long)]) {
+            assert!(content.starts_with(r#"{"op":"message","topic":"a/b","position":""#), "{content}");
+            assert!(content.ends_with(&format!(r#":{offset}","data":{data}}}"#)), "{content}");
+        }
+    }
+    world.leave();
+}
+
+#[test]
+fn a_publisher_with_compression_that_wants_no_echo_gets_none() {
+    let mut world = World::with(1, 4, |config| config.server.deflate = true);
+    let peer = world.subscriber(0, Some("permessage-deflate"), "a");
+    let other = world.subscriber(0, Some("permessage-deflate"), "a");
+    let data = format!("[{}1]", "12345,".repeat(100));
+    for echo in [false, true, false] {
+        world.say(peer, &format!(r#"{{"op":"publish","topic":"a","data":{data},"echo":{echo}}}"#));
+    }
+    world.settle();
+    let heard = world.hear_inflated(peer);
+    assert!(matches!(&heard[..], [(true, content)] if content.contains(r#":2","data""#)), "{heard:?}");
+    assert_eq!(world.hear_inflated(other).len(), 3);
+}
+
+#[test]
+fn a_slow_consumer_is_told_of_compressed_publications_that_it_missed() {
+    let mut world = World::with(1, 4, |config| {
+        config.server.deflate = true;
+        config.limits.message_bytes_max = 4000;
+        config.limits.outbound_bytes_max = 6000;
+        config.rules = vec![Rule { filter: "a".into(), overflow: Overflow::DropOldest, ..Rule::default() }];
+    });
+    let slow = world.subscriber(0, Some("permessage-deflate"), "a");
+    let publisher = world.open(0);
+    world.peers[slow].room = 0;
+    // Compressed it is about 1000 bytes, of noise.
+    let mut state = 1u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b"abcdefghijklmnop"[(state >> 28) as usize])
+    };
+    for _ in 0..40 {
+        let data: String = std::iter::repeat_with(&mut noise).take(2000).collect();
+        world.say(publisher, &format!(r#"{{"op":"publish","topic":"a","data":"{data}"}}"#));
+        world.settle();
+    }
+    world.writable(slow, usize::MAX);
+    world.settle();
+    let heard = world.hear_inflated(slow);
+    let offset = |content: &str| -> u64 {
+        let value: serde_json::Value = serde_json::from_str(content).unwrap();
+        value["position"].as_str().unwrap().split_once(':').unwrap().1.parse().unwrap()
+    };
+    let (gaps, messages): (Vec<_>, Vec<_>) = heard.iter().partition(|(_, content)| content.contains(r#""op":"gap""#));
+    assert!(messages.iter().all(|&(deflated, _)| *deflated) && messages.len() >= 3, "{}", messages.len());
+    assert_eq!(offset(&messages.last().unwrap().1), 40);
+    let missed: u64 = gaps
+        .iter()
+        .map(|(_, gap)| serde_json::from_str::<serde_json::Value>(gap).unwrap()["missed"].as_u64().unwrap())
+        .sum();
+    assert_eq!(missed + messages.len() as u64, 40);
+    assert!(gaps.len() == 1 && offset(&gaps[0].1) == 40 - messages.len() as u64, "{gaps:?}");
 }
