@@ -254,3 +254,17 @@ pub const QUERY_PARAMETERS_MAX: usize = 512;
 /// What surrounds the data of a publication on its way to a subscriber, in bytes: the frame header, member names, the
 /// topic and the user with every character escaped, the position.
 pub const ENVELOPE_BYTES_MAX: usize = 1280;
+
+/// Bytes by which the inflater's buffer grows at first; then it doubles, up to the longest message.
+pub const INFLATE_STEP_BYTES: usize = 16 * 1024;
+
+/// The longest inflated message whose buffer a shard keeps for the next one, in bytes.
+pub const INFLATED_KEPT_BYTES: usize = 64 * 1024;
+
+/// Publications with a payload shorter than this, in bytes, are sent as they are: the first size at which JSON loses a
+/// fifth of its frame (`cargo bench --bench deflate`).
+pub const DEFLATE_BYTES_MIN: usize = 192;
+
+/// Window bits of what is compressed for many. Python's `websockets` asks for no more than these, and beyond them little
+/// is won; who asks for a smaller window gets publications as they are.
+pub const DEFLATE_WINDOW_BITS: u8 = 12;

@@ -91,6 +91,11 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| Value::Boolean(config.server.echo),
     },
     Key {
+        name: "server.deflate",
+        read: |config, value| flag(&mut config.server.deflate, value),
+        show: |config| Value::Boolean(config.server.deflate),
+    },
+    Key {
         name: "server.drain_s",
         read: |config, value| whole(&mut config.server.drain_s, value, 0..=DRAIN_S_MAX, " of seconds"),
         show: |config| Value::Integer(config.server.drain_s.into()),

@@ -60,6 +60,8 @@ pub struct Server {
     pub allowed_origins: Vec<String>,
     /// Whether `/echo` answers each message with itself, for conformance suites.
     pub echo: bool,
+    /// Whether permessage-deflate is agreed to.
+    pub deflate: bool,
     /// Over how many seconds a stop spreads its disconnects.
     pub drain_s: u32,
 }
@@ -186,6 +188,7 @@ impl Default for Server {
             allow_anonymous: AllowAnonymous::Loopback,
             allowed_origins: vec!["same".to_owned()],
             echo: false,
+            deflate: false,
             drain_s: 30,
         }
     }

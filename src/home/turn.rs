@@ -10,9 +10,11 @@ use super::batch::{Batch, Conflated, Exception, Run};
 use super::delivery::Span;
 use super::topics::{TopicKey, TopicState, Topics};
 use crate::ids::{ConnId, ShardId, TopicLife};
+use crate::limits;
 use crate::protocol::publication::Head;
 use crate::rules::{Overflow, Rules};
-use crate::transport::{Form, events, websocket};
+use crate::transport::{Form, Forms, events, websocket};
+use crate::ws::deflate::Deflater;
 
 /// See the module's page.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub(super) struct Turn {
     topics: Vec<TopicKey>,
     frames: Draft,
     others: [Draft; Form::OTHERS.len()],
+    /// Made for the first publication that somebody wants compressed.
+    deflater: Option<Box<Deflater>>,
 }
 
 /// One form's batch in the making.
@@ -78,28 +82,31 @@ impl Turn {
         let except = (!publish.echo).then_some((publish.shard, publish.conn));
         let conflate = publish.conflate.filter(|_| overflow == Overflow::Latest);
         let traits = Traits { run, publications: 1, except, conflate };
+        let forms = topic.forms();
         let head = Head { prefix: topic.prefix(), offset, from };
         self.frames.push(traits, |out| websocket::publication(out, head, publish.payload));
-        self.push_others(topic, traits);
+        let Self { frames, others, deflater, .. } = self;
+        push_others(others, forms, traits, |form, out| match form {
+            Form::Frames => out.extend_from_slice(frames.last()),
+            Form::Events => events::of_frame(out, frames.last()),
+            Form::Deflated => {
+                let deflater = deflater.get_or_insert_with(|| Box::new(Deflater::new(limits::DEFLATE_WINDOW_BITS)));
+                if !websocket::deflated_publication(out, deflater, head, publish.payload) {
+                    out.extend_from_slice(frames.last());
+                }
+            }
+        });
     }
 
     /// Takes one event of a topic's members in; `write` appends its frame.
     pub(super) fn push_event(&mut self, key: TopicKey, topic: &mut TopicState, write: impl FnOnce(&mut Vec<u8>)) {
         let traits = Traits { run: self.enter(key, topic), publications: 0, except: None, conflate: None };
         self.frames.push(traits, write);
-        self.push_others(topic, traits);
-    }
-
-    /// What was just pushed as a frame, in the other forms.
-    fn push_others(&mut self, topic: &TopicState, traits: Traits<'_>) {
-        let forms = topic.forms();
-        for (draft, form) in self.others.iter_mut().zip(Form::OTHERS).filter(|(_, form)| forms.contains(*form)) {
-            let frame = self.frames.last();
-            draft.push(traits, |out| match form {
-                Form::Frames => out.extend_from_slice(frame),
-                Form::Events => events::of_frame(out, frame),
-            });
-        }
+        let frame = self.frames.last();
+        push_others(&mut self.others, topic.forms(), traits, |form, out| match form {
+            Form::Events => events::of_frame(out, frame),
+            Form::Frames | Form::Deflated => out.extend_from_slice(frame),
+        });
     }
 
     /// The topic's run, into which something is about to be written.
@@ -140,6 +147,18 @@ impl Turn {
         self.topics = keys;
         self.topics.clear();
         batch
+    }
+}
+
+/// What was just pushed as a frame, in the other forms that are wanted.
+fn push_others(
+    others: &mut [Draft; Form::OTHERS.len()],
+    forms: Forms,
+    traits: Traits<'_>,
+    mut write: impl FnMut(Form, &mut Vec<u8>),
+) {
+    for (draft, form) in others.iter_mut().zip(Form::OTHERS).filter(|(_, form)| forms.contains(*form)) {
+        draft.push(traits, |out| write(form, out));
     }
 }
 

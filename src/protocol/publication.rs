@@ -125,6 +125,35 @@ pub fn write_json(out: &mut Vec<u8>, head: Head<'_>, data: &[u8]) {
     out.extend_from_slice(AFTER_DATA);
 }
 
+/// How many bytes [`write_before`] appends.
+#[must_use]
+pub fn before_len(head: Head<'_>, payload: Payload<'_>) -> usize {
+    head.len() + payload.around().0.len()
+}
+
+/// Appends what stands before the payload in what [`write_json`] or [`write_binary`] would make of it.
+pub fn write_before(out: &mut Vec<u8>, head: Head<'_>, payload: Payload<'_>) {
+    head.write(out);
+    out.extend_from_slice(payload.around().0);
+}
+
+/// The payload's bytes, and what [`write_json`] or [`write_binary`] would put behind them.
+#[must_use]
+pub fn payload_and_after(payload: Payload<'_>) -> [&[u8]; 2] {
+    let (Payload::Json(bytes) | Payload::Binary(bytes)) = payload;
+    [bytes, payload.around().1]
+}
+
+impl Payload<'_> {
+    /// What stands between the head and the payload, and what behind it.
+    fn around(self) -> (&'static [u8], &'static [u8]) {
+        match self {
+            Self::Json(_) => (BEFORE_DATA, AFTER_DATA),
+            Self::Binary(_) => (BEFORE_BYTES, b""),
+        }
+    }
+}
+
 /// How many bytes [`write_binary`] appends for a payload of `bytes_len` bytes.
 #[must_use]
 pub fn binary_len(head: Head<'_>, bytes_len: usize) -> usize {

@@ -14,6 +14,7 @@ use super::identity::User;
 use crate::http::Reader;
 use crate::ids::Tick;
 use crate::ws::Decoder;
+use crate::ws::deflate::Agreement;
 
 /// Where a connection stands; see the module's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +137,8 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     /// Set with the first event that ends it.
     pub(super) reason: Option<CloseReason>,
+    /// How it may be sent compressed messages, if at all.
+    pub(super) deflate: Option<Agreement>,
     /// Answers each message with itself (`/echo`).
     pub(super) echo: bool,
     /// A ping is on its way.
@@ -161,6 +164,7 @@ impl Connection {
             until: Tick(u32::MAX),
             phase: Phase::Http,
             reason: None,
+            deflate: None,
             echo: false,
             pinged: false,
             paused: false,

@@ -269,7 +269,7 @@ impl Shard {
 
     /// Takes a batch in, with one reference held to the segment of each form.
     fn share<'b>(&mut self, batch: &'b Arc<Batch>) -> Shared<'b> {
-        let forms = [Form::Frames, Form::Events].map(|form| {
+        let forms = Form::ALL.map(|form| {
             let batch = batch.in_form(form)?;
             Some((&**batch, self.outbound.segments().insert_batch(Arc::clone(batch))))
         });
@@ -328,8 +328,7 @@ impl Shard {
     /// Connections of this shard that are not to get some unit of a run, each with those, in their order.
     fn excepted(&self, shared: &Shared<'_>, number: u32) -> SmallVec<[(u32, Span); 4]> {
         let mut excepted: SmallVec<[(u32, Span); 4]> = SmallVec::new();
-        for (form, (batch, _)) in
-            [Form::Frames, Form::Events].into_iter().zip(shared.forms).filter_map(|(form, some)| Some((form, some?)))
+        for (form, (batch, _)) in Form::ALL.into_iter().zip(shared.forms).filter_map(|(form, some)| Some((form, some?)))
         {
             for except in batch.exceptions_of(number, self.me) {
                 let here = self.index_of(except.conn).filter(|&index| self.outbound.form(index) == form);
@@ -343,7 +342,7 @@ impl Shard {
 
 /// A batch on its way to its subscribers: its forms, each with its segment.
 struct Shared<'b> {
-    forms: [Option<(&'b Batch, SegmentKey)>; 2],
+    forms: [Option<(&'b Batch, SegmentKey)>; Form::ALL.len()],
 }
 
 impl Shared<'_> {

@@ -8,6 +8,7 @@ use super::connection::{CloseReason, Phase, Speech};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::protocol::{Command, Fault};
+use crate::ws::deflate::{Deflater, WINDOW_BITS_MIN};
 use crate::ws::{Event, Input, Kind, Opcode, Violation, encode};
 
 impl Shard {
@@ -54,18 +55,42 @@ impl Shard {
         let connection = &self.connections[index as usize];
         let (open, echo) = (connection.phase == Phase::Open, connection.echo);
         match event {
-            Event::Message { kind, payload } if open && echo => {
-                let opcode = if kind == Kind::Text { Opcode::Text } else { Opcode::Binary };
-                self.outbound.push_reply(index, |out| encode::frame(out, opcode, payload));
-            }
+            Event::Message { kind, payload } if open && echo => self.echo(index, kind, payload),
             Event::Message { kind, payload } if open => self.handle_message(index, kind, payload),
+            Event::Deflated { kind, payload } if open => self.inflate(index, kind, payload),
             Event::Ping(payload) if open => {
                 self.outbound.push_reply(index, |out| encode::frame(out, Opcode::Pong, payload));
             }
             Event::Close { code, reason } => self.handle_close(index, open, code, reason),
             // A pong was noted as activity; after our Close nothing but the peer's matters (RFC 6455 1.4).
-            Event::Message { .. } | Event::Ping(_) | Event::Pong(_) => {}
+            Event::Message { .. } | Event::Deflated { .. } | Event::Ping(_) | Event::Pong(_) => {}
         }
+    }
+
+    /// A compressed message is what it was before.
+    fn inflate(&mut self, index: u32, kind: Kind, deflated: &[u8]) {
+        // Out while the message is handled: it lies in there.
+        let mut inflater = self.inflater.take().unwrap_or_default();
+        match inflater.message(kind, deflated, self.settings.config.limits.message_bytes_max) {
+            Ok(payload) => self.handle_event(index, Event::Message { kind, payload }),
+            Err(violation) => self.handle_violation(index, violation),
+        }
+        self.inflater = Some(inflater);
+    }
+
+    /// Compressed, if that was agreed on and makes it shorter.
+    fn echo(&mut self, index: u32, kind: Kind, payload: &[u8]) {
+        if self.connections[index as usize].deflate.is_some() {
+            // The smallest window is within every agreement.
+            let deflater = self.deflater.get_or_insert_with(|| Box::new(Deflater::new(WINDOW_BITS_MIN)));
+            if let Some(deflated) = deflater.deflate([payload, b""], payload.len().saturating_sub(1)) {
+                return self.outbound.push_reply(index, |out| {
+                    encode::deflated_header(out, kind.into(), deflated.len());
+                    out.extend_from_slice(deflated);
+                });
+            }
+        }
+        self.outbound.push_reply(index, |out| encode::frame(out, kind.into(), payload));
     }
 
     /// RFC 6455 5.5.1: a Close is answered by one with the same code, then the server closes.

@@ -51,6 +51,7 @@ use crate::mesh::Desk;
 use crate::protocol::Parser;
 use crate::rules::Rules;
 use crate::topic::{Topic, subject};
+use crate::ws::deflate::{Deflater, Inflater};
 use connection::Connection;
 use drain::Drain;
 use exchange::Line;
@@ -127,6 +128,10 @@ pub struct Shard {
     /// Whose commands are taken first in this turn: moves on with every turn.
     first_peer: usize,
     parser: Option<Box<Parser>>,
+    /// Lent to each compressed message; made for the first one.
+    inflater: Option<Box<Inflater>>,
+    /// For `/echo`; made for its first message that may be compressed.
+    deflater: Option<Box<Deflater>>,
     actions: VecDeque<Action>,
     /// Publications that wait for a wildcard subscribe of their own connection.
     held: BTreeMap<ConnId, Held>,
@@ -178,6 +183,8 @@ impl Shard {
             desk,
             first_peer: 0,
             parser: Some(Box::default()),
+            inflater: None,
+            deflater: None,
             actions: VecDeque::new(),
             held: BTreeMap::new(),
             now,

@@ -11,8 +11,9 @@ use super::connection::{CloseReason, Phase, Speech};
 use super::identity::User;
 use crate::http::{self, Begun, CONTINUE, Cors, Event, Problem, Reader, Request, Response, Terms};
 use crate::ids::ClientName;
+use crate::limits::DEFLATE_WINDOW_BITS;
 use crate::protocol::reply;
-use crate::transport::websocket;
+use crate::transport::{Form, websocket};
 use crate::ws::{self, handshake};
 
 /// What an upgrade request asks for.
@@ -154,8 +155,9 @@ impl Shard {
         match self.judge_upgrade(head) {
             Ok(Asked { upgrade, echo, credential }) => {
                 self.outbound.push_solid(index, |out| upgrade.respond(out));
-                let decoder = ws::Decoder::new(ws::Role::Server);
-                self.connections[index as usize].speech = Speech::WebSocket(decoder);
+                let decoder = ws::Decoder::new(ws::Role::Server).with_deflate(upgrade.deflate.is_some());
+                let connection = &mut self.connections[index as usize];
+                (connection.speech, connection.deflate) = (Speech::WebSocket(decoder), upgrade.deflate);
                 match self.identify(credential) {
                     Ok(user) => self.open(index, echo, user),
                     // A browser tells its page nothing of a refused handshake, but the code of a close.
@@ -171,7 +173,8 @@ impl Shard {
     }
 
     fn judge_upgrade<'h>(&self, head: &'h http::Head<'_>) -> Result<Asked<'h>, Problem> {
-        let upgrade = handshake::upgrade(head)?;
+        let mut upgrade = handshake::upgrade(head)?;
+        upgrade.deflate = upgrade.deflate.filter(|_| self.settings.config.server.deflate);
         let echo = http::endpoint(upgrade.path, self.settings.config.server.echo)? == http::Endpoint::Echo;
         if !self.settings.origins.allows(upgrade.origin, upgrade.host) {
             return Err(Problem::new(403, "this origin is not among server.allowed_origins"));
@@ -224,6 +227,9 @@ impl Shard {
         let connection = &mut self.connections[index as usize];
         (connection.phase, connection.echo) = (Phase::Open, echo);
         self.outbound.open(index, true);
+        if connection.deflate.is_some_and(|agreement| agreement.server_window_bits() >= DEFLATE_WINDOW_BITS) {
+            self.outbound.take_form(index, Form::Deflated);
+        }
         self.take_identity(index, user);
         self.file_heartbeat(index);
         if echo {

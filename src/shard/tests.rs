@@ -6,6 +6,7 @@
 
 mod api;
 mod closing;
+mod deflate;
 mod drain;
 mod floods;
 mod heartbeat;

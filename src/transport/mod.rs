@@ -19,17 +19,22 @@ pub enum Form {
     Frames,
     /// Server-sent events.
     Events,
+    /// WebSocket frames, compressed where that is shorter (RFC 7692).
+    Deflated,
 }
 
 impl Form {
+    /// All of them, each at its own number.
+    pub const ALL: [Self; 3] = [Self::Frames, Self::Events, Self::Deflated];
+
     /// Those that are encoded only where somebody wants them.
-    pub const OTHERS: [Self; 1] = [Self::Events];
+    pub const OTHERS: [Self; 2] = [Self::Events, Self::Deflated];
 
     /// The length of the unit at the start of `bytes`, which we encoded.
     #[must_use]
     pub fn unit_len(self, bytes: &[u8]) -> usize {
         match self {
-            Self::Frames => encode::frame_len(bytes),
+            Self::Frames | Self::Deflated => encode::frame_len(bytes),
             Self::Events => events::event_len(bytes),
         }
     }
@@ -38,7 +43,7 @@ impl Form {
     #[must_use]
     pub fn offset_of(self, unit: &[u8], prefix_len: usize) -> u64 {
         match self {
-            Self::Frames => publication::offset_of(&unit[encode::frame_header_len(unit)..], prefix_len),
+            Self::Frames | Self::Deflated => publication::offset_of(websocket::object_of(unit), prefix_len),
             Self::Events => events::offset_of(unit),
         }
     }
@@ -46,7 +51,7 @@ impl Form {
     /// Appends what the broker itself says as one unit; `write` appends its JSON.
     pub fn reply(self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         match self {
-            Self::Frames => websocket::reply(out, write),
+            Self::Frames | Self::Deflated => websocket::reply(out, write),
             Self::Events => events::reply(out, write),
         }
     }

@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 
+use super::deflate::deflated_bytes_max;
 use super::frame::{self, Header, Place};
 use super::message::{Held, Progress};
 use super::{Kind, Opcode, Role, Violation, close};
@@ -24,6 +25,14 @@ pub enum Event<'a> {
         /// Text or binary.
         kind: Kind,
         /// At most `message_bytes_max` bytes; valid UTF-8 if `kind` is text.
+        payload: &'a [u8],
+    },
+    /// A whole compressed message, its fragments joined, for [`super::deflate::Inflater::message`]. Only if it was agreed
+    /// on, see [`Decoder::with_deflate`].
+    Deflated {
+        /// Text or binary.
+        kind: Kind,
+        /// As it came.
         payload: &'a [u8],
     },
     /// To be answered with a pong of the same payload, 0..=125 bytes (RFC 6455 5.5.2).
@@ -43,6 +52,8 @@ pub enum Event<'a> {
 #[derive(Debug)]
 pub struct Decoder {
     role: Role,
+    /// permessage-deflate was agreed on.
+    deflate: bool,
     /// A close frame or a violation was found.
     stopped: bool,
     held: Option<Box<Held>>,
@@ -54,7 +65,7 @@ const _: () = assert!(size_of::<Decoder>() <= 24);
 #[derive(Clone, Debug)]
 pub(super) enum Found {
     /// In the input.
-    Read(Opcode, Range<usize>),
+    Read { opcode: Opcode, deflated: bool, range: Range<usize> },
     /// In `held.data`.
     HeldMessage(Kind),
     /// In `held.control`.
@@ -65,12 +76,19 @@ impl Decoder {
     /// A decoder for the bytes that follow the opening handshake. `role` is our side.
     #[must_use]
     pub const fn new(role: Role) -> Self {
-        Self { role, stopped: false, held: None }
+        Self { role, deflate: false, stopped: false, held: None }
+    }
+
+    /// One for a connection on which permessage-deflate is spoken or not, as the handshake agreed.
+    #[must_use]
+    pub fn with_deflate(self, deflate: bool) -> Self {
+        Self { deflate, ..self }
     }
 
     /// The next event, or `None` when `input` is consumed; then, and only then, may the buffer be reused.
     ///
-    /// `message_bytes_max` bounds the payload of one message in bytes, over all its fragments.
+    /// `message_bytes_max` bounds the payload of one message in bytes, over all its fragments; a compressed one's whose
+    /// content may have so many.
     ///
     /// # Errors
     /// What the peer broke, found at the first byte that proves it. Then, and after [`Event::Close`], the rest of the
@@ -128,9 +146,11 @@ impl Decoder {
     /// Consumes the next header, or all input if that has only a part of one.
     #[inline]
     fn header(&mut self, input: &mut Input<'_>, max: usize) -> Result<Option<Header>, Violation> {
-        let mut place = Place { role: self.role, inside_message: false, message_bytes_left: max };
+        let (role, deflate) = (self.role, self.deflate);
+        let mut place = Place { role, deflate, inside_message: false, message_bytes_left: max };
         if let Some(held) = self.held.as_deref_mut() {
             place.inside_message = held.inside_message();
+            let max = if held.inside_message() && held.is_deflated() { deflated_bytes_max(max) } else { max };
             place.message_bytes_left = max.saturating_sub(held.data.len());
             if held.inside_header() {
                 return held.take_header(input, place);
@@ -151,27 +171,30 @@ impl Decoder {
     fn find_read(&self, header: &Header, input: &mut Input<'_>) -> Result<Found, Violation> {
         let start = input.pos;
         let (payload, is_ascii) = input.take_payload(header.payload_len, header.key, self.role);
-        if header.opcode == Opcode::Text && !is_ascii && simdutf8::basic::from_utf8(payload).is_err() {
-            return Err(Violation::TextNotUtf8);
+        if header.opcode == Opcode::Text && !is_ascii && !header.deflated {
+            simdutf8::basic::from_utf8(payload).map_err(|_| Violation::TextNotUtf8)?;
         }
-        Ok(Found::Read(header.opcode, start..start + header.payload_len))
+        let range = start..start + header.payload_len;
+        Ok(Found::Read { opcode: header.opcode, deflated: header.deflated, range })
     }
 
     #[inline]
     fn event<'a>(&'a mut self, found: Found, input: &'a Input<'_>) -> Result<Event<'a>, Violation> {
-        if matches!(found, Found::Read(Opcode::Close, _) | Found::HeldControl(Opcode::Close)) {
+        if matches!(found, Found::Read { opcode: Opcode::Close, .. } | Found::HeldControl(Opcode::Close)) {
             // The message under way will never end.
             self.stopped = true;
             if let Some(held) = &mut self.held {
                 held.data = Vec::new();
             }
         }
-        let (opcode, payload) = match found {
-            Found::Read(opcode, range) => (opcode, &input.buf[range]),
-            Found::HeldMessage(kind) => (Opcode::from(kind), &self.held().data[..]),
-            Found::HeldControl(opcode) => (opcode, self.held().control()),
+        let (opcode, deflated, payload) = match found {
+            Found::Read { opcode, deflated, range } => (opcode, deflated, &input.buf[range]),
+            Found::HeldMessage(kind) => (Opcode::from(kind), self.held().is_deflated(), &self.held().data[..]),
+            Found::HeldControl(opcode) => (opcode, false, self.held().control()),
         };
         Ok(match opcode {
+            Opcode::Text if deflated => Event::Deflated { kind: Kind::Text, payload },
+            Opcode::Binary if deflated => Event::Deflated { kind: Kind::Binary, payload },
             Opcode::Text => Event::Message { kind: Kind::Text, payload },
             // A continuation is never an event of its own: its message has the kind of the first frame.
             Opcode::Binary | Opcode::Continuation => Event::Message { kind: Kind::Binary, payload },

@@ -4,6 +4,7 @@
 //! test and the command line use [`masked_frame`]. Always one final frame, always the shortest length form. It does not
 //! check payloads: the caller gives UTF-8 for text and at most 125 bytes for control frames.
 
+use super::frame::RSV1;
 use super::{CONTROL_PAYLOAD_MAX, Opcode};
 use crate::simd;
 
@@ -20,7 +21,18 @@ pub const fn header_len(payload_len: usize) -> usize {
 /// Appends the header of an unmasked final frame; `payload_len` bytes must follow.
 #[inline]
 pub fn header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
-    header_with(out, opcode, payload_len, 0);
+    header_with(out, opcode as u8, payload_len, 0);
+}
+
+/// [`header`] of a compressed message (RFC 7692 6): only for who agreed to permessage-deflate.
+pub fn deflated_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
+    header_with(out, RSV1 | opcode as u8, payload_len, 0);
+}
+
+/// Whether the frame at the start of `bytes`, which we encoded, is a compressed message.
+#[must_use]
+pub fn is_deflated(bytes: &[u8]) -> bool {
+    bytes[0] & RSV1 != 0
 }
 
 /// Appends a server's frame.
@@ -35,8 +47,17 @@ pub fn frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
 /// Appends a client's frame. RFC 6455 5.3: `key` must be new and unpredictable for each frame.
 pub fn masked_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
     debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_PAYLOAD_MAX);
+    masked_frame_with(out, opcode as u8, payload, key);
+}
+
+/// [`masked_frame`] of a compressed message (RFC 7692 6).
+pub fn masked_deflated_frame(out: &mut Vec<u8>, opcode: Opcode, deflated: &[u8], key: [u8; 4]) {
+    masked_frame_with(out, RSV1 | opcode as u8, deflated, key);
+}
+
+fn masked_frame_with(out: &mut Vec<u8>, bits: u8, payload: &[u8], key: [u8; 4]) {
     out.reserve(header_len(payload.len()) + key.len() + payload.len());
-    header_with(out, opcode, payload.len(), 0x80);
+    header_with(out, bits, payload.len(), 0x80);
     out.extend_from_slice(&key);
     let start = out.len();
     out.extend_from_slice(payload);
@@ -85,8 +106,8 @@ pub fn frame_len(bytes: &[u8]) -> usize {
 }
 
 #[inline]
-fn header_with(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize, mask_bit: u8) {
-    let first = 0x80 | opcode as u8;
+fn header_with(out: &mut Vec<u8>, bits: u8, payload_len: usize, mask_bit: u8) {
+    let first = 0x80 | bits;
     match payload_len {
         0..=125 => out.extend_from_slice(&[first, mask_bit | payload_len as u8]),
         126..=0xffff => {

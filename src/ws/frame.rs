@@ -4,6 +4,7 @@
 //! header gives the same violation however it was split, and none waits for bytes that cannot change the verdict.
 //! It refuses a length before anything is allocated for it.
 
+use super::deflate::deflated_bytes_max;
 use super::{CONTROL_PAYLOAD_MAX, Opcode, Role, Violation};
 
 /// A frame header that may stand where it stands.
@@ -11,6 +12,8 @@ use super::{CONTROL_PAYLOAD_MAX, Opcode, Role, Violation};
 pub(super) struct Header {
     pub(super) fin: bool,
     pub(super) opcode: Opcode,
+    /// It begins a compressed message.
+    pub(super) deflated: bool,
     /// Payload bytes that follow.
     pub(super) payload_len: usize,
     /// Zero where frames are not masked, so XOR with it changes nothing.
@@ -23,11 +26,19 @@ pub(super) struct Header {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) role: Role,
+    /// Messages may be compressed: permessage-deflate was agreed on.
+    pub(super) deflate: bool,
     /// A message has begun and its last fragment is missing.
     pub(super) inside_message: bool,
-    /// Bytes that the message may still grow by.
+    /// Bytes that the message may still grow by. One that is compressed and begins here may have some more.
     pub(super) message_bytes_left: usize,
 }
+
+/// RFC 7692 6: the message is compressed.
+pub(super) const RSV1: u8 = 0x40;
+
+/// RFC 6455 5.2: for extensions.
+const RSV_BITS: u8 = 0x70;
 
 /// Two bytes, an eight-byte length, a key.
 pub(super) const HEADER_BYTES_MAX: usize = 14;
@@ -39,7 +50,8 @@ pub(super) fn parse(bytes: &[u8], place: Place) -> Result<Option<Header>, Violat
     let Some(&first) = bytes.first() else {
         return Ok(None);
     };
-    let opcode = opcode(first, place.inside_message)?;
+    let opcode = opcode(first, place)?;
+    let deflated = first & RSV1 != 0;
     let Some(&second) = bytes.get(1) else {
         return Ok(None);
     };
@@ -62,8 +74,10 @@ pub(super) fn parse(bytes: &[u8], place: Place) -> Result<Option<Header>, Violat
     let Some((len, mut header_len)) = payload_len(short, bytes)? else {
         return Ok(None);
     };
+    let left = place.message_bytes_left;
+    let left = if deflated { deflated_bytes_max(left) } else { left };
     let payload_len = match usize::try_from(len) {
-        Ok(len) if opcode.is_control() || len <= place.message_bytes_left => len,
+        Ok(len) if opcode.is_control() || len <= left => len,
         _ => return Err(Violation::MessageTooBig),
     };
     let mut key = [0; 4];
@@ -74,14 +88,15 @@ pub(super) fn parse(bytes: &[u8], place: Place) -> Result<Option<Header>, Violat
         key = found;
         header_len += 4;
     }
-    Ok(Some(Header { fin: first & 0x80 != 0, opcode, payload_len, key, header_len }))
+    Ok(Some(Header { fin: first & 0x80 != 0, opcode, deflated, payload_len, key, header_len }))
 }
 
 /// What the first byte alone decides: RSV bits, opcode, FIN of control frames, the order of fragments.
 #[inline]
-fn opcode(first: u8, inside_message: bool) -> Result<Opcode, Violation> {
+fn opcode(first: u8, place: Place) -> Result<Opcode, Violation> {
     // RFC 6455 5.2: nonzero reserved bits without an extension that defines them fail the connection.
-    if first & 0x70 != 0 {
+    let reserved = if place.deflate { RSV_BITS & !RSV1 } else { RSV_BITS };
+    if first & reserved != 0 {
         return Err(Violation::ReservedBits);
     }
     let opcode = match first & 0x0f {
@@ -93,14 +108,22 @@ fn opcode(first: u8, inside_message: bool) -> Result<Opcode, Violation> {
         10 => Opcode::Pong,
         _ => return Err(Violation::ReservedOpcode),
     };
+    // RFC 7692 6.1: the bit is for the first frame of a message, and for messages only.
+    if first & RSV1 != 0 && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+        return Err(Violation::CompressedBit);
+    }
     if opcode.is_control() {
         // RFC 6455 5.5: control frames are not fragmented.
         if first & 0x80 == 0 {
             return Err(Violation::ControlFragmented);
         }
-    } else if inside_message != (opcode == Opcode::Continuation) {
+    } else if place.inside_message != (opcode == Opcode::Continuation) {
         // RFC 6455 5.4: fragments of one message are not interleaved with another's.
-        return Err(if inside_message { Violation::MessageInsideMessage } else { Violation::ContinuationWithoutStart });
+        return Err(if place.inside_message {
+            Violation::MessageInsideMessage
+        } else {
+            Violation::ContinuationWithoutStart
+        });
     }
     Ok(opcode)
 }

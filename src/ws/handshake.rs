@@ -1,8 +1,8 @@
 //! The opening handshake: the server's half here (RFC 6455 4.2), the client's in `client_handshake`.
 //!
 //! `net` asks [`is_upgrade`] of every request head, then [`upgrade`], and writes [`Upgrade::respond`] or the problem.
-//! Whether path and origin are welcome is the caller's to decide (`http::endpoint`, `auth::origin`). Extensions offered
-//! are not taken up, which RFC 6455 9.1 allows.
+//! Whether path and origin are welcome is the caller's to decide (`http::endpoint`, `auth::origin`), and whether what
+//! could be agreed on about compression (`deflate`) is; no other extension is taken up, which RFC 6455 9.1 allows.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +11,7 @@ use sha1::{Digest as _, Sha1};
 pub use super::client_handshake::{
     ClientError, EXCERPT_CHARS_MAX, parse_response, parse_response_to, request, request_as,
 };
+use super::deflate::{self, Agreement, Malformed};
 use crate::http::{Head, Problem, tokens};
 
 /// The one language spoken inside messages, and what a client that offers none gets.
@@ -29,6 +30,8 @@ pub struct Upgrade<'a> {
     pub origin: Option<&'a str>,
     /// The subprotocol to answer with, `None` if none was offered.
     pub protocol: Option<&'static str>,
+    /// The client's offer of permessage-deflate that can be kept. Who does not want it takes it away before it answers.
+    pub deflate: Option<Agreement>,
     accept: [u8; 28],
 }
 
@@ -74,6 +77,9 @@ pub fn upgrade<'a>(head: &'a Head<'_>) -> Result<Upgrade<'a>, Problem> {
         host,
         origin: origin(head)?,
         protocol: protocol(head)?,
+        deflate: deflate::agree(head.all("sec-websocket-extensions")).map_err(|Malformed| {
+            Problem::bad_request("the Sec-WebSocket-Extensions header is not a list of extensions")
+        })?,
         accept: accept(key),
     })
 }
@@ -89,6 +95,10 @@ impl Upgrade<'_> {
         if let Some(protocol) = self.protocol {
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(protocol.as_bytes());
+        }
+        if let Some(agreement) = self.deflate {
+            out.extend_from_slice(b"\r\n");
+            agreement.respond(out);
         }
         out.extend_from_slice(b"\r\n\r\n");
     }

@@ -20,6 +20,8 @@ pub(super) struct Held {
     utf8: Validator,
     /// The message under way, between its first frame's header and its last frame's last byte.
     message: Option<Kind>,
+    /// It is compressed, and so is `data`.
+    deflated: bool,
     frame: Option<Frame>,
 }
 
@@ -44,6 +46,7 @@ impl Default for Held {
             header_len: 0,
             utf8: Validator::default(),
             message: None,
+            deflated: false,
             frame: None,
         }
     }
@@ -58,6 +61,11 @@ impl Held {
     /// A message has begun and its last fragment is missing.
     pub(super) fn inside_message(&self) -> bool {
         self.message.is_some()
+    }
+
+    /// The message under way, or the one that has just ended, is compressed.
+    pub(super) fn is_deflated(&self) -> bool {
+        self.deflated
     }
 
     /// A frame's header is complete and its payload is not.
@@ -99,8 +107,8 @@ impl Held {
     /// The payload of a frame with this header comes next, through [`Held::take_payload`].
     pub(super) fn begin(&mut self, header: &Header) {
         match header.opcode {
-            Opcode::Text => self.message = Some(Kind::Text),
-            Opcode::Binary => self.message = Some(Kind::Binary),
+            Opcode::Text => (self.message, self.deflated) = (Some(Kind::Text), header.deflated),
+            Opcode::Binary => (self.message, self.deflated) = (Some(Kind::Binary), header.deflated),
             Opcode::Continuation => {}
             Opcode::Close | Opcode::Ping | Opcode::Pong => self.control_len = 0,
         }
@@ -123,7 +131,7 @@ impl Held {
             self.control[kept..kept + len].copy_from_slice(piece);
             self.control_len += len as u8;
         } else {
-            if self.message == Some(Kind::Text) {
+            if self.message == Some(Kind::Text) && !self.deflated {
                 self.utf8.feed(piece, is_ascii)?;
             }
             if frame.fin {

@@ -1,4 +1,4 @@
-//! RFC 6455 without I/O: bytes in, events out, and the frames that answer them.
+//! RFC 6455 and 7692 without I/O: bytes in, events out, and the frames that answer them.
 //!
 //! `transport` hands every read to a [`Decoder`] and turns its [`Event`]s into commands; it frames replies and
 //! publications with [`encode`]. `net` runs [`handshake`] before that. The load test and the command line use the
@@ -7,6 +7,7 @@
 mod client_handshake;
 mod close;
 mod decoder;
+pub mod deflate;
 pub mod encode;
 mod frame;
 pub mod handshake;

@@ -7,8 +7,10 @@ use std::fmt;
 /// What the peer did wrong. The connection ends with [`Violation::close_code`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Violation {
-    /// RSV1-3 set although no extension was negotiated (RFC 6455 5.2).
+    /// RSV1-3 set although no extension was negotiated that defines them (RFC 6455 5.2).
     ReservedBits,
+    /// RSV1 on a frame that does not begin a message (RFC 7692 6.1).
+    CompressedBit,
     /// Opcode 3-7 or 11-15 (RFC 6455 5.2).
     ReservedOpcode,
     /// A client's frame without a mask (RFC 6455 5.1).
@@ -35,6 +37,8 @@ pub enum Violation {
     CloseReasonNotUtf8,
     /// A text message that is not UTF-8 (RFC 6455 8.1).
     TextNotUtf8,
+    /// A compressed message that is no DEFLATE (RFC 7692 7.2.2).
+    DeflateData,
     /// A message longer than the receiver takes (RFC 6455 7.4.1).
     MessageTooBig,
 }
@@ -44,7 +48,7 @@ impl Violation {
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::CloseReasonNotUtf8 | Self::TextNotUtf8 => 1007,
+            Self::CloseReasonNotUtf8 | Self::TextNotUtf8 | Self::DeflateData => 1007,
             Self::MessageTooBig => 1009,
             _ => 1002,
         }
@@ -55,6 +59,7 @@ impl Violation {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::ReservedBits => "reserved bits are set but no extension was negotiated",
+            Self::CompressedBit => "RSV1 is set on a frame that does not begin a message",
             Self::ReservedOpcode => "the opcode is reserved",
             Self::Unmasked => "a client must mask its frames",
             Self::Masked => "a server must not mask its frames",
@@ -68,6 +73,7 @@ impl Violation {
             Self::CloseCode => "the close code is not allowed",
             Self::CloseReasonNotUtf8 => "the close reason is not UTF-8",
             Self::TextNotUtf8 => "the text message is not UTF-8",
+            Self::DeflateData => "the compressed message is not valid DEFLATE",
             Self::MessageTooBig => "the message is longer than allowed",
         }
     }

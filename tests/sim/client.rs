@@ -140,6 +140,7 @@ impl Client {
                 Ok(None) => return,
                 Ok(Some(Event::Message { kind: Kind::Text, payload })) => Frame::Text(payload.to_vec()),
                 Ok(Some(Event::Message { kind: Kind::Binary, payload })) => Frame::Binary(payload.to_vec()),
+                Ok(Some(Event::Deflated { .. })) => unreachable!("it offered no extension"),
                 Ok(Some(Event::Ping(_))) => Frame::Ping,
                 Ok(Some(Event::Pong(payload))) => Frame::Pong(payload.to_vec()),
                 Ok(Some(Event::Close { code, .. })) => Frame::Close(code),

@@ -301,6 +301,7 @@ impl Reader {
                     let text = std::str::from_utf8(payload).expect("the decoder checked the text");
                     Heard::Text(text.to_owned())
                 }
+                Ok(Some(Event::Deflated { .. })) => unreachable!("the handshake agrees to no extension"),
                 Ok(Some(Event::Close { code, reason })) => {
                     // RFC 6455 5.5.1: the answer to a close frame is one, as a rule with its code. If it cannot be
                     // sent, the connection is over all the same.

@@ -33,7 +33,7 @@ pub(in crate::shard) type Shares = [Share; 4];
 /// The shares of a run.
 pub(in crate::shard) fn shares(of: impl Fn(Form) -> Share) -> Shares {
     let events = of(Form::Events);
-    [of(Form::Frames), events, Share::NOTHING, events]
+    [of(Form::Frames), events, of(Form::Deflated), events]
 }
 
 impl Outbound {
@@ -41,8 +41,15 @@ impl Outbound {
     pub(in crate::shard) fn form(&self, conn: u32) -> Form {
         match self.hot[conn as usize].flags >> FORM_SHIFT {
             0 => Form::Frames,
+            2 => Form::Deflated,
             _ => Form::Events,
         }
+    }
+
+    /// From here on a connection for which nothing waits takes that form.
+    pub(in crate::shard) fn take_form(&mut self, conn: u32, form: Form) {
+        let flags = &mut self.hot[conn as usize].flags;
+        *flags = *flags & !FORM_MASK | (form as u8) << FORM_SHIFT;
     }
 
     /// Whether everything waits for [`Outbound::begin_stream`] or [`Outbound::take_held`].
@@ -111,8 +118,7 @@ impl Outbound {
 
     /// The connection is held no longer, and takes that form.
     fn let_go(&mut self, conn: u32, form: Form) {
-        let flags = &mut self.hot[conn as usize].flags;
-        *flags = *flags & !FORM_MASK | (form as u8) << FORM_SHIFT;
+        self.take_form(conn, form);
         self.unblock(conn);
     }
 

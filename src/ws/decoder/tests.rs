@@ -4,6 +4,7 @@
 
 use super::*;
 
+mod deflate;
 mod memory;
 mod properties;
 
@@ -15,12 +16,13 @@ const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 enum Seen {
     Text(String),
     Binary(Vec<u8>),
+    Deflated(Kind, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),
     Broke(Violation),
 }
-use Seen::{Binary, Broke, Close, Ping, Pong, Text};
+use Seen::{Binary, Broke, Close, Deflated, Ping, Pong, Text};
 
 impl From<Event<'_>> for Seen {
     fn from(event: Event<'_>) -> Self {
@@ -29,6 +31,7 @@ impl From<Event<'_>> for Seen {
                 Text(std::str::from_utf8(payload).expect("text is UTF-8").to_owned())
             }
             Event::Message { kind: Kind::Binary, payload } => Binary(payload.to_vec()),
+            Event::Deflated { kind, payload } => Deflated(kind, payload.to_vec()),
             Event::Ping(payload) => Ping(payload.to_vec()),
             Event::Pong(payload) => Pong(payload.to_vec()),
             Event::Close { code, reason } => Close(code, reason.to_owned()),
@@ -52,7 +55,10 @@ fn feed(decoder: &mut Decoder, read: &[u8], max: usize, seen: &mut Vec<Seen>) {
 
 /// What the decoder makes of these bytes, read in pieces of these sizes, taken in a circle.
 fn outcome_in(role: Role, bytes: &[u8], sizes: &[usize], max: usize) -> Vec<Seen> {
-    let mut decoder = Decoder::new(role);
+    outcome_of(Decoder::new(role), bytes, sizes, max)
+}
+
+fn outcome_of(mut decoder: Decoder, bytes: &[u8], sizes: &[usize], max: usize) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut rest = bytes;
     for &size in sizes.iter().cycle() {

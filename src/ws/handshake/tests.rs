@@ -221,12 +221,38 @@ fn a_body_or_any_framing_header_is_refused() {
 }
 
 #[test]
-fn s9_1_extensions_are_not_taken_up_however_odd() {
-    for value in ["permessage-deflate; client_max_window_bits", "", ",,;=\"", "x; y=\"\\\"\"", "\u{e9}"] {
+fn s9_1_no_extension_but_one_is_taken_up() {
+    for value in ["permessage-bzip2", "x-webkit-deflate-frame", "permessage-deflate; level=9", "", "x; y=\"z\", w"] {
         let line = format!("Sec-WebSocket-Extensions: {value}");
         let (response, _) = judge(&with(&[&line])).unwrap();
         assert!(!response.contains("Extensions"), "{response}");
     }
+}
+
+#[test]
+fn s9_1_what_is_no_list_of_extensions_is_refused() {
+    for value in [";", ",,;=\"", "x; y=\"\\\"\"", "\u{e9}", "permessage-deflate; server_max_window_bits="] {
+        let line = format!("Sec-WebSocket-Extensions: {value}");
+        assert_refused(&with(&[&line]), 400, "not a list of extensions");
+        assert_refused(
+            &with(&["Sec-WebSocket-Extensions: permessage-deflate", &line]),
+            400,
+            "not a list of extensions",
+        );
+    }
+}
+
+#[test]
+fn s7692_5_an_offer_of_deflate_is_answered_unless_the_caller_takes_it_away() {
+    let request = with(&["Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10"]);
+    let (response, _) = judge(&request).unwrap();
+    let header = "\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+        server_max_window_bits=10\r\n\r\n";
+    assert!(response.ends_with(header), "{response}");
+    let (head, _) = parse_head(&request).unwrap().unwrap();
+    let mut out = Vec::new();
+    Upgrade { deflate: None, ..upgrade(&head).unwrap() }.respond(&mut out);
+    assert_eq!(out, response.replace(header, "\r\n\r\n").as_bytes());
 }
 
 #[test]
