@@ -9,11 +9,13 @@ last two. Exit code 0: all pass; 1: some do not; 2: wrong usage; 3: the judge co
 
 import asyncio
 import collections
+import importlib
 import os
 import sys
 import time
 
 import kosoku
+from kosoku import _caseindex
 
 GROUPS = {"1": 16, "2": 11, "3": 7, "4": 10, "5": 20, "6": 145, "7": 37, "9": 54, "10": 1}
 BAR = ("OK", "INFORMATIONAL")
@@ -32,6 +34,18 @@ def faults(case):
     codes = (case.expected_close or {}).get("closeCode", [])
     if codes and 1000 not in codes and case.remote_close_code not in codes:
         yield f"the server had to fail the connection with {codes}, its close code was {case.remote_close_code}"
+
+
+def mend():
+    """The cases of groups 12 and 13 hash the echo as bytes, the runner hands text over as str: gives them its bytes."""
+    _caseindex.initialize_shims()
+    cases = importlib.import_module("case12_x_x")
+
+    def on_message(self, message, binary, judge=cases.onMessage):
+        judge(self, message.encode() if isinstance(message, str) else message, binary)
+
+    for case in cases.Case12_X_X + cases.Case13_X_X:
+        case.onMessage = on_message
 
 
 async def results(url, patterns):
@@ -64,6 +78,9 @@ def report(cases, seconds):
     told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: -item[1]))
     print(f"autobahn: {len(cases)} cases in {seconds:.1f} s: {told}; {failed} below the bar")
     return failed
+
+
+mend()
 
 
 def leave(code):
