@@ -235,6 +235,19 @@ pub const REQUESTS_UNDER_WAY_MAX: usize = 64;
 /// [`REQUESTS_UNDER_WAY_MAX`] requests, and a turn of everything else.
 pub const REQUESTS_PER_TURN: usize = 128;
 
+/// Topics that one event stream or poll may name.
+pub const FEED_TOPICS_MAX: usize = 100;
+
+/// How long a poll waits for something to come at most, in seconds.
+pub const POLL_WAIT_S_MAX: u64 = 60;
+
+/// How long it waits if it does not say, in seconds: less than proxies have patience for.
+pub const POLL_WAIT_S_USUAL: u64 = 25;
+
+/// After how long a client that lost its event stream comes back at least, in milliseconds, and as much again at most: each
+/// has its own time, so that they do not come all at once.
+pub const EVENTS_RETRY_MS: u64 = 1000;
+
 /// Parameters of one query.
 pub const QUERY_PARAMETERS_MAX: usize = 512;
 

@@ -8,6 +8,7 @@ use slab::Slab;
 use super::topics::TopicState;
 use crate::ids::ShardId;
 use crate::topic::{Filter, Matcher, Topic};
+use crate::transport::{Form, Forms};
 
 /// A set of shards, one bit each: at most [`crate::limits::SHARDS_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,11 +58,18 @@ impl ShardSet {
     }
 }
 
+/// Who watches a filter, and in which forms.
+#[derive(Clone, Copy, Debug, Default)]
+struct Interest {
+    shards: ShardSet,
+    forms: Forms,
+}
+
 /// The wildcard filters watched at one home.
 #[derive(Debug)]
 pub(super) struct Watchers {
     matcher: Matcher,
-    sets: Slab<ShardSet>,
+    sets: Slab<Interest>,
     found: Vec<u32>,
 }
 
@@ -80,34 +88,38 @@ impl Watchers {
         if topic.wild_generation != generation {
             self.found.clear();
             self.matcher.find(Topic::known(&topic.name), &mut self.found);
-            let sets = self.found.iter().map(|&key| self.sets[key as usize]);
-            topic.wild = sets.fold(ShardSet::default(), ShardSet::union);
+            (topic.wild, topic.wild_forms) = (ShardSet::default(), Forms::default());
+            for &key in &self.found {
+                let Interest { shards, forms } = self.sets[key as usize];
+                (topic.wild, topic.wild_forms) = (topic.wild.union(shards), topic.wild_forms.union(forms));
+            }
             topic.wild_generation = generation;
         }
         topic.exact.union(topic.wild)
     }
 
-    pub(super) fn watch(&mut self, filter: Filter<'_>, shard: ShardId) {
-        let mut set = ShardSet::default();
+    pub(super) fn watch(&mut self, filter: Filter<'_>, shard: ShardId, form: Form) {
+        let mut interest = Interest::default();
         if let Some(key) = self.matcher.remove(filter) {
-            set = self.sets.remove(key as usize);
+            interest = self.sets.remove(key as usize);
         }
-        set.insert(shard);
-        self.insert(filter, set);
+        interest.shards.insert(shard);
+        interest.forms.insert(form);
+        self.insert(filter, interest);
     }
 
     pub(super) fn unwatch(&mut self, filter: Filter<'_>, shard: ShardId) {
         let Some(key) = self.matcher.remove(filter) else { return };
-        let mut set = self.sets.remove(key as usize);
-        set.remove(shard);
-        if !set.is_empty() {
-            self.insert(filter, set);
+        let mut interest = self.sets.remove(key as usize);
+        interest.shards.remove(shard);
+        if !interest.shards.is_empty() {
+            self.insert(filter, interest);
         }
     }
 
     /// Always through the matcher, so that its generation tells every topic's cached set that it is stale.
-    fn insert(&mut self, filter: Filter<'_>, set: ShardSet) {
-        let key = u32::try_from(self.sets.insert(set)).expect("fewer than 2^32 filters fit in memory");
+    fn insert(&mut self, filter: Filter<'_>, interest: Interest) {
+        let key = u32::try_from(self.sets.insert(interest)).expect("fewer than 2^32 filters fit in memory");
         self.matcher.insert(filter, key);
     }
 }

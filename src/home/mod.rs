@@ -17,6 +17,7 @@ mod presence;
 mod recovery;
 mod survey;
 mod topics;
+mod turn;
 
 pub use batch::{Batch, Conflated, Exception, Run};
 pub use delivery::{Delivery, Parcel, Refusal, Span, Subscribed};
@@ -34,12 +35,12 @@ use crate::protocol::publication::{self, Head};
 use crate::protocol::{Id, Payload, Position};
 use crate::rules::{Access, Permit, Rules};
 use crate::topic::{Filter, Topic};
-use crate::transport::websocket;
+use crate::transport::{Form, Forms, websocket};
 use archive::Archive;
-use batch::Turn;
 use interest::Watchers;
 use keys::Keys;
 use topics::{TopicKey, Topics};
+use turn::Turn;
 
 /// One publication on its way into a home.
 #[derive(Debug)]
@@ -89,6 +90,8 @@ pub struct Subscribe<'a> {
     pub id: Id,
     /// What it wants of the past.
     pub from: From,
+    /// How it is spoken to.
+    pub form: Form,
 }
 
 /// Where a subscription begins.
@@ -269,7 +272,7 @@ impl Home {
     /// Notes the interest of a shard in a topic and answers with the position after which its deliveries begin, and with
     /// what the subscriber missed before it.
     pub fn handle_subscribe(&mut self, subscribe: Subscribe<'_>) {
-        let Subscribe { topic: name, shard, conn, user, permit, slot, watch, serial, id, from } = subscribe;
+        let Subscribe { topic: name, shard, conn, user, permit, slot, watch, serial, id, from, form } = subscribe;
         let key = self.topics.open(name, &self.rules);
         let rule = self.topics.at(key).rule.map(|rule| self.rules.at(rule));
         let presence = rule.is_some_and(|rule| rule.presence);
@@ -288,13 +291,14 @@ impl Home {
             self.seal(); // the answer must stand between the publications before it and those after it
         }
         if watch.is_some() {
-            self.watch_members(key, name, shard);
+            self.watch_members(key, name, shard, form);
         }
         if presence {
             self.enter(key, ClientName { shard, conn }, user);
         }
         let topic = self.topics.at(key);
         topic.exact.insert(shard);
+        topic.exact_forms.insert(form);
         let position = Position { epoch: topic.epoch, offset: topic.offset };
         let (recovered, replay) = topic.replay(from);
         self.topics.touch(key);
@@ -346,6 +350,9 @@ impl Home {
             let state = self.topics.at(key);
             state.exact.remove(shard);
             let released = state.exact.is_empty();
+            if released {
+                state.exact_forms = Forms::default();
+            }
             self.topics.touch(key); // from here on it may be gone
             if released {
                 self.unwatch_members(topic);
@@ -354,9 +361,9 @@ impl Home {
     }
 
     /// Notes the interest of a shard in all topics of this home that match, and answers when it holds.
-    pub fn handle_watch(&mut self, shard: ShardId, filter: Filter<'_>, slot: u32) {
+    pub fn handle_watch(&mut self, shard: ShardId, filter: Filter<'_>, slot: u32, form: Form) {
         self.seal();
-        self.watchers.watch(filter, shard);
+        self.watchers.watch(filter, shard, form);
         self.out[shard.index()].items.push(Delivery::Watching { slot });
     }
 

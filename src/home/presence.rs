@@ -13,7 +13,7 @@ use crate::limits;
 use crate::protocol::{Id, reply};
 use crate::rules::Permit;
 use crate::topic::{Topic, presence_of, subject};
-use crate::transport::websocket;
+use crate::transport::{Form, websocket};
 
 /// One question for the members of a topic on its way into a home.
 #[derive(Debug)]
@@ -83,11 +83,12 @@ impl Home {
     }
 
     /// The shard wants to be told who comes and goes; `name` is the topic's.
-    pub(super) fn watch_members(&mut self, key: TopicKey, name: Topic<'_>, shard: ShardId) {
+    pub(super) fn watch_members(&mut self, key: TopicKey, name: Topic<'_>, shard: ShardId, form: Form) {
         self.seal_events(key);
         let watch = self.topics.open(Topic::known(&presence_of(name)), &self.rules);
         let state = self.topics.at(watch);
         state.exact.insert(shard);
+        state.exact_forms.insert(form);
         state.rule = None; // whatever a filter with `$` says: events have no positions to be counted in a gap by
         self.topics.touch(watch);
         self.topics.at(key).members.get_or_insert_default().set_watch(Some(watch));

@@ -72,6 +72,7 @@ fn subscribe(home: &mut Home, name: &str, shard: u16, serial: u32) {
         serial,
         id,
         from,
+        form: Form::Frames,
     });
 }
 
@@ -225,7 +226,7 @@ fn a_watch_holds_for_exactly_what_comes_after_its_answer() {
     let mut home = plain(2, 7);
     subscribe(&mut home, "chat/1", 0, 1);
     publish(&mut home, "chat/1");
-    home.handle_watch(ShardId(1), filter("chat/#"), 5);
+    home.handle_watch(ShardId(1), filter("chat/#"), 5, Form::Frames);
     publish(&mut home, "chat/1");
     publish(&mut home, "chat/2");
     publish(&mut home, "other");
@@ -246,10 +247,10 @@ fn remembered_interest_follows_every_change_of_the_filters() {
         heard.map(u8::from)
     };
     assert_eq!(hears(&mut home), [0, 0, 0], "an empty set is remembered, too");
-    home.handle_watch(ShardId(1), filter("a/+"), 0);
+    home.handle_watch(ShardId(1), filter("a/+"), 0, Form::Frames);
     assert_eq!(hears(&mut home), [0, 1, 0]);
-    home.handle_watch(ShardId(2), filter("a/+"), 0);
-    home.handle_watch(ShardId(2), filter("#"), 0);
+    home.handle_watch(ShardId(2), filter("a/+"), 0, Form::Frames);
+    home.handle_watch(ShardId(2), filter("#"), 0, Form::Frames);
     assert_eq!(hears(&mut home), [0, 1, 1]);
     home.handle_unwatch(ShardId(2), filter("a/+"));
     assert_eq!(hears(&mut home), [0, 1, 1], "the other filter still holds");
@@ -296,7 +297,7 @@ fn interleaved_topics_are_brought_side_by_side_in_the_order_of_their_offsets() {
 #[test]
 fn runs_of_a_batch_lie_side_by_side_without_gaps() {
     let mut home = plain(1, 7);
-    home.handle_watch(ShardId(0), filter("#"), 0);
+    home.handle_watch(ShardId(0), filter("#"), 0, Form::Frames);
     std::mem::take(home.parcel(ShardId(0)));
     for number in 0..50 {
         publish(&mut home, ["a", "bb", "ccc"][number * number % 3]);
@@ -423,7 +424,7 @@ fn random_names_cannot_grow_a_home_beyond_its_limit() {
     let mut home = plain(1, 7);
     flood(&mut home, "x", 2 * limits::TOPICS_IDLE_MAX + 17);
     assert_eq!(home.topics_len(), limits::TOPICS_IDLE_MAX);
-    home.handle_watch(ShardId(0), filter("#"), 0);
+    home.handle_watch(ShardId(0), filter("#"), 0, Form::Frames);
     flood(&mut home, "y", limits::TOPICS_IDLE_MAX + 17);
     assert_eq!(home.topics_len(), limits::TOPICS_IDLE_MAX, "watched by a wildcard or not");
 }
@@ -539,7 +540,7 @@ proptest! {
                     model.exact.remove(&(name, shard));
                 }
                 Step::Watch(number, shard) => {
-                    home.handle_watch(ShardId(shard), filter(FILTERS[number]), 0);
+                    home.handle_watch(ShardId(shard), filter(FILTERS[number]), 0, Form::Frames);
                     model.wild.insert((number, shard));
                 }
                 Step::Unwatch(number, shard) => {

@@ -16,6 +16,7 @@ use crate::limits;
 use crate::protocol::publication;
 use crate::rules::{RuleId, Rules};
 use crate::topic::{NameIndex, Topic, subject};
+use crate::transport::Forms;
 
 /// Index of a topic in its home.
 pub(super) type TopicKey = u32;
@@ -34,6 +35,10 @@ pub(super) struct TopicState {
     /// Shards with a matching wildcard filter, as of `wild_generation`.
     pub(super) wild: ShardSet,
     pub(super) wild_generation: u64,
+    /// The forms that subscribers of exactly this name want, until the last of them is gone.
+    pub(super) exact_forms: Forms,
+    /// Those that subscribers of a matching wildcard filter want, as of `wild_generation`.
+    pub(super) wild_forms: Forms,
     /// Which run of the current turn is this topic's, if `in_turn`.
     pub(super) run: u32,
     pub(super) in_turn: bool,
@@ -63,6 +68,11 @@ impl TopicState {
     /// Whether something but its counter would be lost with it.
     pub(super) fn is_held(&self) -> bool {
         !self.exact.is_empty() || self.history.is_some() || self.keys.is_some() || self.members.is_some()
+    }
+
+    /// The forms in which its publications are wanted, besides frames.
+    pub(super) fn forms(&self) -> Forms {
+        self.exact_forms.union(self.wild_forms)
     }
 
     /// The encoded start of this topic's messages.
@@ -129,6 +139,8 @@ impl Topics {
             exact: ShardSet::default(),
             wild: ShardSet::default(),
             wild_generation: u64::MAX,
+            exact_forms: Forms::default(),
+            wild_forms: Forms::default(),
             run: 0,
             in_turn: false,
             rule: if subject(topic).is_some() { None } else { rules.of(topic) }, // its events are the home's own

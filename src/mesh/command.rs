@@ -5,6 +5,7 @@ use crate::ids::{ClientName, ConnId, ShardId};
 use crate::protocol::{Id, Payload, Position};
 use crate::rules::Permit;
 use crate::topic::Topic;
+use crate::transport::Form;
 
 /// One command to a home; the parcel's sender is the shard that asks.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub enum Command {
         id: Id,
         /// What it wants of the past.
         from: From,
+        /// How it is spoken to.
+        form: Form,
     },
     /// A connection asks for kept publications: answered by `Delivery::History` or `Delivery::Refused`.
     History {
@@ -82,6 +85,8 @@ pub enum Command {
         filter: Span,
         /// The asking shard's slot of the filter.
         slot: u32,
+        /// A form in which it wants them.
+        form: Form,
     },
     /// The shard does not want them any more.
     Unwatch {

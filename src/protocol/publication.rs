@@ -15,9 +15,9 @@ use crate::topic::Topic;
 #[must_use]
 pub fn prefix(topic: Topic<'_>, epoch: u32) -> Box<[u8]> {
     let mut out = Vec::with_capacity(64 + topic.as_str().len());
-    out.extend_from_slice(br#"{"op":"message","topic":"#);
+    out.extend_from_slice(BEFORE_TOPIC);
     write_string(&mut out, topic.as_str());
-    out.extend_from_slice(br#","position":""#);
+    out.extend_from_slice(BEFORE_EPOCH);
     write_hex8(&mut out, epoch);
     out.push(b':');
     out.into_boxed_slice()
@@ -70,6 +70,37 @@ pub fn split_head(rest: &[u8], offset: u64, binary: bool) -> (&[u8], &[u8]) {
     (from, &rest[if binary { BEFORE_BYTES.len() } else { BEFORE_DATA.len() }..])
 }
 
+/// The text of the position in an object of [`write_json`] or [`write_binary`]; none if it is no publication.
+#[must_use]
+pub fn position_of(object: &[u8]) -> Option<&[u8]> {
+    let (_, rest) = topic_of(object)?;
+    let rest = &rest[BEFORE_EPOCH.len()..];
+    rest.iter().position(|&byte| byte == b'"').map(|len| &rest[..len])
+}
+
+/// A topic or filter as [`topic_of`] finds it.
+#[must_use]
+pub fn quoted(name: &str) -> Box<[u8]> {
+    let mut out = Vec::with_capacity(name.len() + 2);
+    write_string(&mut out, name);
+    out.into_boxed_slice()
+}
+
+/// The JSON string that names the topic in an object of [`write_json`] or [`write_binary`], and what follows it.
+#[must_use]
+pub fn topic_of(object: &[u8]) -> Option<(&[u8], &[u8])> {
+    let topic = object.strip_prefix(BEFORE_TOPIC)?;
+    Some(topic.split_at(string_len(topic)))
+}
+
+/// The object of [`write_binary`] up to its closing brace, and the bytes behind it.
+#[must_use]
+pub fn split_binary(object: &[u8]) -> (&[u8], &[u8]) {
+    // No string in it has a line feed as it is.
+    let brace = memchr::memchr(b'\n', object).map_or(object.len(), |line_feed| line_feed - 1);
+    (&object[..brace], &object[(brace + BEFORE_BYTES.len()).min(object.len())..])
+}
+
 /// The length of the JSON string that the bytes begin with, its quotation marks included.
 fn string_len(bytes: &[u8]) -> usize {
     let mut at = 1;
@@ -118,14 +149,15 @@ pub fn write_listed(out: &mut Vec<u8>, head: Head<'_>, payload: Payload<'_>) {
         Payload::Json(data) => write_json(out, head, data),
         Payload::Binary(bytes) => {
             head.write(out);
-            out.extend_from_slice(BEFORE_BASE64);
+            out.extend_from_slice(BINARY_MEMBER);
             write_base64(out, bytes);
             out.extend_from_slice(AFTER_BASE64);
         }
     }
 }
 
-fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Appends bytes in base64, without quotation marks.
+pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     // RFC 4648 4: each three bytes, or what is left of them, become four characters.
     out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
@@ -133,12 +165,16 @@ fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     debug_assert_eq!(written, Ok(out.len() - start));
 }
 
+/// What stands before bytes in base64 as a member of their object.
+pub const BINARY_MEMBER: &[u8] = br#","encoding":"base64","data":""#;
+
+const BEFORE_TOPIC: &[u8] = br#"{"op":"message","topic":"#;
+const BEFORE_EPOCH: &[u8] = br#","position":""#;
 const AFTER_OFFSET: &[u8] = b"\"";
 const FROM: &[u8] = br#","from":"#;
 const BEFORE_DATA: &[u8] = br#","data":"#;
 const AFTER_DATA: &[u8] = b"}";
 const BEFORE_BYTES: &[u8] = b"}\n";
-const BEFORE_BASE64: &[u8] = br#","encoding":"base64","data":""#;
 const AFTER_BASE64: &[u8] = b"\"}";
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ impl Shard {
             Call::Batch => self.publish_batch(index, request, user.as_deref(), exchange),
             Call::History => self.ask_history(index, &query, user.as_deref(), exchange),
             Call::Presence => self.ask_presence(index, &query, user.as_deref(), exchange),
+            Call::Events | Call::Poll => self.ask_feed(index, call, head, &query, exchange),
             _ => self.operate(index, call, &query, (request.terms, exchange)),
         }
     }

@@ -13,6 +13,8 @@ pub(super) enum Call<'h> {
     Batch,
     History,
     Presence,
+    Events,
+    Poll,
     Topics,
     Connections,
     /// One connection, by its name.
@@ -35,6 +37,8 @@ impl<'h> Call<'h> {
             "/v1/batch" => (None, Some(("POST", Self::Batch))),
             "/v1/history" => (Some(Self::History), None),
             "/v1/presence" => (Some(Self::Presence), None),
+            "/v1/events" => (Some(Self::Events), None),
+            "/v1/poll" => (Some(Self::Poll), None),
             "/v1/topics" => (Some(Self::Topics), None),
             "/v1/connections" => (Some(Self::Connections), Some(("DELETE", Self::EndUser))),
             _ => match client {
@@ -59,7 +63,8 @@ impl<'h> Call<'h> {
     pub(super) fn needs_operator(self) -> bool {
         match self {
             Self::Topics | Self::Connections | Self::Connection(_) | Self::EndUser | Self::End(_) => true,
-            Self::Options(_) | Self::Publish | Self::Batch | Self::History | Self::Presence => false,
+            Self::Options(_) | Self::Publish | Self::Batch => false,
+            Self::History | Self::Presence | Self::Events | Self::Poll => false,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::mesh::Command as Envelope;
 use crate::protocol::{Command, Fault, Id, Op, reply};
 use crate::rules::Permit;
 use crate::topic::{Filter, presence_of};
-use crate::transport::websocket;
+use crate::transport::{Form, websocket};
 
 impl Shard {
     pub(super) fn handle_command(&mut self, conn: ConnId, command: Result<Command<'_>, Fault>) {
@@ -129,13 +129,12 @@ impl Shard {
         parcel.items.push(Envelope::History { topic, conn, permit, id, since, limit, reverse });
     }
 
-    fn subscribe(&mut self, conn: ConnId, id: Id, filter: Filter<'_>, from: From, presence: bool) {
+    pub(super) fn subscribe(&mut self, conn: ConnId, id: Id, filter: Filter<'_>, from: From, presence: bool) {
         let (user, permit) = (self.user(conn), self.reads_as(conn, filter));
         if presence && lacks_presence(&self.rules, filter, permit) {
             // Here and not at the home: while its refusal is on its way, a subscribe without `presence` would join this one.
-            self.counters.faults += 1;
             let refusal = Refusal::NoPresence;
-            return self.reply(conn.index, |out| reply::error(out, &id, refusal.code(), &refusal));
+            return self.refuse_command(conn, &id, refusal.code(), &refusal);
         }
         let own = filter.as_topic().filter(|_| presence).map(presence_of);
         let watch = own.as_deref().map(Filter::known);
@@ -144,18 +143,18 @@ impl Shard {
         let more = usize::from(!known) + usize::from(watch.is_some_and(|watch| !has(watch)));
         let subscriptions_max = self.settings.config.limits.subscriptions_max;
         if more > 0 && self.registry.count(conn.index) + more > subscriptions_max {
-            self.counters.faults += 1;
-            let reason = format_args!(
+            let reason = format!(
                 "topic: this connection would have more than {subscriptions_max} subscriptions, the limit (subscriptions_max)"
             );
-            return self.reply(conn.index, |out| reply::error(out, &id, 403, &reason));
+            return self.refuse_command(conn, &id, 403, &reason);
         }
         let serial = self.registry.next_serial();
-        let (slot, new) = self.pend(conn, filter, serial);
+        let form = self.outbound.form(conn.index);
+        let slot = self.pend(conn, filter, serial);
         match filter.as_topic() {
             Some(topic) => {
                 self.forget_leave(conn, topic);
-                let watch = watch.map(|watch| self.pend(conn, watch, serial).0);
+                let watch = watch.map(|watch| self.pend(conn, watch, serial));
                 if watch.is_none() && self.registry.has_members(slot) {
                     self.end_watch(conn.index, topic);
                 }
@@ -163,15 +162,17 @@ impl Shard {
                 // Subscribing again only asks for the position: a replay would send things twice.
                 let from = if known { From::Now } else { from };
                 let shard = self.me;
-                self.subscribe_topic(Subscribe { topic, shard, conn, user, permit, slot, watch, serial, id, from });
+                let subscribe = Subscribe { topic, shard, conn, user, permit, slot, watch, serial, id, from, form };
+                self.subscribe_topic(subscribe);
             }
             None => {
-                if new {
-                    self.watch(filter, slot);
+                if self.registry.wants_in(slot, form) {
+                    self.watch(filter, slot, form);
                 }
                 let waiter = Waiter { conn, serial, id };
                 if self.registry.is_settled(slot) {
-                    self.settle_waiter(slot, &waiter);
+                    let joined = self.settle_waiter(slot, &waiter);
+                    self.take_joined(conn, &waiter.id, joined);
                 } else {
                     self.registry.wait(slot, waiter);
                     self.hold(conn);
@@ -180,14 +181,14 @@ impl Shard {
         }
     }
 
-    /// The filter's slot, and whether it is new; a pending subscription to it if the connection has none.
-    fn pend(&mut self, conn: ConnId, filter: Filter<'_>, serial: u32) -> (Slot, bool) {
+    /// The filter's slot; a pending subscription to it if the connection has none.
+    fn pend(&mut self, conn: ConnId, filter: Filter<'_>, serial: u32) -> Slot {
         let rules = Rc::clone(&self.rules);
-        let (slot, new) = self.registry.open(filter, || has_presence(&rules, filter));
+        let slot = self.registry.open(filter, || has_presence(&rules, filter));
         if !self.registry.has(conn.index, slot) {
             self.registry.pend(conn.index, slot, serial);
         }
-        (slot, new)
+        slot
     }
 
     pub(super) fn subscribe_topic(&mut self, subscribe: Subscribe<'_>) {
@@ -198,21 +199,21 @@ impl Shard {
         if home == self.me {
             return self.home.handle_subscribe(subscribe);
         }
-        let Subscribe { topic, conn, user, permit, slot, watch, serial, id, from, .. } = subscribe;
+        let Subscribe { topic, conn, user, permit, slot, watch, serial, id, from, form, .. } = subscribe;
         let parcel = self.desk.commands_to(home);
         let topic = parcel.keep(topic.as_str().as_bytes());
         let user = user.map(|user| parcel.keep(user.as_bytes()));
-        parcel.items.push(Envelope::Subscribe { topic, conn, user, permit, slot, watch, serial, id, from });
+        parcel.items.push(Envelope::Subscribe { topic, conn, user, permit, slot, watch, serial, id, from, form });
     }
 
     /// A topic that matches may live anywhere: every home is told.
-    fn watch(&mut self, filter: Filter<'_>, slot: Slot) {
+    fn watch(&mut self, filter: Filter<'_>, slot: Slot, form: Form) {
         self.registry.await_answers(slot, u32::from(self.shards));
-        self.home.handle_watch(self.me, filter, slot);
+        self.home.handle_watch(self.me, filter, slot, form);
         for peer in self.desk.peers() {
             let parcel = self.desk.commands_to(peer);
             let filter = parcel.keep(filter.as_str().as_bytes());
-            parcel.items.push(Envelope::Watch { filter, slot });
+            parcel.items.push(Envelope::Watch { filter, slot, form });
         }
     }
 

@@ -20,7 +20,7 @@ use crate::ws::Decoder;
 pub(super) enum Phase {
     /// Speaks HTTP.
     Http,
-    /// Speaks WebSocket.
+    /// Speaks WebSocket, or listens to events.
     Open,
     /// We sent a Close frame and wait for the peer's.
     Closing,
@@ -114,6 +114,8 @@ pub(super) enum Speech {
     Http(Reader),
     /// Frames.
     WebSocket(Decoder),
+    /// Nothing more: it listens to a stream of events.
+    Events,
 }
 
 /// The fat record of a connection; what a fan-out touches lives elsewhere (`outbound`).

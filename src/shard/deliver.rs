@@ -1,21 +1,23 @@
 //! The mail: commands from other shards to this one's home, deliveries from all homes to this one's connections.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::exchange::Part;
-use super::outbound::is_bulk;
+use super::feeds::Joined;
+use super::outbound::{SegmentKey, Share, Shares, is_bulk, shares};
 use super::registry::{Slot, Waiter};
 use super::{Shard, connection::Phase};
-use crate::home::{Batch, History, Presence, Run, Span, Subscribe, Subscribed};
+use crate::home::{Batch, History, Piece, Presence, Span, Subscribe, Subscribed};
 use crate::ids::{ConnId, ShardId};
 use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
 use crate::protocol::{Id, Position, reply};
-use crate::rules::Permit;
+use crate::rules::{Access, Permit};
 use crate::topic::{Filter, Topic};
-use crate::transport::websocket;
+use crate::transport::{Form, websocket};
 
 impl Shard {
     /// Deliveries first: they make no more deliveries. A ringful of each home, because one that goes on posting meanwhile
@@ -51,9 +53,9 @@ impl Shard {
         for item in parcel.items {
             match item {
                 Envelope::Publish(publish) => self.home.handle_publish(publish.unpack(bytes, shard)),
-                Envelope::Subscribe { topic, conn, user, permit, slot, watch, serial, id, from } => {
+                Envelope::Subscribe { topic, conn, user, permit, slot, watch, serial, id, from, form } => {
                     let (topic, user) = (Topic::known(topic.text(bytes)), user.map(|user| user.text(bytes)));
-                    let subscribe = Subscribe { topic, shard, conn, user, permit, slot, watch, serial, id, from };
+                    let subscribe = Subscribe { topic, shard, conn, user, permit, slot, watch, serial, id, from, form };
                     self.home.handle_subscribe(subscribe);
                 }
                 Envelope::History { topic, conn, permit, id, since, limit, reverse } => {
@@ -68,8 +70,8 @@ impl Shard {
                     self.home.handle_leave(shard, Topic::known(topic.text(bytes)), conn);
                 }
                 Envelope::Release { topic } => self.home.handle_release(shard, Topic::known(topic.text(bytes))),
-                Envelope::Watch { filter, slot } => {
-                    self.home.handle_watch(shard, Filter::known(filter.text(bytes)), slot);
+                Envelope::Watch { filter, slot, form } => {
+                    self.home.handle_watch(shard, Filter::known(filter.text(bytes)), slot, form);
                 }
                 Envelope::Unwatch { filter } => self.home.handle_unwatch(shard, Filter::known(filter.text(bytes))),
                 Envelope::Survey { serial, question } => self.handle_question(shard, serial, *question),
@@ -101,11 +103,7 @@ impl Shard {
                     }
                 }
                 Delivery::Refused { conn, id, refusal } => {
-                    self.counters.faults += 1;
-                    match self.speaking(conn) {
-                        Some(index) => self.reply(index, |out| reply::error(out, &id, refusal.code(), &refusal)),
-                        None => self.take_part(conn, &id, Part::Failed(refusal.code(), refusal.to_string())),
-                    }
+                    self.refuse_command(conn, &id, refusal.code(), &refusal);
                 }
                 Delivery::History { conn, id, topic, position, messages } => {
                     let (topic, messages) = (topic.text(&parcel.bytes), messages.of(&parcel.bytes));
@@ -125,11 +123,7 @@ impl Shard {
                 }
                 Delivery::Watching { slot } => {
                     if self.registry.answered(slot) {
-                        for waiter in self.registry.take_waiters(slot) {
-                            self.settle_waiter(slot, &waiter);
-                            self.unhold(waiter.conn);
-                        }
-                        self.release(slot);
+                        self.settle_waiters(slot);
                     }
                 }
                 Delivery::Published { conn, id, topic, position } => {
@@ -142,14 +136,35 @@ impl Shard {
     }
 
     /// All homes deliver this filter's topics now.
-    pub(super) fn settle_waiter(&mut self, slot: Slot, waiter: &Waiter) {
-        let Some(index) = self.speaking(waiter.conn) else { return };
+    fn settle_waiters(&mut self, slot: Slot) {
+        let waiters = self.registry.take_waiters(slot);
+        let parts: Vec<_> = waiters.iter().map(|waiter| self.settle_waiter(slot, waiter)).collect();
+        self.release(slot);
+        for (waiter, part) in waiters.iter().zip(parts) {
+            self.take_joined(waiter.conn, &waiter.id, part);
+            self.unhold(waiter.conn);
+        }
+    }
+
+    /// All homes deliver the topics of the filter that somebody waits for. What a feed is to be told of it.
+    #[must_use]
+    pub(super) fn settle_waiter(&mut self, slot: Slot, waiter: &Waiter) -> Option<Joined> {
+        let index = self.index_of(waiter.conn)?;
         self.registry.settle(index, slot, waiter.serial);
         if let Some(user) = &self.connections[index as usize].user {
             let granted = user.reads(Filter::known(self.registry.filter(slot))).granted;
             self.registry.grant(index, slot, granted);
         }
-        self.acknowledge(index, slot, &waiter.id, None, None);
+        self.acknowledge(index, slot, &waiter.id, (None, None), Vec::new())
+    }
+
+    /// Tells who asked that a command is not carried out.
+    pub(super) fn refuse_command(&mut self, conn: ConnId, id: &Id, code: u16, reason: &dyn Display) {
+        self.counters.faults += 1;
+        match self.speaking(conn) {
+            Some(index) => self.reply(index, |out| reply::error(out, id, code, reason)),
+            None => self.take_part(conn, id, Part::Failed(code, reason.to_string())),
+        }
     }
 
     /// The topic's home delivers from here on. What was missed stands between the acknowledgement and the first of these.
@@ -158,20 +173,25 @@ impl Shard {
         for slot in watch.into_iter().chain([slot]) {
             self.registry.answered(slot);
         }
-        if let Some(index) = self.speaking(conn) {
+        let mut joined = None;
+        if let Some(index) = self.index_of(conn) {
             let fresh = self.registry.settle(index, slot, serial);
-            self.acknowledge(index, slot, &id, Some(position), recovered);
-            for piece in replay.into_iter().filter(|_| fresh) {
-                let segment = self.outbound.segments().insert_batch(piece.chunk);
-                self.outbound.push_replay(index, segment, piece.frames.start, piece.frames.end);
-                self.outbound.segments().release(segment);
-            }
+            let replay = if fresh { replay } else { Vec::new() };
+            joined = self.acknowledge(index, slot, &id, (Some(position), recovered), replay);
             if let Some(watch) = watch {
                 self.registry.settle(index, watch, serial);
             }
         }
         for slot in watch.into_iter().chain([slot]) {
             self.release(slot);
+        }
+        self.take_joined(conn, &id, joined);
+    }
+
+    /// One more home of a feed answered. It may be the last one, and the feed over when this returns.
+    pub(super) fn take_joined(&mut self, conn: ConnId, id: &Id, joined: Option<Joined>) {
+        if let Some(joined) = joined {
+            self.take_part(conn, id, Part::Joined(Box::new(joined)));
         }
     }
 
@@ -184,12 +204,29 @@ impl Shard {
         }
     }
 
-    fn acknowledge(&mut self, index: u32, slot: Slot, id: &Id, position: Option<Position>, recovered: Option<bool>) {
+    /// Tells who asked that its subscribe holds, and sends what it missed behind that; returns it for a feed.
+    fn acknowledge(
+        &mut self,
+        index: u32,
+        slot: Slot,
+        id: &Id,
+        (position, recovered): (Option<Position>, Option<bool>),
+        replay: Vec<Piece>,
+    ) -> Option<Joined> {
+        let filter = self.registry.filter(slot);
+        if self.speaking(self.id_of(index)).is_none() {
+            return Some(Joined { filter: filter.into(), position, recovered, replay });
+        }
         if !id.is_none() {
-            let filter = self.registry.filter(slot);
             let ack = |out: &mut Vec<u8>| reply::ack_subscribe(out, id, filter, position, recovered);
             self.outbound.push_reply(index, |out| websocket::reply(out, ack));
         }
+        for Piece { chunk, frames } in replay {
+            let segment = self.outbound.segments().insert_batch(chunk);
+            self.outbound.push_replay(index, segment, frames.start, frames.end);
+            self.outbound.segments().release(segment);
+        }
+        None
     }
 
     fn take_published(&mut self, conn: ConnId, id: &Id, topic: &str, position: Position) {
@@ -206,50 +243,60 @@ impl Shard {
 
     /// Appends a batch's runs to the subscribers' outbound queues: the local half of a fan-out.
     fn deliver(&mut self, batch: &Arc<Batch>, runs: &[u32]) {
-        let segment = self.outbound.segments().insert_batch(Arc::clone(batch));
+        let shared = self.share(batch);
         for &number in runs {
-            let run = batch.runs[number as usize];
+            let run = &batch.runs[number as usize];
             let slots = self.registry.lookup(Topic::known(run.name.text(&batch.bytes)));
             let subscribers: usize = slots.iter().map(|&slot| self.registry.subscribers(slot).len()).sum();
             let guarded = run.access.needs_permit() && slots.iter().any(|&slot| self.registry.is_wildcard(slot));
             self.counters.delivered += subscribers as u64 * u64::from(run.publications);
             let bulk = is_bulk(subscribers);
-            let exceptions: SmallVec<[_; 4]> = batch.exceptions_of(number, self.me).copied().collect();
-            if slots.len() > 1 || !exceptions.is_empty() || guarded {
-                let frames: SmallVec<[_; 4]> = exceptions.iter().map(|except| (except.conn, except.frame)).collect();
-                self.deliver_with_care(segment, run, &slots, &frames, bulk);
+            if slots.len() > 1 || guarded || batch.exceptions_of(number, self.me).next().is_some() {
+                self.deliver_with_care(&shared, number, &slots, bulk);
                 continue;
             }
+            let shares = shared.shares(number);
             for &slot in &slots {
                 for subscriber in self.registry.subscribers(slot) {
-                    self.outbound.push_shared(subscriber.conn, segment, run.frames.start, run.frames.end, bulk);
+                    self.outbound.push_shared(subscriber.conn, &shares, bulk);
                 }
             }
         }
-        self.outbound.segments().release(segment);
+        for (_, segment) in shared.forms.into_iter().flatten() {
+            self.outbound.segments().release(segment);
+        }
+    }
+
+    /// Takes a batch in, with one reference held to the segment of each form.
+    fn share<'b>(&mut self, batch: &'b Arc<Batch>) -> Shared<'b> {
+        let forms = [Form::Frames, Form::Events].map(|form| {
+            let batch = batch.in_form(form)?;
+            Some((&**batch, self.outbound.segments().insert_batch(Arc::clone(batch))))
+        });
+        Shared { forms }
     }
 
     /// The same where a connection may subscribe by several filters, or is not to get its own publications: each is marked
     /// when it was met, so that it gets the run once. Or where a rule asks who it is: whoever subscribed by the topic's name
     /// was asked by its home, those with a wildcard are asked here.
-    fn deliver_with_care(&mut self, segment: u32, run: Run, slots: &[Slot], exceptions: &[(ConnId, Span)], bulk: bool) {
-        let here = exceptions.iter().filter_map(|&(conn, frame)| Some((self.index_of(conn)?, frame)));
-        let mut excepted: SmallVec<[(u32, Span); 4]> = here.collect();
-        excepted.sort_by_key(|&(conn, _)| conn); // stable: each one's frames stay in order
+    fn deliver_with_care(&mut self, shared: &Shared<'_>, number: u32, slots: &[Slot], bulk: bool) {
+        let shares = shared.shares(number);
+        let access = shared.access(number);
+        let excepted = self.excepted(shared, number);
         for &(conn, _) in &excepted {
             self.outbound.mark(conn);
         }
         let mut met: SmallVec<[u32; 4]> = SmallVec::new();
         for &slot in slots {
-            let asked = run.access.needs_permit() && self.registry.is_wildcard(slot);
+            let asked = access.needs_permit() && self.registry.is_wildcard(slot);
             for subscriber in self.registry.subscribers(slot) {
                 let conn = subscriber.conn;
                 let user = || self.connections[conn as usize].user.is_some();
-                if asked && !run.access.admits(Permit { user: user(), granted: subscriber.is_granted() }) {
+                if asked && !access.admits(Permit { user: user(), granted: subscriber.is_granted() }) {
                     continue;
                 }
                 if self.outbound.mark(conn) {
-                    self.outbound.push_shared(conn, segment, run.frames.start, run.frames.end, bulk);
+                    self.outbound.push_shared(conn, &shares, bulk);
                 } else if excepted.binary_search_by_key(&conn, |&(conn, _)| conn).is_ok() {
                     met.push(conn);
                 }
@@ -258,17 +305,15 @@ impl Shard {
         met.sort_unstable();
         met.dedup();
         for &conn in &met {
-            let mut start = run.frames.start;
+            let mut share = self.outbound.share_of(conn, &shares);
+            let end = share.end;
             let first = excepted.partition_point(|&(other, _)| other < conn);
-            for (_, frame) in excepted[first..].iter().take_while(|&&(other, _)| other == conn) {
-                if start < frame.start {
-                    self.outbound.push_shared(conn, segment, start, frame.start, bulk);
-                }
-                start = frame.end;
+            for (_, unit) in excepted[first..].iter().take_while(|&&(other, _)| other == conn) {
+                share.end = unit.start;
+                self.outbound.push_share(conn, share, bulk);
+                share.start = unit.end;
             }
-            if start < run.frames.end {
-                self.outbound.push_shared(conn, segment, start, run.frames.end, bulk);
-            }
+            self.outbound.push_share(conn, Share { end, ..share }, bulk);
         }
         for &slot in slots {
             for subscriber in self.registry.subscribers(slot) {
@@ -278,5 +323,42 @@ impl Shard {
         for &(conn, _) in &excepted {
             self.outbound.unmark(conn);
         }
+    }
+
+    /// Connections of this shard that are not to get some unit of a run, each with those, in their order.
+    fn excepted(&self, shared: &Shared<'_>, number: u32) -> SmallVec<[(u32, Span); 4]> {
+        let mut excepted: SmallVec<[(u32, Span); 4]> = SmallVec::new();
+        for (form, (batch, _)) in
+            [Form::Frames, Form::Events].into_iter().zip(shared.forms).filter_map(|(form, some)| Some((form, some?)))
+        {
+            for except in batch.exceptions_of(number, self.me) {
+                let here = self.index_of(except.conn).filter(|&index| self.outbound.form(index) == form);
+                excepted.extend(here.map(|index| (index, except.frame)));
+            }
+        }
+        excepted.sort_by_key(|&(conn, _)| conn); // stable: each one's units stay in order
+        excepted
+    }
+}
+
+/// A batch on its way to its subscribers: its forms, each with its segment.
+struct Shared<'b> {
+    forms: [Option<(&'b Batch, SegmentKey)>; 2],
+}
+
+impl Shared<'_> {
+    /// What the subscribers of each form get of a run.
+    fn shares(&self, number: u32) -> Shares {
+        shares(|form| match self.forms[form as usize] {
+            Some((batch, segment)) => {
+                let Span { start, end } = batch.runs[number as usize].frames;
+                Share { segment, start, end }
+            }
+            None => Share::NOTHING,
+        })
+    }
+
+    fn access(&self, number: u32) -> Access {
+        self.forms[0].map_or_else(Access::default, |(batch, _)| batch.runs[number as usize].access)
     }
 }

@@ -70,14 +70,20 @@ impl Shard {
         }
     }
 
+    /// A time of the connection's own, up to so many milliseconds: those who come back do not come all at once.
+    pub(super) fn retry_ms(&self, index: u32, most_ms: u64) -> u64 {
+        self.placement.hash_one((self.me, self.id_of(index))) % most_ms + 1
+    }
+
     /// Ends a connection because the broker stops: an open one is told after how long to come back.
     pub(super) fn send_away(&mut self, index: u32) {
         match self.connections[index as usize].phase {
             Phase::Open => {
                 let most_ms = u64::from(self.settings.config.server.drain_s).max(1) * 1000;
-                let retry_ms = self.placement.hash_one((self.me, self.id_of(index))) % most_ms + 1;
+                let retry_ms = self.retry_ms(index, most_ms);
                 self.close(index, CloseReason::Stopping, 1001, &format!("retry_ms={retry_ms}"));
             }
+            Phase::Http if self.polls.contains_key(&index) => self.end_poll(index),
             Phase::Http if self.outbound.pending(index) > 0 => self.linger(index, CloseReason::Stopping),
             Phase::Http => self.discard(index, CloseReason::Stopping),
             Phase::Closing | Phase::Lingering => {}

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::Shard;
 use super::connection::{CloseReason, Phase};
+use super::feeds::{Feed, Joined};
 use super::requests::Next;
 use crate::http::{Cors, Date, Problem, Response, Terms};
 use crate::ids::ConnId;
@@ -24,6 +25,8 @@ pub(super) struct Exchange {
     cors: Cors<'static>,
     /// The answer is a list, however many parts it has.
     pub(super) list: bool,
+    /// It asks for a feed, and its parts are the subscriptions to each topic.
+    pub(super) feed: Option<Feed>,
     pub(super) parts: SmallVec<[Part; 1]>,
     /// Commands without an answer, and one more while commands are still being added.
     waiting: usize,
@@ -74,7 +77,7 @@ const _: () = assert!(limits::PUBLISH_TOPICS_MAX < PARTS_MAX as usize);
 impl Exchange {
     pub(super) fn new(terms: Terms, cors: Cors<'static>) -> Self {
         let parts = SmallVec::new();
-        Self { terms, cors, list: false, parts, waiting: 1, written: None }
+        Self { terms, cors, list: false, feed: None, parts, waiting: 1, written: None }
     }
 }
 
@@ -89,6 +92,8 @@ pub(super) enum Part {
     Failed(u16, String),
     /// A whole JSON document.
     Document(Vec<u8>),
+    /// It subscribed.
+    Joined(Box<Joined>),
     /// It was carried out, and there is nothing to say about it.
     Done,
 }
@@ -131,7 +136,7 @@ impl Shard {
     /// Whether the next request of the connection has to wait.
     pub(super) fn is_line_full(&self, index: u32) -> bool {
         let full = |line: &Line| line.closed || line.exchanges.len() >= limits::REQUESTS_UNDER_WAY_MAX;
-        self.exchanges.get(&index).is_some_and(full)
+        self.exchanges.get(&index).is_some_and(full) || self.polls.contains_key(&index)
     }
 
     /// The connection's requests will not be answered.
@@ -176,8 +181,11 @@ impl Shard {
 
     /// Writes the answer to a request that has all its parts.
     fn finish(&mut self, index: u32, exchange: Exchange, closing: bool) -> Next {
-        let Exchange { terms, cors, list, parts, written, .. } = exchange;
+        let Exchange { terms, cors, list, feed, parts, written, .. } = exchange;
         let terms = if closing { terms.closing() } else { terms };
+        if let Some(feed) = feed {
+            return self.begin_feed(index, feed, (terms, cors), parts.into_iter());
+        }
         if let Some((bytes, end)) = written {
             self.outbound.push_solid(index, |out| out.extend_from_slice(&bytes));
             return self.answered(index, terms, end);
@@ -276,7 +284,7 @@ fn sole(parts: SmallVec<[Part; 1]>) -> (Result<Vec<u8>, Problem>, bool) {
         Some(Part::Failed(429, reason)) => (Err(too_many(reason, 1)), false),
         Some(Part::Failed(code, reason)) => (Err(Problem::new(code, reason)), false),
         Some(Part::Done) => (Ok(Vec::new()), false),
-        Some(Part::Waiting) | None => unreachable!("it was answered"),
+        Some(Part::Waiting | Part::Joined(_)) | None => unreachable!("it was answered, and asked for no feed"),
     }
 }
 
@@ -285,7 +293,9 @@ fn list_of(parts: &[Part]) -> Vec<u8> {
     let each = |part: &Part| match part {
         Part::Published(topic, position) => serde_json::json!({ "topic": topic, "position": position.to_string() }),
         Part::Failed(code, reason) => serde_json::json!({ "error": { "code": code, "reason": reason } }),
-        Part::Document(_) | Part::Done | Part::Waiting => unreachable!("publications are answered by positions"),
+        Part::Document(_) | Part::Joined(_) | Part::Done | Part::Waiting => {
+            unreachable!("publications are answered by positions")
+        }
     };
     serde_json::Value::from_iter(parts.iter().map(each)).to_string().into_bytes()
 }

@@ -4,7 +4,7 @@
 //! Places are spread over the interval by slot, so that a storm of connections does not become a storm of pings.
 
 use super::Shard;
-use super::connection::{CloseReason, Phase};
+use super::connection::{CloseReason, Phase, Speech};
 use crate::ids::{TICK_MS, Tick};
 use crate::ws::{Opcode, encode};
 
@@ -17,7 +17,9 @@ impl Shard {
                 Phase::Open if connection.until <= self.now => self.lapse(index),
                 Phase::Open if self.now < connection.deadline => self.file_open(index),
                 _ if self.now < connection.deadline => self.wheel.file(index, connection.deadline),
+                Phase::Open if matches!(connection.speech, Speech::Events) => self.beat_events(index),
                 Phase::Open => self.beat(index),
+                Phase::Http if self.polls.contains_key(&index) => self.end_poll(index),
                 Phase::Http => self.time_out(index),
                 Phase::Closing | Phase::Lingering => self.discard(index, CloseReason::Reset),
             }

@@ -181,8 +181,9 @@ impl Shard {
                 Some(topic) if fresh && self.registry.has_members(slot) => {
                     self.leave_home(conn, topic);
                     let (shard, user, from) = (self.me, Some(user.name()), From::Now);
-                    let (watch, serial, id) = (None, 0, Id::None);
-                    self.subscribe_topic(Subscribe { topic, shard, conn, user, permit, slot, watch, serial, id, from });
+                    let (watch, serial, id, form) = (None, 0, Id::None, self.outbound.form(conn.index));
+                    let subscribe = Subscribe { topic, shard, conn, user, permit, slot, watch, serial, id, from, form };
+                    self.subscribe_topic(subscribe);
                 }
                 Some(_) => {}
             }

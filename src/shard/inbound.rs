@@ -19,6 +19,7 @@ impl Shard {
         connection.seen = self.now;
         match connection.phase {
             Phase::Http => self.handle_http(index, &mut buf[..filled]),
+            Phase::Open if matches!(connection.speech, Speech::Events) => {} // it has nothing to say
             Phase::Open | Phase::Closing => self.handle_frames(index, &mut buf[..filled]),
             Phase::Lingering => {}
         }

@@ -3,7 +3,7 @@
 //! `open` means its publications: whatever ends a connection first takes its subscriptions away, so nothing is delivered
 //! to it any more, and only then says goodbye.
 
-use super::connection::{CloseReason, Connection, Phase};
+use super::connection::{CloseReason, Connection, Phase, Speech};
 use super::{Action, Shard, slot};
 use crate::auth::Bucket;
 use crate::ids::ConnId;
@@ -32,6 +32,7 @@ impl Shard {
     pub fn handle_writable(&mut self, id: ConnId) {
         if let Some(index) = self.index_of(id)
             && self.outbound.is_blocked(index)
+            && !self.outbound.is_held(index)
         {
             self.outbound.unblock(index);
             let connection = &mut self.connections[index as usize];
@@ -101,15 +102,18 @@ impl Shard {
         }
     }
 
-    fn resume(&mut self, index: u32) {
+    pub(super) fn resume(&mut self, index: u32) {
         if std::mem::take(&mut self.connections[index as usize].paused) {
             self.actions.push_back(Action::Resume(self.id_of(index)));
         }
     }
 
-    /// Sends a Close frame and waits for the peer's.
+    /// Sends a Close frame and waits for the peer's; or the last event of a stream, and does not.
     pub(super) fn close(&mut self, index: u32, reason: CloseReason, code: u16, text: &str) {
         self.leave_all(index);
+        if matches!(self.connections[index as usize].speech, Speech::Events) {
+            return self.end_events(index, reason, code, text);
+        }
         self.outbound.push_reply(index, |out| encode::close(out, code, text));
         self.enter(index, Phase::Closing, reason);
     }
@@ -134,7 +138,7 @@ impl Shard {
     }
 
     /// Takes its subscriptions away, and it out of every fan-out.
-    fn leave_all(&mut self, index: u32) {
+    pub(super) fn leave_all(&mut self, index: u32) {
         self.let_go(self.id_of(index)); // what it said before it went still counts
         self.outbound.open(index, false);
         while let Some(slot) = self.registry.unsubscribe_last(index) {
@@ -148,6 +152,7 @@ impl Shard {
         let id = self.id_of(index);
         let connection = self.connections.remove(index as usize);
         self.forget_exchanges(index);
+        self.polls.remove(&index);
         self.outbound.remove(index);
         self.wheel.remove(index);
         self.generations[index as usize] = self.generations[index as usize].wrapping_add(1);

@@ -12,6 +12,7 @@ mod connection;
 mod deliver;
 mod drain;
 mod exchange;
+mod feeds;
 mod heartbeat;
 mod held;
 mod identity;
@@ -53,6 +54,7 @@ use crate::topic::{Topic, subject};
 use connection::Connection;
 use drain::Drain;
 use exchange::Line;
+use feeds::Poll;
 use held::Held;
 use outbound::{Flushed, Outbound};
 use registry::Registry;
@@ -136,6 +138,8 @@ pub struct Shard {
     buckets: Vec<Bucket>,
     /// Requests of HTTP that wait for homes, by connection.
     exchanges: HashMap<u32, Line, FixedState>,
+    /// Polls that wait, by connection.
+    polls: HashMap<u32, Poll, FixedState>,
     /// Connections whose request was answered: there may be another.
     unread: Vec<ConnId>,
     /// Questions of operators that wait for all shards.
@@ -181,6 +185,7 @@ impl Shard {
             rate: Rate::per_second(settings.config.limits.commands_per_second_max),
             buckets: Vec::new(),
             exchanges: HashMap::default(),
+            polls: HashMap::default(),
             unread: Vec::new(),
             surveys: Surveys::default(),
             sweeps: Sweeps::default(),
@@ -224,6 +229,7 @@ impl Shard {
             match self.outbound.flush(index, wire) {
                 Flushed::Drained => self.after_flush(index),
                 Flushed::Blocked if self.outbound.is_watched(index) => self.resume_if_room(index),
+                Flushed::Held => self.handle_held(index),
                 Flushed::Done | Flushed::Blocked => {}
                 Flushed::Gone => self.discard(index, CloseReason::Reset),
             }
@@ -302,7 +308,7 @@ impl Shard {
 
     /// What is alive, by name: after all connections closed and all mail was taken, all of it is 0.
     #[must_use]
-    pub fn held(&self) -> [(&'static str, usize); 14] {
+    pub fn held(&self) -> [(&'static str, usize); 15] {
         let (segments, spills) = self.outbound.held();
         let (filters, subscriptions) = self.registry.held();
         let (held, watched) = self.home.interest_len();
@@ -319,6 +325,7 @@ impl Shard {
             ("connections that hold back", self.held.len()),
             ("ranges owed", self.outbound.owed()),
             ("requests that wait", self.exchanges.len()),
+            ("polls that wait", self.polls.len()),
             ("questions of operators", self.surveys.len() + self.sweeps.len()),
             ("pending bytes", self.connections.iter().map(|(index, _)| self.outbound.pending(slot(index))).sum()),
         ]

@@ -85,9 +85,7 @@ impl Shard {
                 self.begin_one(index, exchange);
                 self.survey_end(conn, client.shard, client.conn);
             }
-            Call::Options(_) | Call::Publish | Call::Batch | Call::History | Call::Presence => {
-                unreachable!("these are for everybody")
-            }
+            _ => unreachable!("the others are for everybody"),
         }
         Ok(self.all_added(index))
     }

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use crate::ids::ConnId;
 use crate::protocol::Id;
 use crate::topic::{Filter, MatchCache, Matcher, NameIndex, Topic, subject};
+use crate::transport::{Form, Forms};
 
 /// Index of a filter.
 pub(super) type Slot = u32;
@@ -30,6 +31,10 @@ struct Entry {
     wildcard: bool,
     /// It is a topic whose rule has presence: its home wants to know who leaves.
     members: bool,
+    /// Every home was asked for the topics that match.
+    watched: bool,
+    /// The forms in which they were asked for.
+    forms: Forms,
     /// Answers of homes that are on their way.
     awaited: u32,
     /// In the record itself while they are few: many a topic has one subscriber.
@@ -113,20 +118,29 @@ impl Registry {
         self.index.find(text, |slot| &self.entries[slot as usize].filter)
     }
 
-    /// The filter's slot, made if need be; true if it is new. `members` is asked then whether it has members.
-    pub(super) fn open(&mut self, filter: Filter<'_>, members: impl FnOnce() -> bool) -> (Slot, bool) {
+    /// The filter's slot, made if need be. `members` is asked then whether it has members.
+    pub(super) fn open(&mut self, filter: Filter<'_>, members: impl FnOnce() -> bool) -> Slot {
         if let Some(slot) = self.find(filter) {
-            return (slot, false);
+            return slot;
         }
         let wildcard = filter.has_wildcard();
         let (text, members) = (filter.as_str().into(), members());
-        let entry = Entry { filter: text, wildcard, members, awaited: 0, subscribers: SmallVec::new() };
+        let (watched, forms, subscribers) = (false, Forms::default(), SmallVec::new());
+        let entry = Entry { filter: text, wildcard, members, watched, forms, awaited: 0, subscribers };
         let slot = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 filters fit in memory");
         self.index.insert(slot, |slot| &self.entries[slot as usize].filter);
         if wildcard {
             self.matcher.insert(filter, slot);
         }
-        (slot, true)
+        slot
+    }
+
+    /// Notes that the filter is wanted in a form. True if its homes are still to be told.
+    pub(super) fn wants_in(&mut self, slot: Slot, form: Form) -> bool {
+        let entry = &mut self.entries[slot as usize];
+        let known = std::mem::replace(&mut entry.watched, true) && entry.forms.contains(form);
+        entry.forms.insert(form);
+        !known
     }
 
     /// Whether it has wildcards.
@@ -319,7 +333,7 @@ mod tests {
     }
 
     fn subscribe(registry: &mut Registry, conn: u32, text: &str) -> Slot {
-        let (slot, _) = registry.open(filter(text), || false);
+        let slot = registry.open(filter(text), || false);
         let serial = registry.next_serial();
         registry.pend(conn, slot, serial);
         registry.settle(conn, slot, serial);
@@ -375,7 +389,7 @@ mod tests {
     #[test]
     fn a_subscription_taken_back_while_pending_is_not_made_live_by_the_late_answer() {
         let mut registry = Registry::new(1);
-        let (slot, _) = registry.open(filter("a"), || false);
+        let slot = registry.open(filter("a"), || false);
         let first = registry.next_serial();
         registry.pend(0, slot, first);
         registry.await_answers(slot, 1);

@@ -35,6 +35,7 @@ fn ask(home: &mut Home, name: &str, from: From) -> Box<Subscribed> {
         serial,
         id,
         from,
+        form: Form::Frames,
     });
     match std::mem::take(home.parcel(ShardId(1))).items.pop() {
         Some(Delivery::Subscribed(answer)) => answer,
@@ -153,6 +154,7 @@ fn a_replay_ends_where_live_begins_even_within_a_turn() {
         serial,
         id,
         from,
+        form: Form::Frames,
     });
     publish(&mut home, "kept/a");
     home.end_turn();
@@ -306,7 +308,7 @@ fn a_rule_lets_nobody_in_and_nobody_publish() {
     assert_eq!(list(&mut home, "plain", None, 1, false), Err(Refusal::NoHistory));
     assert_eq!(list(&mut home, "closed/a", None, 1, false), Err(Refusal::Subscribe));
     subscribe(&mut home, "closed/a", 1, 5);
-    home.handle_watch(ShardId(1), filter("#"), 0);
+    home.handle_watch(ShardId(1), filter("#"), 0, Form::Frames);
     publish(&mut home, "closed/a");
     publish(&mut home, "kept/a");
     assert_eq!(hear(&mut home, 1), ["unsubscribed 5", "refused None 403", "watching 0", "kept/a:1"]);

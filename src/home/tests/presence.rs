@@ -26,7 +26,19 @@ fn enter(home: &mut Home, name: &str, shard: u16, index: u32, user: Option<&str>
     let (topic, shard, conn, slot, id, from) =
         (topic(name), ShardId(shard), conn(index), 3, Id::Int(index.into()), From::Now);
     let (permit, watch) = (Permit { user: user.is_some(), granted: false }, told.then_some(4));
-    home.handle_subscribe(Subscribe { topic, shard, conn, user, permit, slot, watch, serial: index, id, from });
+    home.handle_subscribe(Subscribe {
+        topic,
+        shard,
+        conn,
+        user,
+        permit,
+        slot,
+        watch,
+        serial: index,
+        id,
+        from,
+        form: Form::Frames,
+    });
 }
 
 fn leave(home: &mut Home, name: &str, shard: u16, index: u32) {
@@ -47,7 +59,7 @@ fn members_are_those_who_subscribed_by_name_where_the_rule_has_presence() {
         enter(&mut home, "bare", 0, index, user, false);
     }
     enter(&mut home, "room/a", 1, 1, None, false);
-    home.handle_watch(ShardId(1), filter("room/#"), 0);
+    home.handle_watch(ShardId(1), filter("room/#"), 0, Form::Frames);
     assert_eq!(home.members_len(), 4);
     hear(&mut home, 0);
     ask(&mut home, "room/a", 3, None);

@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use super::*;
+use crate::transport::Form;
 
 /// Counts how often its shard was really woken.
 #[derive(Default)]
@@ -65,13 +66,13 @@ impl Office {
 fn command(desk: &mut Desk, to: u16, number: u32) {
     let parcel = desk.commands_to(ShardId(to));
     let filter = parcel.keep(format!("filter/{number}/#").as_bytes());
-    parcel.items.push(Command::Watch { filter, slot: number });
+    parcel.items.push(Command::Watch { filter, slot: number, form: Form::Frames });
 }
 
 /// The numbers in a parcel; each must come with its own text.
 fn command_numbers(parcel: &Parcel<Command>) -> Vec<u32> {
     let number = |item: &Command| match item {
-        Command::Watch { filter, slot } => {
+        Command::Watch { filter, slot, .. } => {
             assert_eq!(filter.text(&parcel.bytes), format!("filter/{slot}/#"));
             *slot
         }

@@ -36,6 +36,8 @@ pub(crate) enum Flushed {
     Drained,
     /// The socket is full.
     Blocked,
+    /// Something came for a connection that is held.
+    Held,
     /// The socket is broken.
     Gone,
 }
@@ -76,11 +78,17 @@ impl Outbound {
         let flags = &mut self.hot[conn as usize].flags;
         let had = *flags & flag != 0;
         *flags &= !flag;
-        had && *flags & BLOCKED == 0
+        had && (*flags & BLOCKED == 0 || self.is_held(conn))
     }
 
     /// Offers all that waits for one connection to its socket.
     pub(crate) fn flush(&mut self, conn: u32, wire: &mut impl Wire) -> Flushed {
+        if self.is_held(conn) {
+            return Flushed::Held;
+        }
+        if self.is_placed(conn) {
+            self.spill(conn);
+        }
         let hot = &mut self.hot[conn as usize];
         if hot.spill != NONE {
             return self.flush_spill(conn, wire);
@@ -113,7 +121,8 @@ impl Outbound {
                 self.enqueue(conn, true); // a long replay must not keep the live ones waiting
                 return Flushed::Done;
             }
-            self.tell_next(conn);
+            self.tell_next(conn, self.form(conn));
+            self.finish_front(conn);
             let (offered, sent) = self.offer(conn, budget, wire);
             match sent {
                 Sent::Bytes(_) if offered == 0 => {
@@ -137,12 +146,13 @@ impl Outbound {
     /// beyond `budget` bytes, nor behind a loss that is to be told before it.
     fn offer(&mut self, conn: u32, budget: usize, wire: &mut impl Wire) -> (usize, Sent) {
         let mut offered = 0;
+        let unfinished = self.unfinished(conn);
         let spill = &self.spills[self.hot[conn as usize].spill as usize];
         let place = spill.losses.as_ref().map_or(u64::MAX, |losses| losses.next_place());
         let pieces: SmallVec<[&[u8]; 16]> = spill
             .ranges
             .iter()
-            .take_while(|range| range.seq < place)
+            .take_while(|range| range.seq < place && !unfinished(range))
             .filter(|range| range.kind != Kind::Dropped)
             .take(limits::PIECES_PER_WRITE)
             .enumerate()
@@ -173,7 +183,7 @@ impl Outbound {
     }
 
     /// Takes sent bytes off the front of a spill.
-    fn consume(&mut self, conn: u32, mut sent: usize) {
+    pub(super) fn consume(&mut self, conn: u32, mut sent: usize) {
         let owes = usize::from(!self.is_blocked(conn));
         let spill = &mut self.spills[self.hot[conn as usize].spill as usize];
         while let Some(&front) = spill.ranges.front() {

@@ -6,18 +6,22 @@
 //! range refers to it; a blocked connection holds at most four times the bytes it waits for (see `overflow`).
 
 mod flush;
+mod forms;
 mod overflow;
+mod places;
 mod segments;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
+use foldhash::fast::FixedState;
 use slab::Slab;
 
 use crate::limits;
-use crate::ws::encode;
 pub(super) use flush::Flushed;
 pub use flush::{Sent, Wire};
+pub(super) use forms::{Share, Shares, shares};
 use overflow::Losses;
+pub(super) use places::Places;
 pub(super) use segments::SegmentKey;
 use segments::Segments;
 
@@ -35,6 +39,9 @@ const BULK: u8 = 8;
 const MARKED: u8 = 16;
 /// Its shard wants to know when everything was written.
 const WATCHED: u8 = 32;
+
+/// From this bit on: the [`Form`](crate::transport::Form) that the connection takes, or `HELD`.
+const FORM_SHIFT: u32 = 6;
 
 /// The dense record of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +164,8 @@ pub(super) struct Outbound {
     /// Publications dropped by overflow rules.
     missed: u64,
     scratch: Vec<u8>,
+    /// Of connections whose events say where they are in several topics.
+    places: HashMap<u32, Places, FixedState>,
 }
 
 impl Outbound {
@@ -173,6 +182,7 @@ impl Outbound {
             slow: Vec::new(),
             missed: 0,
             scratch: Vec::new(),
+            places: HashMap::default(),
         }
     }
 
@@ -193,6 +203,7 @@ impl Outbound {
     /// The connection is gone and what it waited for with it.
     pub(super) fn remove(&mut self, conn: u32) {
         self.drop_ranges(conn);
+        self.places.remove(&conn);
         self.hot[conn as usize] = EMPTY;
     }
 
@@ -245,12 +256,24 @@ impl Outbound {
         marked
     }
 
-    /// Appends `start..end` of a batch. A range that continues the last one becomes part of it. `bulk` says in which queue
-    /// the connection waits. What a blocked connection may keep of it is the matter of `overflow`.
+    /// Appends the share of the connection's form. `bulk` says in which queue the connection waits. What a blocked
+    /// connection may keep of it is the matter of `overflow`.
     #[inline]
-    pub(super) fn push_shared(&mut self, conn: u32, segment: SegmentKey, start: u32, end: u32, bulk: bool) {
+    pub(super) fn push_shared(&mut self, conn: u32, shares: &Shares, bulk: bool) {
+        self.push_share(conn, self.share_of(conn, shares), bulk);
+    }
+
+    /// The share of the connection's form.
+    #[inline]
+    pub(super) fn share_of(&self, conn: u32, shares: &Shares) -> Share {
+        shares[usize::from(self.hot[conn as usize].flags >> FORM_SHIFT)]
+    }
+
+    /// Appends a share of a batch. One that continues the last range becomes part of it.
+    #[inline]
+    pub(super) fn push_share(&mut self, conn: u32, Share { segment, start, end }: Share, bulk: bool) {
         let hot = &mut self.hot[conn as usize];
-        if hot.flags & OPEN == 0 {
+        if hot.flags & OPEN == 0 || start == end {
             return;
         }
         if hot.spill == NONE && hot.segment == NONE {
@@ -266,7 +289,8 @@ impl Outbound {
 
     fn push_spilled(&mut self, conn: u32, segment: SegmentKey, start: u32, end: u32, bulk: bool) {
         if self.is_blocked(conn) {
-            return self.admit(conn, segment, start, end);
+            self.admit(conn, segment, start, end);
+            return self.enqueue_held(conn);
         }
         let spill = self.spill(conn);
         let last = spill.ranges.back_mut().filter(|last| last.kind == Kind::Publications);
@@ -358,7 +382,7 @@ impl Outbound {
 
     /// The socket takes bytes again.
     pub(super) fn unblock(&mut self, conn: u32) {
-        if self.is_blocked(conn) {
+        if self.is_blocked(conn) && !self.is_held(conn) {
             let hot = &mut self.hot[conn as usize];
             hot.flags &= !BLOCKED;
             if let Some(spill) = self.spills.get_mut(hot.spill as usize) {
@@ -394,7 +418,7 @@ impl Outbound {
             return self.drop_ranges(conn);
         };
         let solid = front.kind == Kind::Solid;
-        let end = if solid { front.end } else { self.boundaries(front, spill.sent).1 };
+        let end = if solid { front.end } else { self.boundaries(conn, front, spill.sent).1 };
         let spill = &mut self.spills[self.hot[conn as usize].spill as usize];
         // Solid: what follows must not be written behind the cut into the same segment.
         let kept = Range { end, kind: Kind::Solid, ..front };
@@ -412,14 +436,14 @@ impl Outbound {
         }
     }
 
-    /// The ends of frames next to byte `sent` of a range: the last one not behind it, the first one not before it.
-    fn boundaries(&self, range: Range, sent: u32) -> (u32, u32) {
-        let (bytes, at) = (self.segments.bytes(range.segment), range.start + sent);
+    /// The ends of units next to byte `sent` of a range: the last one not behind it, the first one not before it.
+    fn boundaries(&self, conn: u32, range: Range, sent: u32) -> (u32, u32) {
+        let (form, bytes, at) = (self.form(conn), self.segments.bytes(range.segment), range.start + sent);
         let (mut before, mut behind) = (range.start, range.start);
         while behind < at {
             before = behind;
-            let frame = encode::frame_len(&bytes[behind as usize..range.end as usize]);
-            behind += u32::try_from(frame).expect("a frame lies within its range");
+            let unit = form.unit_len(&bytes[behind as usize..range.end as usize]);
+            behind += u32::try_from(unit).expect("a unit lies within its range");
         }
         (if behind == at { at } else { before }, behind)
     }

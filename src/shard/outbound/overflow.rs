@@ -16,8 +16,7 @@ use crate::ids::TopicLife;
 use crate::protocol::{Position, publication, reply};
 use crate::rules::Overflow;
 use crate::topic::Topic;
-use crate::transport::websocket;
-use crate::ws::encode;
+use crate::transport::Form;
 
 /// What a blocked connection lost, by topic.
 #[derive(Debug)]
@@ -60,9 +59,9 @@ impl Lost {
         size_of::<(TopicLife, Self)>() + self.name.len()
     }
 
-    /// Counts one frame of the range numbered `seq`.
-    fn count(&mut self, frame: &[u8], seq: u64) {
-        let offset = publication::offset_of(&frame[encode::frame_header_len(frame)..], self.prefix_len);
+    /// Counts one unit of the range numbered `seq`.
+    fn count(&mut self, form: Form, unit: &[u8], seq: u64) {
+        let offset = form.offset_of(unit, self.prefix_len);
         self.missed += 1;
         if offset > self.newest || self.missed == 1 {
             (self.newest, self.place) = (offset, seq);
@@ -120,7 +119,7 @@ impl Outbound {
         if front.kind != Kind::Publications {
             return 1;
         }
-        let (start, end) = self.boundaries(front, sent);
+        let (start, end) = self.boundaries(conn, front, sent);
         let (begun, left) = (start < end, end < front.end); // at least one of them
         let run = self.segments.run_at(front.segment, front.start);
         let drops = run.is_some_and(|run| run.overflow != Overflow::Disconnect);
@@ -201,8 +200,9 @@ impl Outbound {
 
     /// Each publication takes the place of the one with its key that waits.
     fn admit_latest(&mut self, conn: u32, segment: SegmentKey, mut start: u32, end: u32, run: &Run) {
+        let form = self.form(conn);
         while start < end {
-            let len = encode::frame_len(&self.segments.bytes(segment)[start as usize..end as usize]);
+            let len = form.unit_len(&self.segments.bytes(segment)[start as usize..end as usize]);
             let stop = start + u32::try_from(len).expect("a frame lies within its range");
             let sparse = self.segments.is_sparse(segment, len);
             let (own, from) = if sparse {
@@ -223,7 +223,7 @@ impl Outbound {
             };
             if let Some((older, index)) = older.filter(waits) {
                 let range = spill.ranges[index];
-                lost.count(&segments.bytes(range.segment)[range.start as usize..], older);
+                lost.count(form, &segments.bytes(range.segment)[range.start as usize..], older);
                 let place = lost.place;
                 losses.next_place = losses.next_place.min(place);
                 segments.release(spill.empty(index));
@@ -251,6 +251,7 @@ impl Outbound {
 
     /// Drops the oldest publications of a topic until what waits fits, or nothing of the topic waits.
     fn drop_oldest(&mut self, conn: u32, segment: SegmentKey, run: &Run) {
+        let form = self.form(conn);
         let Self { segments, spills, hot, bytes_max, missed, .. } = self;
         let spill = &mut spills[hot[conn as usize].spill as usize];
         let mut losses = spill.losses.take().unwrap_or_default();
@@ -266,8 +267,8 @@ impl Outbound {
                 continue;
             }
             let frames = &segments.bytes(range.segment)[range.start as usize..range.end as usize];
-            let len = encode::frame_len(frames);
-            lost.count(frames, range.seq);
+            let len = form.unit_len(frames);
+            lost.count(form, frames, range.seq);
             *missed += 1;
             if len == frames.len() {
                 segments.release(spill.empty(index));
@@ -313,7 +314,7 @@ impl Outbound {
 
     /// Brings to the front of a queue what goes out next: empty ranges go, and where the front stands behind a topic's
     /// newest loss, its `gap` comes first.
-    pub(super) fn tell_next(&mut self, conn: u32) {
+    pub(super) fn tell_next(&mut self, conn: u32, form: Form) {
         let Self { segments, spills, hot, owed, .. } = self;
         let spill = &mut spills[hot[conn as usize].spill as usize];
         let Some(mut losses) = spill.losses.take() else { return };
@@ -330,7 +331,7 @@ impl Outbound {
             let missed = std::mem::take(&mut lost.missed);
             let segment = segments.insert_own();
             let gap = |out: &mut Vec<u8>| reply::gap(out, &lost.name, missed, position);
-            let end = segments.write_own(segment, |out| websocket::reply(out, gap));
+            let end = segments.write_own(segment, |out| form.reply(out, gap));
             spill.count(Kind::Gap, end as usize);
             let seq = lost.place - 1; // before all that it stands before, and before the place of the next loss
             spill.ranges.push_front(Range { segment, start: 0, end, kind: Kind::Gap, seq });

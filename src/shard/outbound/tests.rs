@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::home::Batch;
-use crate::ws::Opcode;
+use crate::ws::{Opcode, encode};
 
 /// One system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Desk {
     fn deliver(&mut self, conns: &[u32], batch: &Arc<Batch>, range: std::ops::Range<usize>, bulk: bool) {
         let segment = self.out.segments().insert_batch(Arc::clone(batch));
         for &conn in conns {
-            self.out.push_shared(conn, segment, range.start as u32, range.end as u32, bulk);
+            self.out.push_share(conn, Share { segment, start: range.start as u32, end: range.end as u32 }, bulk);
         }
         self.out.segments().release(segment);
     }
@@ -159,12 +159,12 @@ fn a_range_that_continues_the_last_one_becomes_part_of_it() {
     let mut desk = Desk::new(1);
     let (first, second) = (batch(1, &[10, 10, 10]), batch(2, &[5, 5]));
     let segment = desk.out.segments().insert_batch(Arc::clone(&first));
-    desk.out.push_shared(0, segment, 0, 12, false);
-    desk.out.push_shared(0, segment, 12, 24, false);
+    desk.out.push_share(0, Share { segment, start: 0, end: 12 }, false);
+    desk.out.push_share(0, Share { segment, start: 12, end: 24 }, false);
     assert_eq!(desk.out.held(), (1, 0), "still one range");
     desk.deliver_all(0, &second);
-    desk.out.push_shared(0, segment, 24, 30, false);
-    desk.out.push_shared(0, segment, 30, 36, false);
+    desk.out.push_share(0, Share { segment, start: 24, end: 30 }, false);
+    desk.out.push_share(0, Share { segment, start: 30, end: 36 }, false);
     desk.out.segments().release(segment);
     assert_eq!(desk.out.spills[0].ranges.len(), 3);
     desk.flush();
@@ -177,8 +177,8 @@ fn a_gap_between_ranges_is_kept() {
     let mut desk = Desk::new(1);
     let batch = batch(1, &[10, 10, 10]);
     let segment = desk.out.segments().insert_batch(Arc::clone(&batch));
-    desk.out.push_shared(0, segment, 0, 12, false);
-    desk.out.push_shared(0, segment, 24, 36, false);
+    desk.out.push_share(0, Share { segment, start: 0, end: 12 }, false);
+    desk.out.push_share(0, Share { segment, start: 24, end: 36 }, false);
     desk.out.segments().release(segment);
     desk.flush();
     assert_eq!(desk.net.got[0], [&batch.bytes[..12], &batch.bytes[24..]].concat());

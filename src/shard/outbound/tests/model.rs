@@ -80,7 +80,11 @@ fn apply(desk: &mut Desk, expected: &mut [Expected], step: Step, salt: u8) {
             let segment = desk.out.segments().insert_batch(Arc::clone(&batch));
             for range in [start..first, first..batch.bytes.len()].into_iter().filter(|range| !range.is_empty()) {
                 for &conn in &conns {
-                    desk.out.push_shared(conn, segment, range.start as u32, range.end as u32, bulk);
+                    desk.out.push_share(
+                        conn,
+                        Share { segment, start: range.start as u32, end: range.end as u32 },
+                        bulk,
+                    );
                     expected[conn as usize].push(&batch.bytes[range.clone()], true);
                 }
             }

@@ -14,6 +14,7 @@ use crate::ids::{ConnId, ShardId};
 use crate::protocol::{Id, Payload};
 use crate::rules::{Overflow, Permit, Rule, Rules};
 use crate::topic::Topic;
+use crate::transport::Form;
 use crate::ws::{Decoder, Event, Input, Kind as Message, Role};
 
 /// A home whose topics are all wanted, and one connection that gets everything.
@@ -56,6 +57,7 @@ impl Reader {
                     serial: 0,
                     id: Id::None,
                     from,
+                    form: Form::Frames,
                 });
             }
             *self.published.entry(name.to_owned()).or_default() += 1;
@@ -81,7 +83,7 @@ impl Reader {
                 let segment = self.desk.out.segments().insert_batch(Arc::clone(&batch));
                 for run in runs {
                     let frames = batch.runs[run as usize].frames;
-                    self.desk.out.push_shared(0, segment, frames.start, frames.end, false);
+                    self.desk.out.push_share(0, Share { segment, start: frames.start, end: frames.end }, false);
                 }
                 self.desk.out.segments().release(segment);
             }

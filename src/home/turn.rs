@@ -1,0 +1,220 @@
+//! The batch in the making: the publications of a turn in the order of arrival, in each form that somebody wants.
+//!
+//! `Home` pushes each publication once; [`Turn::freeze`] puts those of each topic side by side. Frames are always made,
+//! because histories keep them, other forms where the topic's record says so.
+
+use std::sync::Arc;
+
+use super::Publish;
+use super::batch::{Batch, Conflated, Exception, Run};
+use super::delivery::Span;
+use super::topics::{TopicKey, TopicState, Topics};
+use crate::ids::{ConnId, ShardId, TopicLife};
+use crate::protocol::publication::Head;
+use crate::rules::{Overflow, Rules};
+use crate::transport::{Form, events, websocket};
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// The topics of this turn in order of first appearance; `TopicState::run` is the index.
+    topics: Vec<TopicKey>,
+    frames: Draft,
+    others: [Draft; Form::OTHERS.len()],
+}
+
+/// One form's batch in the making.
+#[derive(Debug, Default)]
+struct Draft {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    /// The `conflate` keys of the entries, side by side.
+    keys: Vec<u8>,
+    /// Whether the entries of some topic do not stand side by side.
+    scattered: bool,
+    /// The former batch's size: the next one's first allocation.
+    usual_len: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    run: u32,
+    unit: Span,
+    /// 1, or 0 for an event of members.
+    publications: u32,
+    except: Option<(ShardId, ConnId)>,
+    /// Within `keys`.
+    conflate: Option<Span>,
+}
+
+/// What is known of a publication besides its bytes.
+#[derive(Clone, Copy, Debug)]
+struct Traits<'a> {
+    run: u32,
+    publications: u32,
+    except: Option<(ShardId, ConnId)>,
+    conflate: Option<&'a str>,
+}
+
+impl Turn {
+    pub(super) fn len(&self) -> usize {
+        self.frames.bytes.len() + self.others.iter().map(|draft| draft.bytes.len()).sum::<usize>()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    /// Encodes one publication, whose offset the topic already counts.
+    pub(super) fn push(
+        &mut self,
+        key: TopicKey,
+        topic: &mut TopicState,
+        overflow: Overflow,
+        from: &[u8],
+        publish: &Publish<'_>,
+    ) {
+        let (run, offset) = (self.enter(key, topic), topic.offset);
+        let except = (!publish.echo).then_some((publish.shard, publish.conn));
+        let conflate = publish.conflate.filter(|_| overflow == Overflow::Latest);
+        let traits = Traits { run, publications: 1, except, conflate };
+        let head = Head { prefix: topic.prefix(), offset, from };
+        self.frames.push(traits, |out| websocket::publication(out, head, publish.payload));
+        self.push_others(topic, traits);
+    }
+
+    /// Takes one event of a topic's members in; `write` appends its frame.
+    pub(super) fn push_event(&mut self, key: TopicKey, topic: &mut TopicState, write: impl FnOnce(&mut Vec<u8>)) {
+        let traits = Traits { run: self.enter(key, topic), publications: 0, except: None, conflate: None };
+        self.frames.push(traits, write);
+        self.push_others(topic, traits);
+    }
+
+    /// What was just pushed as a frame, in the other forms.
+    fn push_others(&mut self, topic: &TopicState, traits: Traits<'_>) {
+        let forms = topic.forms();
+        for (draft, form) in self.others.iter_mut().zip(Form::OTHERS).filter(|(_, form)| forms.contains(*form)) {
+            let frame = self.frames.last();
+            draft.push(traits, |out| match form {
+                Form::Frames => out.extend_from_slice(frame),
+                Form::Events => events::of_frame(out, frame),
+            });
+        }
+    }
+
+    /// The topic's run, into which something is about to be written.
+    fn enter(&mut self, key: TopicKey, topic: &mut TopicState) -> u32 {
+        if !topic.in_turn {
+            topic.in_turn = true;
+            topic.run = u32::try_from(self.topics.len()).expect("a batch is bounded in bytes");
+            self.topics.push(key);
+        }
+        topic.run
+    }
+
+    /// The frame that was pushed last.
+    pub(super) fn last_frame(&self) -> &[u8] {
+        self.frames.last()
+    }
+
+    /// Makes the batch and is empty again.
+    pub(super) fn freeze(&mut self, home: ShardId, topics: &mut Topics, rules: &Rules) -> Batch {
+        let keys = std::mem::take(&mut self.topics);
+        let mut runs: Vec<Run> = Vec::with_capacity(keys.len());
+        for &key in &keys {
+            let topic = topics.at(key);
+            topic.in_turn = false;
+            let shards = topic.exact.union(topic.wild);
+            let rule = topic.rule.map(|rule| rules.at(rule));
+            // The events of members are none of the operator's topics: never dropped.
+            let (access, overflow) = rule.map_or_else(Default::default, |rule| (rule.subscribe, rule.overflow));
+            let topic = TopicLife { home, key, epoch: topic.epoch };
+            let (name, frames, publications) = (Span::default(), Span::default(), 0);
+            runs.push(Run { name, frames, publications, shards, topic, overflow, access });
+        }
+        let mut others: [Option<Arc<Batch>>; Form::OTHERS.len()] = Default::default();
+        for (draft, batch) in self.others.iter_mut().zip(&mut others).filter(|(draft, _)| !draft.entries.is_empty()) {
+            *batch = Some(Arc::new(draft.freeze(runs.clone(), topics)));
+        }
+        let batch = Batch { others, ..self.frames.freeze(runs, topics) };
+        self.topics = keys;
+        self.topics.clear();
+        batch
+    }
+}
+
+impl Draft {
+    fn push(&mut self, traits: Traits<'_>, write: impl FnOnce(&mut Vec<u8>)) {
+        let Traits { run, publications, except, conflate } = traits;
+        self.scattered |= self.entries.last().is_some_and(|last| last.run > run);
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(self.usual_len);
+        }
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        let unit = Span::at_end(&self.bytes[..start], self.bytes.len() - start);
+        let conflate = conflate.map(|conflate| {
+            let span = Span::at_end(&self.keys, conflate.len());
+            self.keys.extend_from_slice(conflate.as_bytes());
+            span
+        });
+        self.entries.push(Entry { run, unit, publications, except, conflate });
+    }
+
+    fn last(&self) -> &[u8] {
+        self.entries.last().map_or(&[], |entry| entry.unit.of(&self.bytes))
+    }
+
+    /// Makes the batch of these runs, whose names and units are still to be written, and is empty again.
+    fn freeze(&mut self, mut runs: Vec<Run>, topics: &mut Topics) -> Batch {
+        self.usual_len = self.bytes.len();
+        if self.scattered {
+            self.gather();
+        }
+        let mut bytes = std::mem::take(&mut self.bytes);
+        for run in &mut runs {
+            let name = topics.at(run.topic.key).name.as_bytes();
+            run.name = Span::at_end(&bytes, name.len());
+            bytes.extend_from_slice(name);
+        }
+        let names_start = runs.first().map_or(0, |run| run.name.start);
+        let (mut exceptions, mut conflated) = (Vec::new(), Vec::new());
+        for Entry { run, unit, publications, except, conflate } in self.entries.drain(..) {
+            runs[run as usize].publications += publications;
+            let frames = &mut runs[run as usize].frames;
+            frames.start = if frames.is_empty() { unit.start } else { frames.start };
+            frames.end = unit.end;
+            if let Some((shard, conn)) = except {
+                exceptions.push(Exception { run, shard, conn, frame: unit });
+            }
+            if let Some(conflate) = conflate {
+                let key = Span::at_end(&bytes, conflate.len());
+                bytes.extend_from_slice(conflate.of(&self.keys));
+                conflated.push(Conflated { frame_start: unit.start, key });
+            }
+        }
+        self.keys.clear();
+        // A run without units stands where the next one begins, so that their order tells whose a unit is.
+        let mut next = names_start;
+        for run in runs.iter_mut().rev() {
+            if run.frames.is_empty() {
+                run.frames = Span { start: next, end: next };
+            }
+            next = run.frames.start;
+        }
+        Batch { bytes, runs, exceptions, conflated, others: Default::default() }
+    }
+
+    /// Brings the units of each topic side by side; arrival order stays within a topic.
+    fn gather(&mut self) {
+        self.entries.sort_by_key(|entry| entry.run);
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        for entry in &mut self.entries {
+            let unit = Span::at_end(&bytes, entry.unit.len());
+            bytes.extend_from_slice(entry.unit.of(&self.bytes));
+            entry.unit = unit;
+        }
+        self.bytes = bytes;
+        self.scattered = false;
+    }
+}

@@ -1,0 +1,62 @@
+//! Where a subscriber over HTTP is in each of its topics: the id of its events, the `next` of its polls.
+
+use crate::protocol::{Position, publication};
+use crate::topic::Filter;
+use crate::transport::events;
+
+/// By topic, in the order in which the request named them.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Places(Vec<Place>);
+
+#[derive(Debug)]
+struct Place {
+    /// The topic's name as a JSON string.
+    topic: Box<[u8]>,
+    /// The last publication; none for a filter with wildcards, which has no such place.
+    position: Option<Position>,
+}
+
+impl Places {
+    /// Adds a topic.
+    pub(in crate::shard) fn push(&mut self, filter: Filter<'_>, position: Option<Position>) {
+        self.0.push(Place { topic: publication::quoted(filter.as_str()), position });
+    }
+
+    /// How many topics there are.
+    pub(in crate::shard) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Notes that an event was delivered. False if it is no publication; those of a filter with wildcards have no place.
+    pub(in crate::shard) fn note(&mut self, event: &[u8]) -> bool {
+        let Some((position, topic)) = events::publication_of(event) else { return false };
+        if let Some(place) = self.0.iter_mut().find(|place| *place.topic == *topic && place.position.is_some()) {
+            place.position = Some(position);
+        }
+        true
+    }
+
+    /// Notes the event that `made[start..]` is, and says in it where that leaves the subscriber.
+    pub(super) fn mark(&mut self, made: &mut Vec<u8>, start: usize) {
+        if !self.note(&made[start..]) {
+            return;
+        }
+        made.pop(); // of the two line feeds that end it
+        made.extend_from_slice(b"id: ");
+        made.extend_from_slice(self.to_string().as_bytes());
+        made.extend_from_slice(b"\n\n");
+    }
+}
+
+/// Separated by commas; where there is none, nothing.
+impl std::fmt::Display for Places {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, place) in self.0.iter().enumerate() {
+            f.write_str(if at > 0 { "," } else { "" })?;
+            if let Some(position) = place.position {
+                write!(f, "{position}")?;
+            }
+        }
+        Ok(())
+    }
+}
