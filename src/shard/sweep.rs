@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::connection::{CloseReason, Connection, Phase};
+use super::connection::{CloseReason, Connection, Phase, Speech};
 use super::{Shard, slot};
 use crate::home::{Answer, Page, Question};
 use crate::ids::{ClientName, ConnId, ShardId, TICK_MS};
@@ -138,7 +138,9 @@ impl Shard {
     fn list_connection(&self, index: u32, page: &mut Page) {
         let connection = &self.connections[index as usize];
         let transport = match connection.phase {
+            Phase::Http if self.polls.contains_key(&index) => "poll",
             Phase::Http => "http",
+            Phase::Open if matches!(connection.speech, Speech::Events) => "events",
             Phase::Open => "websocket",
             Phase::Closing | Phase::Lingering => return,
         };
