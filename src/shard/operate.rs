@@ -14,7 +14,7 @@ use crate::auth::is_user;
 use crate::http::{Date, Problem, Query, Response, Terms, decode_segment};
 use crate::ids::{ClientName, Mark};
 use crate::limits;
-use crate::protocol::{Excerpt, Reason};
+use crate::protocol::Excerpt;
 use crate::topic::Filter;
 
 impl Shard {
@@ -51,10 +51,8 @@ impl Shard {
         match call {
             Call::Topics => {
                 let text = query.single("filter")?.unwrap_or("#");
-                let filter = Filter::parse(text).map_err(|error| {
-                    let reason = Reason::Name { value: Excerpt::of(text), error };
-                    Problem::new(400, reason.to_string().replacen("topic:", "filter:", 1))
-                })?;
+                let filter = Filter::parse(text)
+                    .map_err(|error| Problem::new(400, format!("filter: it is {}: {error}", Excerpt::of(text))))?;
                 let (from, limit) = page(query)?;
                 self.begin_one(index, exchange);
                 self.survey_topics(conn, filter, from, limit);

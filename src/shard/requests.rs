@@ -209,9 +209,15 @@ impl Shard {
     /// No whole request came in time. One of which a part came is told (RFC 9110 15.5.9); whoever sent none since the last
     /// answer expects nothing.
     pub(super) fn time_out(&mut self, index: u32) {
+        if self.exchanges.contains_key(&index) {
+            // One came in time, and its answer is our business.
+            let deadline = self.now.after_ms(self.settings.config.limits.handshake_ms_max);
+            self.connections[index as usize].deadline = deadline;
+            return self.wheel.file(index, deadline);
+        }
         let connection = &self.connections[index as usize];
         let begun = matches!(&connection.speech, Speech::Http(reader) if reader.is_inside_request());
-        let waits = self.answers_next(index) || self.outbound.pending(index) > 0;
+        let waits = self.keeps_requests(index) || self.outbound.pending(index) > 0;
         if waits || !begun {
             let idle = connection.answered && !waits;
             return self.discard(index, if idle { CloseReason::Idle } else { CloseReason::HandshakeTimeout });

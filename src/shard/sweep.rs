@@ -137,12 +137,12 @@ impl Shard {
     /// Adds a connection to a page, unless its end has begun.
     fn list_connection(&self, index: u32, page: &mut Page) {
         let connection = &self.connections[index as usize];
-        let transport = match (connection.phase, &connection.speech) {
-            (Phase::Http, _) if self.polls.contains_key(&index) => "poll",
-            (Phase::Http, _) => "http",
-            (Phase::Open, Speech::Events) => "events",
-            (Phase::Open, _) => "websocket",
-            (Phase::Closing | Phase::Lingering, _) => return,
+        let transport = match connection.phase {
+            Phase::Http if self.polls.contains_key(&index) => "poll",
+            Phase::Http => "http",
+            Phase::Open if matches!(connection.speech, Speech::Events) => "events",
+            Phase::Open => "websocket",
+            Phase::Closing | Phase::Lingering => return,
         };
         let item = listing::Connection {
             client: self.client_of(self.id_of(index)),

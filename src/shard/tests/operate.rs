@@ -13,8 +13,12 @@ use crate::rules::{Access, History, Rule};
 
 /// A broker of two shards where strangers are welcome and operators known; `kept/#` has a history and presence.
 fn world() -> World {
+    world_of(2, 4)
+}
+
+fn world_of(shards: usize, ring: usize) -> World {
     let credentials = Arc::new(Credentials { tokens: verifier(), ..Credentials::default() });
-    World::guarded(2, 4, Some(credentials), |config| {
+    World::guarded(shards, ring, Some(credentials), |config| {
         config.server.allow_anonymous = AllowAnonymous::Always;
         let rule = |filter: &str| Rule { filter: filter.to_owned(), ..Rule::default() };
         let history = Some(History { count: 10, age_s: 20 });
@@ -241,6 +245,60 @@ fn a_user_is_revoked_on_all_shards_and_whoever_asks_is_answered() {
 }
 
 #[test]
+fn streams_and_polls_are_listed_and_ended_like_everybody() {
+    let mut world = world();
+    let operator = world.accept(0);
+    let (stream, poll) = (world.accept(1), world.accept(0));
+    world.send(stream, &request("GET /v1/events?topic=a", &bearer("ann", false), b""));
+    world.send(poll, &request("GET /v1/poll?topic=a&wait=60", &bearer("ann", false), b""));
+    world.settle();
+    let mut transports: Vec<String> = world
+        .pages(operator, "/v1/connections?user=ann", "connections")
+        .concat()
+        .iter()
+        .map(|item| format!("{} {}", item["transport"].as_str().expect("a name"), item["subscriptions"]))
+        .collect();
+    transports.sort();
+    assert_eq!(transports, ["events 1", "poll 1"]);
+    assert_eq!(world.pages(operator, "/v1/topics?filter=a", "topics").concat()[0]["subscribers"], 2);
+    let answer = world.ask_as_operator(operator, "DELETE /v1/connections?user=ann");
+    assert_eq!(answer.json()["disconnected"], 2);
+    let told = String::from_utf8_lossy(&world.peers[stream].got).into_owned();
+    assert!(told.ends_with("\n\n") && told.contains("4503") && world.peers[stream].shut, "{told}");
+    assert!(world.peers[poll].dropped);
+    world.end(stream);
+    world.settle();
+    assert_eq!(world.closed(CloseReason::Revoked), 2);
+    world.leave();
+}
+
+#[test]
+fn whoever_stays_is_on_exactly_one_page_whoever_else_comes_and_goes() {
+    let mut world = world();
+    let operator = world.accept(0);
+    let stay: Vec<usize> = (0..30).map(|number| world.open(number % 2)).collect();
+    let mut others: Vec<usize> = (0..30).map(|number| world.open(number % 2)).collect();
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    for turn in 0.. {
+        let page = world.ask_as_operator(operator, &format!("GET /v1/connections?limit=4{after}")).json();
+        let names = page["connections"].as_array().expect("a list").iter();
+        seen.extend(names.map(|item| item["client"].as_str().expect("a name").to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+        for step in 0..3 {
+            let gone = others.swap_remove(turn * 7 % others.len());
+            world.reset(gone);
+            others.push(world.open((turn + step) % 2));
+        }
+    }
+    for peer in stay {
+        let name = world.name_of(peer);
+        assert_eq!(seen.iter().filter(|other| **other == name).count(), 1, "{name} in {seen:?}");
+    }
+    world.leave();
+}
+
+#[test]
 fn what_is_no_question_is_refused() {
     let mut world = world();
     let operator = world.accept(0);
@@ -332,7 +390,7 @@ fn a_stop_in_the_middle_of_a_question_leaves_nothing_behind() {
 
 #[test]
 fn so_many_ask_at_once_and_no_more() {
-    let mut world = world();
+    let mut world = world_of(3, 1);
     let operators: Vec<usize> = (0..=limits::SURVEYS_MAX).map(|_| world.accept(0)).collect();
     for operator in &operators {
         world.send(*operator, &request("GET /v1/topics", &bearer("root", true), b""));

@@ -103,6 +103,25 @@ fn rfc9110_15_5_9_a_request_that_does_not_end_in_time_is_told_so() {
 }
 
 #[test]
+fn a_request_that_came_in_time_is_answered_however_late_its_home_is() {
+    let mut world = world();
+    let peer = world.accept(0);
+    world.pass(9_900);
+    let line = format!("POST /v1/publish?topic={}", world.topic_at(1));
+    world.send(peer, &request(&line, &format!("{JSON}{}", bearer()), b"1"));
+    for _ in 0..200 {
+        world.now_ms += TICK_MS;
+        world.turn(0); // the other shard has better things to do
+    }
+    assert!(!world.peers[peer].dropped && world.answers(peer).is_empty());
+    world.settle();
+    assert_eq!(world.answers(peer)[0].status, 200);
+    world.pass(10_000);
+    assert!(world.peers[peer].dropped);
+    assert_eq!(world.closed(CloseReason::Idle), 1);
+}
+
+#[test]
 fn a_page_of_an_allowed_origin_reads_what_is_wrong_with_its_body() {
     for (wrong, status) in [
         ("Content-Length: 1001\r\n\r\n", 413),
