@@ -7,12 +7,14 @@
 mod api;
 mod closing;
 mod drain;
+mod feeds;
 mod heartbeat;
 mod held;
 mod identity;
 mod idle;
 mod opening;
 mod overflow;
+mod polls;
 mod presence;
 mod pressure;
 mod recovery;
