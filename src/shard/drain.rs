@@ -53,18 +53,22 @@ impl Shard {
 
     /// Tells those whose turn it is; when the last one is gone the stop begins.
     pub(super) fn drain_some(&mut self) {
-        let Some(mut drain) = self.drain.take() else { return };
+        let Some(drain) = &mut self.drain else { return };
         let ticks = self.now.0.saturating_sub(drain.at.0) as usize;
         drain.at = self.now;
-        for _ in 0..ticks.saturating_mul(drain.per_tick).min(drain.left.len()) {
-            let Some(conn) = drain.left.pop_front() else { break };
+        let due = ticks.saturating_mul(drain.per_tick).min(drain.left.len());
+        let due: Vec<ConnId> = drain.left.drain(..due).collect();
+        let mut asking = VecDeque::new();
+        for conn in due {
             let Some(index) = self.index_of(conn) else { continue };
             match self.connections[index as usize].phase {
-                Phase::Http if self.exchanges.contains_key(&index) => drain.left.push_back(conn), // answered first
+                Phase::Http if self.exchanges.contains_key(&index) => asking.push_back(conn), // answered first
                 _ => self.send_away(index),
             }
         }
-        self.drain = Some(drain);
+        if let Some(drain) = &mut self.drain {
+            drain.left.append(&mut asking);
+        }
         if self.is_drained() {
             self.handle_stop();
         }

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::Shard;
 use super::connection::{CloseReason, Phase};
-use super::feeds::{Feed, Joined};
+use super::feeds::{Feed, Joined, Wanted};
 use super::requests::Next;
 use crate::http::{Cors, Date, Problem, Response, Terms};
 use crate::ids::ConnId;
@@ -27,6 +27,8 @@ pub(super) struct Exchange {
     pub(super) list: bool,
     /// It asks for a feed, and its parts are the subscriptions to each topic.
     pub(super) feed: Option<Feed>,
+    /// What the feed is to subscribe to, as long as it has not.
+    pub(super) wanted: Option<Box<Wanted>>,
     pub(super) parts: SmallVec<[Part; 1]>,
     /// Commands without an answer, and one more while commands are still being added.
     waiting: usize,
@@ -77,7 +79,7 @@ const _: () = assert!(limits::PUBLISH_TOPICS_MAX < PARTS_MAX as usize);
 impl Exchange {
     pub(super) fn new(terms: Terms, cors: Cors<'static>) -> Self {
         let parts = SmallVec::new();
-        Self { terms, cors, list: false, feed: None, parts, waiting: 1, written: None }
+        Self { terms, cors, list: false, feed: None, wanted: None, parts, waiting: 1, written: None }
     }
 }
 
@@ -103,12 +105,19 @@ impl Shard {
         self.exchanges.entry(index).or_default().exchanges.push_back(exchange);
     }
 
-    /// Begins a request for a document. It may be long: no other is made while it waits.
-    pub(super) fn begin_one(&mut self, index: u32, exchange: Exchange) {
+    /// Begins a request behind which no other is looked at before it was answered.
+    pub(super) fn begin_last(&mut self, index: u32, exchange: Exchange) {
         self.begin(index, exchange);
         if let Some(line) = self.exchanges.get_mut(&index) {
-            line.expect_part();
             line.closed = true;
+        }
+    }
+
+    /// Begins a request for a document. It may be long: no other is made while it waits.
+    pub(super) fn begin_one(&mut self, index: u32, exchange: Exchange) {
+        self.begin_last(index, exchange);
+        if let Some(line) = self.exchanges.get_mut(&index) {
+            line.expect_part();
         }
     }
 
@@ -139,6 +148,11 @@ impl Shard {
         self.exchanges.get(&index).is_some_and(full) || self.polls.contains_key(&index)
     }
 
+    /// Whether a request of the connection waits for its answer.
+    pub(super) fn is_asking(&self, index: u32) -> bool {
+        self.exchanges.contains_key(&index) || self.polls.contains_key(&index)
+    }
+
     /// The connection's requests will not be answered.
     pub(super) fn forget_exchanges(&mut self, index: u32) {
         self.exchanges.remove(&index);
@@ -159,10 +173,10 @@ impl Shard {
     }
 
     /// Answers the connection's requests as far as they are whole.
-    fn answer_line(&mut self, index: u32) -> Next {
+    pub(super) fn answer_line(&mut self, index: u32) -> Next {
         while let Some(line) = self.exchanges.get_mut(&index) {
             let Some(exchange) = line.exchanges.pop_front_if(|exchange| exchange.waiting == 0) else {
-                return Next::Answer;
+                return if self.feed_is_next(index) { self.start_feed(index) } else { Next::Answer };
             };
             line.first += 1;
             let last = line.exchanges.is_empty();
@@ -171,12 +185,22 @@ impl Shard {
             }
             // RFC 9112 9.6: who is told that the connection ends sends no request that nobody reads.
             let closing = last && !self.stop.reads();
-            if self.finish(index, exchange, closing) == Next::End {
-                self.forget_exchanges(index);
-                return Next::End;
+            match self.finish(index, exchange, closing) {
+                Next::Request => {}
+                Next::End => {
+                    self.forget_exchanges(index);
+                    return Next::End;
+                }
+                next => return next, // a poll waits, and there is nothing behind it
             }
         }
         Next::Request
+    }
+
+    /// Whether the first of the connection's requests is for a feed that has not begun.
+    pub(super) fn feed_is_next(&self, index: u32) -> bool {
+        let first = self.exchanges.get(&index).and_then(|line| line.exchanges.front());
+        first.is_some_and(|exchange| exchange.wanted.is_some())
     }
 
     /// Writes the answer to a request that has all its parts.
@@ -260,7 +284,7 @@ impl Shard {
         Next::Request
     }
 
-    /// Goes on with the connections whose request was answered in this turn. Whether there were any.
+    /// Goes on with the connections whose request was answered, or has all before it written. Whether there were any.
     pub(super) fn read_on(&mut self, budget: &mut usize) -> bool {
         let some = if self.stop.reads() { self.unread.len().min(*budget) } else { 0 };
         *budget -= some;
@@ -268,6 +292,7 @@ impl Shard {
         for conn in answered {
             if let Some(index) = self.index_of(conn)
                 && self.connections[index as usize].phase == Phase::Http
+                && (!self.feed_is_next(index) || self.answer_line(index) == Next::Request)
             {
                 self.continue_requests(index);
             }

@@ -63,10 +63,11 @@ pub(super) struct Poll {
     terms: Terms,
     cors: Cors<'static>,
     places: Places,
+    recovered: Option<bool>,
 }
 
 impl Shard {
-    /// Begins a feed: subscribes to each topic of the query.
+    /// Takes a request for a feed. It begins behind all that waits to be answered and written before it.
     pub(super) fn ask_feed(
         &mut self,
         index: u32,
@@ -75,20 +76,30 @@ impl Shard {
         query: &Query<'_>,
         mut exchange: Exchange,
     ) -> Result<Next, Problem> {
-        if self.exchanges.contains_key(&index) || self.outbound.pending(index) > 0 {
-            return Err(Problem::bad_request("a subscriber waits for the answers to the requests before it"));
-        }
         let wanted = if call == Call::Poll { Wanted::of_poll(query)? } else { Wanted::of_events(head, query)? };
         exchange.feed = Some(wanted.feed);
-        self.begin(index, exchange);
+        exchange.wanted = Some(Box::new(wanted));
+        self.begin_last(index, exchange);
+        Ok(self.answer_line(index))
+    }
+
+    /// Subscribes to each topic of the feed whose turn it is, if nothing is to be written before it.
+    pub(super) fn start_feed(&mut self, index: u32) -> Next {
+        if self.outbound.pending(index) > 0 {
+            self.outbound.watch(index, true); // the flush that writes it sees to it that this is called again
+            return Next::Answer;
+        }
+        let Some(wanted) = self.last_exchange(index).and_then(|exchange| exchange.wanted.take()) else {
+            return Next::Answer;
+        };
         self.outbound.hold(index);
         let conn = self.id_of(index);
-        for (filter, from) in wanted.topics {
+        for (filter, from) in &wanted.topics {
             let Some(line) = self.exchanges.get_mut(&index) else { break };
             let id = line.expect_part();
-            self.subscribe(conn, id, filter, from, wanted.presence);
+            self.subscribe(conn, id, Filter::known(filter), *from, wanted.presence);
         }
-        Ok(self.all_added(index))
+        self.all_added(index)
     }
 
     /// Every home has answered.
@@ -110,7 +121,7 @@ impl Shard {
             }
         }
         if let Some(problem) = refusal {
-            self.leave_feed(index);
+            self.end_feed(index);
             return self.answer(index, terms, |response| cors.mark(response).refuse(&problem), problem.status);
         }
         match feed {
@@ -128,7 +139,7 @@ impl Shard {
         let response = response.header("Cache-Control", "no-store").header("X-Accel-Buffering", "no");
         response.stream("text/event-stream");
         if terms.head_only {
-            self.leave_feed(index);
+            self.end_feed(index);
             self.outbound.push_solid(index, |out| out.extend_from_slice(&head));
             self.linger(index, CloseReason::HttpAnswered);
             return Next::End;
@@ -142,10 +153,14 @@ impl Shard {
         let connection = &mut self.connections[index as usize];
         (connection.phase, connection.speech) = (Phase::Open, Speech::Events);
         connection.seen = self.now;
-        let user = connection.user.clone();
+        let (user, ended) = (connection.user.clone(), connection.ended);
         self.take_identity(index, user);
         self.file_heartbeat(index);
-        self.resume(index); // its end must be seen
+        if ended {
+            self.linger(index, CloseReason::PeerGone); // nothing would tell of its end any more
+        } else {
+            self.resume(index); // its end must be seen
+        }
         Next::End
     }
 
@@ -161,15 +176,19 @@ impl Shard {
         let recovered = joined.iter().filter_map(|one| one.recovered).reduce(|all, one| all && one);
         let replay: Vec<Piece> = joined.into_iter().flat_map(|one| one.replay).collect();
         let some = !replay.is_empty() || self.outbound.pending(index) > 0 || recovered == Some(false);
-        let poll = Poll { terms, cors, places };
-        if some || wait_ms == 0 || terms.head_only || !self.is_ready() || !self.stop.reads() {
-            return self.answer_poll(index, poll, &replay, recovered);
+        let poll = Poll { terms, cors, places, recovered };
+        let ended = self.connections[index as usize].ended;
+        if some || wait_ms == 0 || terms.head_only || ended || self.ends_requests() {
+            return self.answer_poll(index, poll, &replay);
         }
-        let deadline = self.now.after_ms(wait_ms);
+        let user = self.connections[index as usize].user.clone();
+        let deadline = self.now.after_ms(wait_ms).min(self.until(user.as_deref()));
         self.connections[index as usize].deadline = deadline;
         self.wheel.file(index, deadline);
         self.polls.insert(index, poll);
-        self.resume(index); // its end must be seen
+        if !self.keeps_requests(index) {
+            self.resume(index); // its end must be seen
+        }
         Next::Answer
     }
 
@@ -182,16 +201,14 @@ impl Shard {
 
     /// Answers a poll that waits, with what there is.
     pub(super) fn end_poll(&mut self, index: u32) {
-        let Some(mut poll) = self.polls.remove(&index) else { return };
-        if !self.is_ready() {
-            poll.terms = poll.terms.closing();
-        }
-        if self.answer_poll(index, poll, &[], None) == Next::Request {
+        let Some(poll) = self.polls.remove(&index) else { return };
+        if self.answer_poll(index, poll, &[]) == Next::Request {
+            self.wheel.file(index, self.connections[index as usize].deadline); // where it stood the poll ended
             self.unread.push(self.id_of(index));
         }
     }
 
-    fn answer_poll(&mut self, index: u32, mut poll: Poll, replay: &[Piece], recovered: Option<bool>) -> Next {
+    fn answer_poll(&mut self, index: u32, mut poll: Poll, replay: &[Piece]) -> Next {
         let mut body = br#"{"messages":["#.to_vec();
         let (start, places) = (body.len(), &mut poll.places);
         let mut take = |event: &[u8]| {
@@ -200,7 +217,7 @@ impl Shard {
             // One is always given.
             let room = before == start || body.len() - start <= limits::HISTORY_REPLY_BYTES_MAX;
             if room {
-                places.note(event);
+                places.note(event); // only topics by name: there is none twice
             } else {
                 body.truncate(before);
             }
@@ -208,25 +225,46 @@ impl Shard {
         };
         let all = replay.iter().all(|piece| each_event(piece, &mut take));
         self.outbound.take_held(index, |event| all && take(event));
-        self.leave_feed(index);
+        self.end_feed(index);
         body.extend_from_slice(format!("],\"next\":\"{}\"", poll.places).as_bytes());
-        if let Some(recovered) = recovered {
+        if let Some(recovered) = poll.recovered {
             body.extend_from_slice(format!(",\"recovered\":{recovered}").as_bytes());
         }
         body.extend_from_slice(b"}\n");
-        let Poll { terms, cors, .. } = poll;
+        let Poll { mut terms, cors, .. } = poll;
+        if self.ends_requests() {
+            terms = terms.closing();
+        }
         let document = |response: Response<'_>| {
             cors.mark(response).header("Cache-Control", "no-store").body("application/json", &body);
         };
         self.answer(index, terms, document, 200)
     }
 
+    /// Whether whoever asks again had better do so on another connection.
+    fn ends_requests(&self) -> bool {
+        !self.is_ready() || self.stop.is_begun()
+    }
+
     /// The connection is no subscriber any more, and what it held is gone.
-    fn leave_feed(&mut self, index: u32) {
+    pub(super) fn end_feed(&mut self, index: u32) {
+        self.polls.remove(&index);
         if self.outbound.is_held(index) {
             self.outbound.take_held(index, |_| false);
         }
         self.leave_all(index);
+    }
+
+    /// More was published to a feed that has not begun than may wait for it.
+    pub(super) fn refuse_feed(&mut self, index: u32) {
+        if !self.outbound.is_held(index) || self.polls.contains_key(&index) {
+            return; // a poll that has begun is answered in this turn
+        }
+        self.forget_exchanges(index);
+        self.end_feed(index);
+        let reason = "limits.outbound_bytes_max: more was published than may wait until the subscription holds";
+        let problem = Problem::new(503, reason).with_header("Retry-After", "1");
+        self.refuse(index, &problem, Terms::CLOSE);
     }
 
     /// Says goodbye on a stream.
@@ -245,6 +283,7 @@ impl Shard {
         let patience_s = self.settings.config.heartbeat.interval_s + self.settings.config.heartbeat.timeout_s;
         let seen = self.connections[index as usize].seen;
         if !self.outbound.is_blocked(index) {
+            self.connections[index as usize].seen = self.now; // it took all there was
             self.outbound.push_reply(index, |out| out.extend_from_slice(events::HEARTBEAT));
         } else if self.now.0 - seen.0 > self.ticks(patience_s) {
             return self.discard(index, CloseReason::HeartbeatMissed);
@@ -269,22 +308,25 @@ fn each_event(piece: &Piece, take: &mut impl FnMut(&[u8]) -> bool) -> bool {
 }
 
 /// What the query of a feed asks for.
-struct Wanted<'q> {
+#[derive(Debug)]
+pub(super) struct Wanted {
     feed: Feed,
-    topics: Vec<(Filter<'q>, From)>,
+    /// Filters, and where each begins.
+    topics: Vec<(Box<str>, From)>,
     presence: bool,
 }
 
-impl<'q> Wanted<'q> {
-    fn of_events(head: &http::Head<'q>, query: &'q Query<'_>) -> Result<Self, Problem> {
+impl Wanted {
+    fn of_events(head: &http::Head<'_>, query: &Query<'_>) -> Result<Self, Problem> {
         let header = head.single("last-event-id", "more than one Last-Event-ID header")?;
         let header = header.map(std::str::from_utf8).transpose();
         let header = header.map_err(|_| Problem::bad_request("the Last-Event-ID header is not text"))?;
         let since = header.filter(|id| !id.is_empty()).or(query.single("last_event_id")?);
-        Ok(Self { feed: Feed::Events, topics: topics(query, "last_event_id", since)?, presence: presence(query)? })
+        let topics = owned(topics(query, "last_event_id", since)?);
+        Ok(Self { feed: Feed::Events, topics, presence: presence(query)? })
     }
 
-    fn of_poll(query: &'q Query<'_>) -> Result<Self, Problem> {
+    fn of_poll(query: &Query<'_>) -> Result<Self, Problem> {
         let topics = topics(query, "since", query.single("since")?)?;
         if let Some((filter, _)) = topics.iter().find(|(filter, _)| filter.has_wildcard()) {
             let reason =
@@ -299,8 +341,18 @@ impl<'q> Wanted<'q> {
                 wait_s.ok_or_else(|| Problem::new(400, format!("wait: it is 0 to {most} seconds")))?
             }
         };
-        Ok(Self { feed: Feed::Poll { wait_ms: wait_s * 1000 }, topics, presence: presence(query)? })
+        if presence(query)? {
+            // It would be told of itself at once, and never of what happens between two polls.
+            return Err(Problem::bad_request(
+                "presence: a poll is not told who comes and goes; GET /v1/presence says who is there",
+            ));
+        }
+        Ok(Self { feed: Feed::Poll { wait_ms: wait_s * 1000 }, topics: owned(topics), presence: false })
     }
+}
+
+fn owned(topics: Vec<(Filter<'_>, From)>) -> Vec<(Box<str>, From)> {
+    topics.into_iter().map(|(filter, from)| (filter.as_str().into(), from)).collect()
 }
 
 /// The topics of a query, and where each begins: `since` has their positions, separated by commas.
@@ -312,6 +364,9 @@ fn topics<'q>(
     let mut filters: Vec<Filter<'q>> = Vec::new();
     for text in query.all("topic") {
         let filter = Filter::parse(text).map_err(|error| wrong(&Reason::Name { value: Excerpt::of(text), error }))?;
+        if filter.is_broker() {
+            return Err(wrong(&Reason::BrokerFilter { filter: Excerpt::of(text) }));
+        }
         if filters.iter().any(|other| other.as_str() == text) {
             return Err(Problem::new(400, format!("topic: {} is there twice", Excerpt::of(text))));
         }

@@ -107,12 +107,16 @@ impl Shard {
         self.settings.credentials.is_some() && self.settings.config.server.allow_anonymous != AllowAnonymous::Always
     }
 
+    /// When a user's identity ends; a stranger's never does.
+    pub(super) fn until(&self, user: Option<&User>) -> Tick {
+        user.map_or(Tick(u32::MAX), |user| self.tick_of(user.identity.expires_unix_s))
+    }
+
     /// Notes who an open connection is, and until when.
     pub(super) fn take_identity(&mut self, index: u32, user: Option<Rc<User>>) {
         let until = match &user {
-            Some(user) => self.tick_of(user.identity.expires_unix_s),
             None if self.shuts_strangers_out() => self.now.after_ms(self.settings.config.auth.in_band_ms_max),
-            None => Tick(u32::MAX),
+            user => self.until(user.as_deref()),
         };
         let connection = &mut self.connections[index as usize];
         (connection.user, connection.until) = (user, until);

@@ -56,6 +56,7 @@ impl Shard {
         self.connections[index as usize].ended = true;
         match self.connections[index as usize].phase {
             // Who asks and then ends its side still reads the answer.
+            Phase::Http if self.polls.contains_key(&index) => self.end_poll(index),
             Phase::Http if self.answers_next(index) => {}
             Phase::Http if self.outbound.pending(index) > 0 => self.linger(index, CloseReason::HttpAnswered),
             Phase::Lingering if self.outbound.pending(index) > 0 => {}
@@ -74,6 +75,9 @@ impl Shard {
     pub(super) fn after_flush(&mut self, index: u32) {
         self.resume_if_room(index);
         let id = self.id_of(index);
+        if self.feed_is_next(index) {
+            self.unread.push(id);
+        }
         let connection = &mut self.connections[index as usize];
         self.outbound.watch(index, connection.phase == Phase::Lingering);
         if connection.phase == Phase::Lingering {
@@ -89,7 +93,7 @@ impl Shard {
     /// Reads again from a connection that took most of its replies; first what it sent before it was paused. Publications
     /// may still wait: they have their own limit.
     pub(super) fn resume_if_room(&mut self, index: u32) {
-        if !self.connections[index as usize].paused || self.exchanges.contains_key(&index) {
+        if !self.connections[index as usize].paused || self.is_asking(index) {
             return;
         }
         let id = self.id_of(index);
@@ -163,12 +167,14 @@ impl Shard {
     /// Closes those whose pending publications passed the limit: the half-sent frame is completed, then comes 4008.
     pub(super) fn close_slow(&mut self) {
         while let Some(index) = self.outbound.take_slow() {
-            let open = |connection: &&Connection| connection.phase == Phase::Open;
-            if self.connections.get(index as usize).filter(open).is_none() {
-                continue;
+            match self.connections.get(index as usize).map(|connection| connection.phase) {
+                Some(Phase::Open) => {
+                    self.outbound.cut(index);
+                    self.close(index, CloseReason::SlowConsumer, 4008, "slow consumer: outbound_bytes_max passed");
+                }
+                Some(Phase::Http) => self.refuse_feed(index),
+                _ => {}
             }
-            self.outbound.cut(index);
-            self.close(index, CloseReason::SlowConsumer, 4008, "slow consumer: outbound_bytes_max passed");
         }
     }
 }

@@ -67,7 +67,7 @@ impl Shard {
 
     /// Whether a request waits for its answer, or for the one before it to be read.
     pub(super) fn answers_next(&self, index: u32) -> bool {
-        self.exchanges.contains_key(&index) || self.keeps_requests(index)
+        self.is_asking(index) || self.keeps_requests(index)
     }
 
     /// Whether the connection sent more than was looked at so far.
@@ -80,11 +80,12 @@ impl Shard {
     fn read_requests(&mut self, index: u32, input: &mut http::Input<'_>) -> Option<Option<Vec<u8>>> {
         let Speech::Http(reader) = &mut self.connections[index as usize].speech else { return None };
         let mut reader = std::mem::take(reader);
-        let mut waits = self.exchanges.contains_key(&index);
+        let mut waits = self.is_asking(index);
         let next = loop {
             if waits || self.is_full(index) {
                 let Err(problem) = reader.keep(input) else { break Next::Answer };
                 self.forget_exchanges(index);
+                self.end_feed(index);
                 break self.refuse(index, &problem, Terms::CLOSE);
             }
             let body_bytes_max = self.settings.config.limits.message_bytes_max;
@@ -187,7 +188,7 @@ impl Shard {
     }
 
     /// Answers with a problem, after which the connection ends.
-    fn refuse(&mut self, index: u32, problem: &Problem, terms: Terms) -> Next {
+    pub(super) fn refuse(&mut self, index: u32, problem: &Problem, terms: Terms) -> Next {
         let terms = terms.closing();
         let document = |out: &mut Vec<u8>, date: &http::Date| Response::problem(out, problem, terms, Some(date));
         self.say(index, terms, CloseReason::HttpRefused, document)

@@ -47,8 +47,9 @@ pub fn retry(out: &mut Vec<u8>, ms: u64) {
 
 /// Appends why the stream ends: a code of the close frames, a reason.
 pub fn close(out: &mut Vec<u8>, code: u16, reason: &str) {
-    let object = serde_json::json!({ "op": "close", "code": code, "reason": reason });
-    reply(out, |out| out.extend_from_slice(object.to_string().as_bytes()));
+    let reason = serde_json::Value::from(reason);
+    let object = format!("{{\"op\":\"close\",\"code\":{code},\"reason\":{reason}}}");
+    reply(out, |out| out.extend_from_slice(object.as_bytes()));
 }
 
 /// The length of the event at the start of `bytes`, which we encoded.
@@ -177,6 +178,10 @@ mod tests {
         let mut out = Vec::new();
         reply(&mut out, |out| out.extend_from_slice(br#"{"op":"gap","topic":"a"}"#));
         assert_eq!(out, b"event: gap\ndata: {\"op\":\"gap\",\"topic\":\"a\"}\n\n");
+        out.clear();
+        close(&mut out, 4008, "\"slow\"");
+        let expected = b"event: close\ndata: {\"op\":\"close\",\"code\":4008,\"reason\":\"\\\"slow\\\"\"}\n\n";
+        assert_eq!(out, expected);
     }
 
     proptest! {

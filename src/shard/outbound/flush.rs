@@ -122,7 +122,9 @@ impl Outbound {
                 return Flushed::Done;
             }
             self.tell_next(conn, self.form(conn));
-            self.finish_front(conn);
+            if self.finish_front(conn) {
+                continue;
+            }
             let (offered, sent) = self.offer(conn, budget, wire);
             match sent {
                 Sent::Bytes(_) if offered == 0 => {

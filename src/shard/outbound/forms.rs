@@ -138,11 +138,12 @@ impl Outbound {
         !self.places.is_empty() && self.places.contains_key(&conn)
     }
 
-    /// Makes of the front of a queue what is written: some events, in a range of their own.
-    pub(super) fn finish_front(&mut self, conn: u32) {
+    /// Makes of the front of a queue what is written: some events, in a range of their own. True if nothing is left of it,
+    /// and what stood behind it is the front now.
+    pub(super) fn finish_front(&mut self, conn: u32) -> bool {
         let unfinished = self.unfinished(conn);
         let spill = &self.spills[self.hot[conn as usize].spill as usize];
-        let Some(&front) = spill.ranges.front().filter(|front| unfinished(front)) else { return };
+        let Some(&front) = spill.ranges.front().filter(|front| unfinished(front)) else { return false };
         let bytes = &self.segments.bytes(front.segment)[front.start as usize..front.end as usize];
         let (mut made, mut taken) = (std::mem::take(&mut self.scratch), 0);
         made.clear();
@@ -162,21 +163,26 @@ impl Outbound {
                 places.mark(&mut made, start);
             }
         }
-        let segment = self.segments.insert_own();
-        let end = self.segments.write_own(segment, |out| out.extend_from_slice(&made));
-        self.scratch = made;
-        let kind = if front.kind == Kind::Replay { Kind::Replies } else { Kind::Begun };
         let spill = &mut self.spills[self.hot[conn as usize].spill as usize];
         spill.discount(front.kind, taken);
-        spill.count(kind, end as usize);
         if taken == front.len() {
             spill.ranges.pop_front();
             self.segments.release(front.segment);
+            self.owed -= 1;
         } else {
             spill.ranges[0].start += u32::try_from(taken).expect("less than the range");
+        }
+        let known = made.is_empty(); // all of it, and there was no end to it before
+        if !known {
+            let segment = self.segments.insert_own();
+            let end = self.segments.write_own(segment, |out| out.extend_from_slice(&made));
+            let kind = if front.kind == Kind::Replay { Kind::Replies } else { Kind::Begun };
+            spill.count(kind, end as usize);
+            spill.ranges.push_front(Range { segment, start: 0, end, kind, seq: front.seq - 1 });
             self.owed += 1;
         }
-        spill.ranges.push_front(Range { segment, start: 0, end, kind, seq: front.seq - 1 });
+        self.scratch = made;
+        known
     }
 }
 

@@ -16,6 +16,17 @@ struct Place {
     position: Option<Position>,
 }
 
+/// What an event is to a subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum Noted {
+    /// A publication that it did not have.
+    New,
+    /// One that it has.
+    Known,
+    /// No publication.
+    Other,
+}
+
 impl Places {
     /// Adds a topic.
     pub(in crate::shard) fn push(&mut self, filter: Filter<'_>, position: Option<Position>) {
@@ -27,24 +38,33 @@ impl Places {
         self.0.len()
     }
 
-    /// Notes that an event was delivered. False if it is no publication; those of a filter with wildcards have no place.
-    pub(in crate::shard) fn note(&mut self, event: &[u8]) -> bool {
-        let Some((position, topic)) = events::publication_of(event) else { return false };
-        if let Some(place) = self.0.iter_mut().find(|place| *place.topic == *topic && place.position.is_some()) {
-            place.position = Some(position);
+    /// Notes that an event was delivered. Publications of a filter with wildcards have no place.
+    pub(in crate::shard) fn note(&mut self, event: &[u8]) -> Noted {
+        let Some((position, topic)) = events::publication_of(event) else { return Noted::Other };
+        for place in self.0.iter_mut().filter(|place| *place.topic == *topic) {
+            if let Some(before) = &mut place.position {
+                if before.epoch == position.epoch && before.offset >= position.offset {
+                    return Noted::Known;
+                }
+                *before = position;
+            }
         }
-        true
+        Noted::New
     }
 
-    /// Notes the event that `made[start..]` is, and says in it where that leaves the subscriber.
+    /// Notes the event that `made[start..]` is, and says in it where that leaves the subscriber. One that it knows is
+    /// taken out: a filter brought it before the topic's own replay did.
     pub(super) fn mark(&mut self, made: &mut Vec<u8>, start: usize) {
-        if !self.note(&made[start..]) {
-            return;
+        match self.note(&made[start..]) {
+            Noted::Other => {}
+            Noted::Known => made.truncate(start),
+            Noted::New => {
+                made.pop(); // of the two line feeds that end it
+                made.extend_from_slice(b"id: ");
+                made.extend_from_slice(self.to_string().as_bytes());
+                made.extend_from_slice(b"\n\n");
+            }
         }
-        made.pop(); // of the two line feeds that end it
-        made.extend_from_slice(b"id: ");
-        made.extend_from_slice(self.to_string().as_bytes());
-        made.extend_from_slice(b"\n\n");
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::rules::{Access, History, Rule};
 
-fn world(configure: impl FnOnce(&mut Config)) -> World {
+pub(super) fn world(configure: impl FnOnce(&mut Config)) -> World {
     World::with(2, 4, |config| {
         let rule = |filter: &str| Rule {
             filter: filter.to_owned(),
@@ -27,7 +27,7 @@ fn world(configure: impl FnOnce(&mut Config)) -> World {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) head: String,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Answer {

@@ -14,7 +14,7 @@ pub(super) fn verifier() -> Verifier {
 }
 
 /// A broker of two shards with `[auth]`; strangers are shut out unless `anonymous`.
-fn world(anonymous: bool) -> World {
+pub(super) fn world(anonymous: bool) -> World {
     let credentials = Arc::new(Credentials { tokens: verifier(), ..Credentials::default() });
     World::guarded(2, 4, Some(credentials), |config| {
         config.server.allow_anonymous = if anonymous { AllowAnonymous::Always } else { AllowAnonymous::Loopback };
@@ -33,7 +33,7 @@ fn world(anonymous: bool) -> World {
 }
 
 /// A token that is valid for so many seconds from when the world began.
-fn token(user: &str, subscribe: &[&str], publish: &[&str], ttl_s: u64) -> String {
+pub(super) fn token(user: &str, subscribe: &[&str], publish: &[&str], ttl_s: u64) -> String {
     let owned = |filters: &[&str]| filters.iter().map(|&filter| filter.to_owned()).collect::<Vec<_>>();
     let (subscribe, publish) = (owned(subscribe), owned(publish));
     let wish = Wish { user, subscribe: &subscribe, publish: &publish, operate: false, now_unix_s: BEGAN_UNIX_S, ttl_s };
