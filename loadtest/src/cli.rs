@@ -2,6 +2,7 @@
 //! `main` calls `run`. 0: all was right; 1: something failed or was not delivered as it must be; 2: wrong usage (clap).
 //! Refuses loads without an end, targets off this machine, and shapes that cannot be verified.
 
+mod http_publish;
 mod slow;
 mod storm;
 
@@ -17,14 +18,16 @@ use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::floor::Floor;
 use crate::machine::{self, Placement};
 use crate::report::{self, Progress};
-use crate::scenario::against_floor::{self, Broker};
+use crate::scenario::against::{self, Broker, Yardstick};
 use crate::scenario::publishing::Pace;
 use crate::scenario::{fanout, idle};
-use crate::spawn::{Configuration, Server, sibling};
-use crate::target::Target;
+use crate::spawn::{Configuration, sibling};
+use crate::target::{Target, Tls, Transport};
 
 /// Subscribers times publishers whose sequences are followed.
 const SEQUENCES_MAX: usize = 50_000_000;
+/// What topics keep for those who poll: what is published between two polls has to be there.
+const POLLED_HISTORY: u32 = 10_000;
 /// Most publications that a rule can keep of a topic.
 const HISTORY_MAX: u32 = 1_000_000;
 /// Longest stretch that may be asked for, in seconds.
@@ -48,6 +51,8 @@ enum Command {
     Slow(slow::Slow),
     /// Hold many idle connections: memory and CPU of the server per connection.
     Idle(Idle),
+    /// Publish by HTTP, many requests at once on connections that stay.
+    HttpPublish(http_publish::HttpPublish),
     /// Be the floor: a bare loop that sends the same bytes to all subscribers, until SIGINT or SIGTERM.
     Floor(FloorArguments),
 }
@@ -55,12 +60,18 @@ enum Command {
 /// Which server is tested. Without --url this program starts one of its own and ends it.
 #[derive(Args)]
 struct ServerArguments {
-    /// WebSocket of a server that runs already: `ws://127.0.0.1:8080/ws`.
+    /// WebSocket of a server that runs already: `ws://127.0.0.1:8080/ws`; with --ca also `wss://`.
     #[arg(long, conflicts_with_all = ["spawn", "shards", "server_cores"])]
     url: Option<String>,
     /// Process whose CPU time and memory are read, with --url.
     #[arg(long, requires = "url")]
     server_pid: Option<u32>,
+    /// Certificates to trust, in PEM, with a --url of `wss://`.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca: Option<PathBuf>,
+    /// Let the started wirefan speak TLS, with a certificate that is made for it.
+    #[arg(long, conflicts_with = "url")]
+    tls: bool,
     /// The wirefan to start [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
     spawn: Option<PathBuf>,
@@ -122,14 +133,20 @@ struct Fanout {
     /// Length of the warm-up at the same pace, not measured but verified.
     #[arg(long, default_value_t = 0.5, value_parser = seconds)]
     warmup_s: f64,
-    /// Let the started wirefan keep so many publications of each topic, to see what that costs [default: none].
+    /// How subscribers are spoken to; publishers speak WebSocket.
+    #[arg(long, value_enum, default_value_t = Transport::Ws)]
+    transport: Transport,
+    /// Let the started wirefan keep so many publications of each topic, to see what that costs [default: none, but what polls need].
     #[arg(long, value_name = "COUNT", conflicts_with = "url", value_parser = history)]
     history: Option<u32>,
     /// Run the floor in turn with the broker, and print what a delivery costs more than the machine's own limit.
-    #[arg(long)]
+    #[arg(long, group = "yardstick", conflicts_with_all = ["transport", "tls"])]
     against_floor: bool,
-    /// Rounds of broker and floor, with --against-floor.
-    #[arg(long, default_value_t = 3, requires = "against_floor", value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// Run the same over WebSocket in turn with --transport, and print what a delivery costs more than there.
+    #[arg(long, group = "yardstick", requires = "transport")]
+    against_websocket: bool,
+    /// Rounds of both sides, with --against-floor or --against-websocket.
+    #[arg(long, default_value_t = 3, requires = "yardstick", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
 }
 
@@ -137,6 +154,9 @@ struct Fanout {
 struct Idle {
     #[command(flatten)]
     server: ServerArguments,
+    /// How the connections subscribe.
+    #[arg(long, value_enum, default_value_t = Transport::Ws)]
+    transport: Transport,
     /// Connections at the end of the ramp.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     connections: u32,
@@ -171,6 +191,7 @@ pub(crate) fn run() -> Result<bool, String> {
         Command::Storm(arguments) => storm::run(&arguments),
         Command::Slow(arguments) => slow::run(&arguments),
         Command::Idle(arguments) => run_idle(&arguments),
+        Command::HttpPublish(arguments) => http_publish::run(&arguments),
         Command::Floor(arguments) => run_floor(&arguments).map(|()| true),
     }
 }
@@ -205,17 +226,27 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
         others: 0,
         conflate_keys: 0,
     };
-    let broker = arguments.server.broker(arguments.history.map(Configuration::keeping).transpose()?)?;
+    let polls = arguments.transport == Transport::Poll && arguments.server.url.is_none();
+    let history = arguments.history.or(polls.then_some(POLLED_HISTORY));
+    let broker = arguments.server.broker(history.map(Configuration::keeping).transpose()?)?;
     let json = arguments.server.json;
     let progress = Progress::new(json);
     let mut notes = notes(&arguments.server, &placement, scaled);
-    notes.extend(arguments.history.map(kept));
-    if arguments.against_floor {
-        let compared = against_floor::run(&shape, &broker, &placement, arguments.rounds, &progress)?;
+    notes.push(way(arguments.transport, &arguments.server));
+    notes.extend(history.map(kept));
+    let yardstick = match (arguments.against_floor, arguments.against_websocket) {
+        (true, _) => Some(Yardstick::Floor),
+        (_, true) => Some(Yardstick::WebSocket),
+        _ => None,
+    };
+    let transport = arguments.transport;
+    if let Some(yardstick) = yardstick {
+        let sides = (transport, yardstick);
+        let compared = against::run(&shape, &broker, sides, &placement, arguments.rounds, &progress)?;
         progress.end();
-        return Ok(report::comparison(&shape, &compared, &notes, json));
+        return Ok(report::comparison(&shape, yardstick, &compared, &notes, json));
     }
-    let measured = against_floor::run_broker(&shape, &broker, &placement, &progress)?;
+    let measured = against::run_broker(&shape, &broker, transport, &placement, &progress)?;
     progress.end();
     Ok(report::fanout(&shape, &measured, &notes, json))
 }
@@ -237,19 +268,13 @@ fn run_idle(arguments: &Idle) -> Result<bool, String> {
     };
     let json = arguments.server.json;
     let progress = Progress::new(json);
-    let notes = notes(&arguments.server, &placement, scaled);
-    let measured = match arguments.server.broker(None)? {
-        Broker::Running { target, pid: Some(pid) } => idle::run(&target, &shape, pid, &progress)?,
-        Broker::Running { pid: None, .. } => {
-            return Err("idle reads the server's memory: give its process with --server-pid".into());
-        }
-        Broker::Start { program, arguments, .. } => {
-            let server = Server::start(&program, &arguments, &placement.server_cores)?;
-            let measured = idle::run(&Target::at(server.address), &shape, server.pid(), &progress)?;
-            server.end()?;
-            measured
-        }
-    };
+    let mut notes = notes(&arguments.server, &placement, scaled);
+    notes.push(way(arguments.transport, &arguments.server));
+    let broker = arguments.server.broker(None)?;
+    let measured = broker.with(&placement, arguments.transport, |target, pid| {
+        let pid = pid.ok_or("idle reads the server's memory: give its process with --server-pid")?;
+        idle::run(target, &shape, pid, &progress)
+    })?;
     progress.end();
     Ok(report::idle(&shape, &measured, &notes, json))
 }
@@ -287,19 +312,27 @@ impl ServerArguments {
     }
 
     /// The server under test; one that is started reads `configuration`.
-    fn broker(&self, configuration: Option<Configuration>) -> Result<Broker, String> {
+    fn broker(&self, mut configuration: Option<Configuration>) -> Result<Broker, String> {
         if let Some(url) = &self.url {
-            let target = Target::parse(url, self.allow_remote)?;
+            let target = Target::parse(url, self.ca.as_deref(), self.allow_remote)?;
             return Ok(Broker::Running { target, pid: self.server_pid });
         }
         let program = match &self.spawn {
             Some(path) => path.clone(),
             None => sibling("wirefan")?,
         };
+        let tls = match self.tls {
+            true => {
+                let mut own = configuration.map_or_else(Configuration::usual, Ok)?;
+                let ca = own.certify()?;
+                configuration = Some(own);
+                Some(Tls::trusting(&ca, "127.0.0.1")?)
+            }
+            false => None,
+        };
         let shards = self.shards.to_string();
-        let mut arguments = ["serve", "--listen", "127.0.0.1:0", "--shards", &shards].map(str::to_owned).to_vec();
-        arguments.extend(configuration.iter().flat_map(Configuration::arguments));
-        Ok(Broker::Start { program, arguments, configuration })
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--shards", &shards].map(str::to_owned).to_vec();
+        Ok(Broker::Start { program, arguments, configuration, tls })
     }
 }
 
@@ -319,6 +352,12 @@ fn notes(server: &ServerArguments, placement: &Placement, scaled: Option<String>
     }
     notes.extend(scaled);
     notes
+}
+
+/// The sentence that says how subscribers come.
+fn way(transport: Transport, server: &ServerArguments) -> String {
+    let tls = if server.tls || server.ca.is_some() { " under TLS" } else { "" };
+    format!("Subscribers come by {}{tls}.", transport.name())
 }
 
 /// The sentence that says what a started wirefan keeps.
@@ -369,6 +408,13 @@ mod tests {
             "fanout --url ws://127.0.0.1/ --spawn x",
             "fanout --server-pid 1",
             "fanout --rounds 5",
+            "fanout --against-websocket",
+            "fanout --against-floor --transport sse",
+            "fanout --against-floor --tls",
+            "fanout --transport carrier-pigeon",
+            "fanout --ca x",
+            "fanout --tls --url wss://127.0.0.1/",
+            "http-publish --depth 0",
             "fanout --duration-s 1e9",
             "fanout --history 0",
             "fanout --history 5 --url ws://127.0.0.1/",

@@ -40,7 +40,7 @@ pub(crate) struct Position {
 
 impl Position {
     /// Reads `xxxxxxxx:N` and nothing else.
-    fn parse(spelled: &str) -> Option<Self> {
+    pub(crate) fn parse(spelled: &str) -> Option<Self> {
         let (position, used) = Self::scan(spelled.as_bytes())?;
         (used == spelled.len()).then_some(position)
     }

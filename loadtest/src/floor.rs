@@ -1,8 +1,10 @@
 //! The machine's own limit: one thread that sends the bytes of a publication to N sockets, one `send` each, and keeps no books.
 //! `wirefan-loadtest floor` runs it as a process, so that its CPU time is read as the broker's is.
 //! It speaks just enough: upgrades, `welcome`, an `ack` for each subscribe with an exact topic, positions, the same `message`
-//! bytes as wirefan; publishers get silence. A topic's subscribers are slots of one dense array of sockets.
+//! bytes as wirefan; publishers get silence, by HTTP what a `Responder` says. A topic's subscribers are slots of one dense array of sockets.
 //! It refuses nothing, frees no topic, and waits for a socket that is full: no measure of a broker, only of the kernel.
+
+mod responder;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -21,6 +23,7 @@ use wirefan::http::parse_head;
 use wirefan::ws::{Decoder, Event, Input, Opcode, Role, encode, handshake};
 
 use crate::envelope::{Position, write_message};
+use responder::Responder;
 
 const LISTENER: Token = Token(usize::MAX);
 const BACKLOG: i32 = 4_096;
@@ -58,14 +61,16 @@ struct Topic {
 
 /// What a connection needs to be understood.
 struct Reader {
-    /// `None` once upgraded.
+    /// What is not understood yet; `None` once upgraded.
     head: Option<Vec<u8>>,
+    /// On a connection that began with a POST.
+    responder: Option<Responder>,
     decoder: Decoder,
 }
 
 impl Reader {
     const fn new() -> Self {
-        Self { head: Some(Vec::new()), decoder: Decoder::new(Role::Server) }
+        Self { head: Some(Vec::new()), responder: None, decoder: Decoder::new(Role::Server) }
     }
 }
 
@@ -188,11 +193,17 @@ impl Floor {
 
     /// False when the connection is over.
     fn take(&mut self, slot: usize, buffer: &mut [u8], filled: usize) -> bool {
-        let Some(head) = &mut self.readers[slot].head else {
+        let Reader { head: Some(head), responder, .. } = &mut self.readers[slot] else {
             return self.decode(slot, buffer, filled);
         };
-        head.extend_from_slice(&buffer[..filled]);
+        if head.is_empty() && buffer.starts_with(b"POST ") {
+            responder.get_or_insert_default();
+        }
+        if responder.is_some() {
+            return self.respond(slot, &buffer[..filled]);
+        }
         let mut answer = Vec::new();
+        head.extend_from_slice(&buffer[..filled]);
         let used = match parse_head(head) {
             Ok(None) => return true,
             Ok(Some((parsed, used))) => match handshake::upgrade(&parsed) {
@@ -212,6 +223,25 @@ impl Floor {
         }
         let filled = rest.len();
         self.decode(slot, &mut rest, filled)
+    }
+
+    /// False when the connection is over.
+    fn respond(&mut self, slot: usize, bytes: &[u8]) -> bool {
+        let Reader { head: Some(unread), responder: Some(responder), .. } = &mut self.readers[slot] else {
+            return false;
+        };
+        self.message.clear();
+        let used = if unread.is_empty() {
+            let used = responder.answer(bytes, &mut self.message);
+            unread.extend_from_slice(&bytes[used.unwrap_or(0)..]);
+            used
+        } else {
+            unread.extend_from_slice(bytes);
+            let used = responder.answer(unread, &mut self.message);
+            unread.drain(..used.unwrap_or(0));
+            used
+        };
+        used.is_some() && self.send(slot, &self.message)
     }
 
     fn decode(&mut self, slot: usize, buffer: &mut [u8], filled: usize) -> bool {

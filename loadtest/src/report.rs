@@ -3,6 +3,7 @@
 //! Invariants: data goes to standard output, everything else to standard error; the same figures are in table and JSON; a
 //! figure that is not known is absent, never zero.
 
+mod http_publish;
 mod slow;
 mod storm;
 
@@ -14,12 +15,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::process::{Cost, Memory};
-use crate::scenario::against_floor::{Round, cpu_ns_per_delivery, least_cost, median_cost};
+use crate::scenario::against::{Round, Yardstick, cpu_ns_per_delivery, least_cost, median_cost};
 use crate::scenario::publishing::Pace;
 use crate::scenario::{fanout, idle};
 use crate::stats::{Percentiles, ratio};
 use crate::verify::Faults;
 
+pub(crate) use http_publish::{http_publish, http_publish_comparison};
 pub(crate) use slow::slow;
 pub(crate) use storm::storm;
 
@@ -163,42 +165,49 @@ pub(crate) fn fanout(shape: &fanout::Shape, measured: &fanout::Measured, notes: 
     figures.passed
 }
 
-/// Reports broker against floor.
-pub(crate) fn comparison(shape: &fanout::Shape, rounds: &[Round], notes: &[String], json: bool) -> bool {
-    let (broker_ns, floor_ns) = (median_cost(rounds, |r| &r.broker), median_cost(rounds, |r| &r.floor));
-    let cost_ratio = ratio(broker_ns, floor_ns);
-    let best_ratio = ratio(least_cost(rounds, |r| &r.broker), least_cost(rounds, |r| &r.floor));
+/// Reports broker against a yardstick.
+pub(crate) fn comparison(
+    shape: &fanout::Shape,
+    yardstick: Yardstick,
+    rounds: &[Round<fanout::Measured>],
+    notes: &[String],
+    json: bool,
+) -> bool {
+    let other = yardstick.name();
+    let (broker_ns, other_ns) = (median_cost(rounds, |r| &r.broker), median_cost(rounds, |r| &r.yardstick));
+    let cost_ratio = ratio(broker_ns, other_ns);
+    let best_ratio = ratio(least_cost(rounds, |r| &r.broker), least_cost(rounds, |r| &r.yardstick));
     let ratios: Vec<f64> = rounds.iter().map(Round::ratio).collect();
-    let all_passed = rounds.iter().all(|round| passed(&round.broker) && passed(&round.floor));
+    let all_passed = rounds.iter().all(|round| passed(&round.broker) && passed(&round.yardstick));
     if json {
         let figures: Vec<Value> = rounds
             .iter()
             .map(|round| {
                 json!({
                     "broker": FanoutFigures::of(&round.broker),
-                    "floor": FanoutFigures::of(&round.floor),
+                    other: FanoutFigures::of(&round.yardstick),
                     "ratio": round.ratio(),
                 })
             })
             .collect();
         print_json(&json!({
-            "scenario": "fanout against floor", "shape": shape_json(shape), "notes": notes,
-            "broker_cpu_ns_per_delivery": broker_ns, "floor_cpu_ns_per_delivery": floor_ns,
+            "scenario": format!("fanout against {other}"), "shape": shape_json(shape), "notes": notes,
+            "broker_cpu_ns_per_delivery": broker_ns, (format!("{other}_cpu_ns_per_delivery")): other_ns,
             "broker_deliveries_per_cpu_second": ratio(1e9, broker_ns),
-            "floor_deliveries_per_cpu_second": ratio(1e9, floor_ns),
+            (format!("{other}_deliveries_per_cpu_second")): ratio(1e9, other_ns),
             "ratio": cost_ratio, "ratio_of_best_rounds": best_ratio, "rounds": figures, "passed": all_passed,
         }));
         return all_passed;
     }
     println(&shape_sentence(shape));
     print_notes(notes);
-    print_rounds(rounds);
+    print_rounds(rounds, other);
     println(&format!(
-        "Median of {} rounds: broker {:.0}, floor {:.0} deliveries per CPU second; a delivery costs {:.3} times the floor's \
+        "Median of {} rounds: broker {:.0}, {other} {:.0} deliveries per CPU second; a delivery costs {:.3} times the {other}'s \
          ({:.3} to {:.3} by round; {:.3} between the best rounds of both).",
         rounds.len(),
         ratio(1e9, broker_ns),
-        ratio(1e9, floor_ns),
+        ratio(1e9, other_ns),
         cost_ratio,
         ratios.iter().copied().fold(f64::INFINITY, f64::min),
         ratios.iter().copied().fold(0.0, f64::max),
@@ -206,7 +215,7 @@ pub(crate) fn comparison(shape: &fanout::Shape, rounds: &[Round], notes: &[Strin
     ));
     let mut faults = Faults::default();
     let mut deliveries = 0;
-    for side in rounds.iter().flat_map(|round| [&round.broker, &round.floor]) {
+    for side in rounds.iter().flat_map(|round| [&round.broker, &round.yardstick]) {
         faults.merge(side.faults.clone());
         deliveries += side.deliveries;
     }
@@ -321,11 +330,11 @@ fn print_percentiles(since: &str, rows: &[(&str, Percentiles)]) {
     println(&table.to_string());
 }
 
-fn print_rounds(rounds: &[Round]) {
+fn print_rounds(rounds: &[Round<fanout::Measured>], other: &str) {
     let mut table =
         new_table(&["round", "side", "deliveries", "CPU per delivery", "server CPU", "last p50", "last p99", "ratio"]);
     for (number, round) in rounds.iter().enumerate() {
-        for (side, measured) in [("broker", &round.broker), ("floor", &round.floor)] {
+        for (side, measured) in [("broker", &round.broker), (other, &round.yardstick)] {
             let last = measured.lateness.last.summary();
             let cost = measured.server.unwrap_or_default();
             table.add_row([

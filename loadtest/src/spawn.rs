@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,9 +31,11 @@ const MESSAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// Lines of standard error kept.
 const LINES_KEPT: usize = 12;
 
-/// A configuration file for a wirefan that is to be started; removed when dropped.
+/// A configuration file for a wirefan that is to be started, with what it names; removed when dropped.
 pub(crate) struct Configuration {
     path: PathBuf,
+    /// The certificate and its key, once [`Configuration::certify`] made them.
+    certificate: Option<[PathBuf; 2]>,
 }
 
 impl Configuration {
@@ -52,17 +55,33 @@ impl Configuration {
         ))
     }
 
+    /// Nothing but defaults.
+    pub(crate) fn usual() -> Result<Self, String> {
+        Self::write("")
+    }
+
+    /// Lets the server speak TLS with a certificate that is made here, for 127.0.0.1. Answers the file that a client trusts.
+    pub(crate) fn certify(&mut self) -> Result<PathBuf, String> {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])
+            .map_err(|error| format!("a certificate cannot be made: {error}"))?;
+        let [cert, key] = ["cert.pem", "key.pem"].map(|ending| self.path.with_extension(ending));
+        create(&cert, &made.cert.pem())?;
+        let written = create(&key, &made.signing_key.serialize_pem());
+        let text = format!("[tls]\ncert = {:?}\nkey = {:?}\n", cert.display(), key.display());
+        self.certificate = Some([cert.clone(), key]);
+        written?;
+        let mut file = File::options().append(true).open(&self.path).map_err(|error| told(&self.path, &error))?;
+        file.write_all(text.as_bytes()).map_err(|error| told(&self.path, &error))?;
+        Ok(cert)
+    }
+
     fn write(text: &str) -> Result<Self, String> {
         static WRITTEN: AtomicU32 = AtomicU32::new(0);
         let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let name = format!("wirefan-loadtest-{}-{number}.toml", std::process::id());
         let path = std::env::temp_dir().join(name);
-        let told = |error| format!("{} cannot be written: {error}", path.display());
-        // Never over somebody else's file, nor through a link that waits there.
-        let mut file = File::options().write(true).create_new(true).open(&path).map_err(told)?;
-        let written = file.write_all(text.as_bytes()).map_err(told);
-        let configuration = Self { path: path.clone() };
-        written.map(|()| configuration)
+        create(&path, text)?;
+        Ok(Self { path, certificate: None })
     }
 
     /// What `wirefan serve` is told to read it.
@@ -73,9 +92,25 @@ impl Configuration {
 
 impl Drop for Configuration {
     fn drop(&mut self) {
-        // Whoever cleans up temporary files may have been here before.
-        let _ = std::fs::remove_file(&self.path);
+        for path in self.certificate.iter().flatten().chain([&self.path]) {
+            // Whoever cleans up temporary files may have been here before.
+            let _ = std::fs::remove_file(path);
+        }
     }
+}
+
+/// Never over somebody else's file, nor through a link that waits there; nobody else reads it.
+fn create(path: &Path, text: &str) -> Result<(), String> {
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.map_err(|error| told(path, &error))?;
+    file.write_all(text.as_bytes()).map_err(|error| {
+        let _ = std::fs::remove_file(path); // it is ours, and no use to anybody
+        told(path, &error)
+    })
+}
+
+fn told(path: &Path, error: &std::io::Error) -> String {
+    format!("{} cannot be written: {error}", path.display())
 }
 
 /// A running child that listens.
@@ -257,6 +292,19 @@ mod tests {
         let read = wirefan::config::Config::load(Some(Path::new(&path)), std::iter::empty(), &flags).unwrap();
         assert_eq!((read.limits.outbound_bytes_max, read.heartbeat.interval_s), (65_536, 3_600));
         assert_eq!(read.rules[0].overflow, wirefan::rules::Overflow::Disconnect);
+    }
+
+    #[test]
+    fn a_certificate_is_one_that_wirefan_reads_and_is_gone_afterwards() {
+        let mut configuration = Configuration::keeping(5).unwrap();
+        let cert = configuration.certify().unwrap();
+        let [_, path] = configuration.arguments();
+        let flags = wirefan::config::Flags::default();
+        let read = wirefan::config::Config::load(Some(Path::new(&path)), std::iter::empty(), &flags).unwrap();
+        assert_eq!(read.rules.len(), 1);
+        assert!(cert.exists() && crate::target::Tls::trusting(&cert, "127.0.0.1").is_ok());
+        drop(configuration);
+        assert!(!cert.exists() && !cert.with_file_name(path).exists());
     }
 
     #[test]

@@ -1,30 +1,103 @@
-//! Where the load goes: a `ws://` URL, parsed and held to this machine.
+//! Where the load goes and how: an address, held to this machine, the transport of subscribers, and whom TLS trusts.
 //! The command line builds one; every connection reads it.
-//! Refuses `wss`, names other than `localhost`, and addresses outside 127.0.0.0/8 and ::1 unless `--allow-remote` is given:
+//! Refuses names other than `localhost`, and addresses outside 127.0.0.0/8 and ::1 unless `--allow-remote` is given:
 //! a load test pointed at somebody else's server is an attack.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+
+/// How subscribers are spoken to. Publishers speak WebSocket in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// WebSocket.
+    #[default]
+    Ws,
+    /// Server-sent events.
+    Sse,
+    /// Long polling.
+    Poll,
+}
+
+impl Transport {
+    /// As the command line spells it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ws => "ws",
+            Self::Sse => "sse",
+            Self::Poll => "poll",
+        }
+    }
+}
+
+/// What it takes to trust a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Tls {
+    /// Shared by all connections.
+    pub(crate) config: Arc<ClientConfig>,
+    /// Whom the certificate has to name.
+    pub(crate) name: ServerName<'static>,
+}
+
+impl Tls {
+    /// Trusts what the PEM file `ca` signed, if it names `name`.
+    ///
+    /// # Errors
+    /// A sentence: the file holds no certificate.
+    pub(crate) fn trusting(ca: &Path, name: &str) -> Result<Self, String> {
+        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", ca.display());
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| told(&error))? {
+            let certificate = certificate.map_err(|error| told(&error))?;
+            roots.add(certificate).map_err(|error| told(&error))?;
+        }
+        if roots.is_empty() {
+            return Err(told(&"there is no certificate in it"));
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| format!("no certificate can name {name:?}"))?;
+        Ok(Self { config: Arc::new(config), name })
+    }
+}
 
 /// One checked server address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// Where to connect.
     pub(crate) address: SocketAddr,
-    /// Path and query of the request line.
+    /// Path and query of a WebSocket's request line.
     pub(crate) path: String,
+    /// How subscribers are spoken to.
+    pub(crate) transport: Transport,
+    /// Whom to trust; none speaks in the clear.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Target {
     /// The broker's WebSocket at `address`.
     pub(crate) fn at(address: SocketAddr) -> Self {
-        Self { address, path: "/ws".into() }
+        Self { address, path: "/ws".into(), transport: Transport::Ws, tls: None }
     }
 
-    /// Parses `ws://ADDRESS:PORT/PATH`.
-    pub(crate) fn parse(url: &str, allow_remote: bool) -> Result<Self, String> {
-        let rest = url
-            .strip_prefix("ws://")
-            .ok_or_else(|| format!("{url:?} does not start with ws:// (wss:// and others are not spoken here)"))?;
+    /// Parses `ws://ADDRESS:PORT/PATH`, and `wss://` if there is a file of certificates to trust.
+    pub(crate) fn parse(url: &str, ca: Option<&Path>, allow_remote: bool) -> Result<Self, String> {
+        let (rest, secure) = match url.strip_prefix("wss://") {
+            Some(rest) => (rest, true),
+            None => (url.strip_prefix("ws://").unwrap_or_default(), false),
+        };
+        if rest.is_empty() {
+            return Err(format!("{url:?} does not start with ws:// or wss:// (others are not spoken here)"));
+        }
         let (authority, path) = match rest.find(['/', '?']) {
             Some(at) if rest.as_bytes()[at] == b'/' => (&rest[..at], rest[at..].to_owned()),
             Some(at) => (&rest[..at], format!("/{}", &rest[at..])),
@@ -33,7 +106,7 @@ impl Target {
         if path.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'#') {
             return Err(format!("{url:?}: the path may hold visible ASCII only, and no fragment"));
         }
-        let address = parse_authority(authority)
+        let address = parse_authority(authority, if secure { 443 } else { 80 })
             .ok_or_else(|| format!("{authority:?} is not an IP address (or localhost) with an optional port"))?;
         if !address.ip().is_loopback() && !allow_remote {
             return Err(format!(
@@ -41,7 +114,16 @@ impl Target {
                 address.ip()
             ));
         }
-        Ok(Self { address, path })
+        let tls = match (secure, ca) {
+            (true, Some(ca)) if authority.to_ascii_lowercase().starts_with("localhost") => {
+                Some(Tls::trusting(ca, "localhost")?)
+            }
+            (true, Some(ca)) => Some(Tls::trusting(ca, &address.ip().to_string())?),
+            (true, None) => return Err(format!("{url:?}: say whom to trust, by --ca FILE")),
+            (false, Some(_)) => return Err(format!("{url:?} is in the clear: --ca means something with wss:// only")),
+            (false, None) => None,
+        };
+        Ok(Self { path, tls, ..Self::at(address) })
     }
 
     /// The value of the Host header.
@@ -50,15 +132,15 @@ impl Target {
     }
 }
 
-fn parse_authority(authority: &str) -> Option<SocketAddr> {
+fn parse_authority(authority: &str, port_usual: u16) -> Option<SocketAddr> {
     if let Ok(address) = authority.parse() {
         return Some(address);
     }
     let (host, port) = match authority.strip_suffix(']') {
-        Some(_) => (authority, 80),
+        Some(_) => (authority, port_usual),
         None => match authority.rsplit_once(':') {
             Some((host, port)) => (host, port.parse().ok()?),
-            None => (authority, 80),
+            None => (authority, port_usual),
         },
     };
     if host.eq_ignore_ascii_case("localhost") {
@@ -81,7 +163,7 @@ mod tests {
             ("ws://[::1]:7/ws?a=b", "[::1]:7", "/ws?a=b"),
             ("ws://[::1]?x", "[::1]:80", "/?x"),
         ] {
-            let target = Target::parse(url, false).unwrap();
+            let target = Target::parse(url, None, false).unwrap();
             assert_eq!((target.host().as_str(), target.path.as_str()), (address, path), "{url}");
         }
     }
@@ -89,9 +171,9 @@ mod tests {
     #[test]
     fn other_machines_are_refused_with_a_sentence_unless_allowed() {
         for url in ["ws://192.0.2.1:80/ws", "ws://[2001:db8::1]/", "ws://0.0.0.0:1/"] {
-            let refusal = Target::parse(url, false).unwrap_err();
+            let refusal = Target::parse(url, None, false).unwrap_err();
             assert!(refusal.contains("--allow-remote"), "{refusal}");
-            Target::parse(url, true).unwrap();
+            Target::parse(url, None, true).unwrap();
         }
     }
 
@@ -108,7 +190,7 @@ mod tests {
             "ws://127.0.0.1/#f",
             "ws://:80/",
         ] {
-            assert!(Target::parse(url, true).is_err(), "{url}");
+            assert!(Target::parse(url, None, true).is_err(), "{url}");
         }
     }
 }

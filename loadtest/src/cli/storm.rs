@@ -11,11 +11,11 @@ use super::{ServerArguments, history, keep_off, kept, notes, positive, seconds};
 use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::machine;
 use crate::report::{self, Progress};
-use crate::scenario::against_floor::Broker;
+use crate::scenario::against::Broker;
 use crate::scenario::publishing::Pace;
 use crate::scenario::{fanout, storm};
-use crate::spawn::{Configuration, Server};
-use crate::target::Target;
+use crate::spawn::Configuration;
+use crate::target::Transport;
 
 /// Longest absence that may be asked for, in seconds: well below the time after which a run counts as stalled.
 const AWAY_S_MAX: f64 = 3.0;
@@ -104,21 +104,12 @@ pub(super) fn run(arguments: &Storm) -> Result<bool, String> {
     let progress = Progress::new(json);
     let mut notes = notes(&arguments.server, &placement, scaled);
     let history = arguments.history.unwrap_or_else(|| arguments.whole_run());
-    let measured = match arguments.server.broker(Some(Configuration::keeping(history)?))? {
-        Broker::Running { target, pid } => {
-            notes.push("The server has to keep the history of loadtest/#.".to_owned());
-            storm::run(&target, &shape, pid, &progress)?
-        }
-        // The configuration stays until the server has ended.
-        Broker::Start { program, arguments, configuration: _configuration } => {
-            notes.push(kept(history));
-            let server = Server::start(&program, &arguments, &placement.server_cores)?;
-            let measured = storm::run(&Target::at(server.address), &shape, Some(server.pid()), &progress);
-            // A server that died is the reason of a run that failed: its words come first.
-            server.end()?;
-            measured?
-        }
-    };
+    let broker = arguments.server.broker(Some(Configuration::keeping(history)?))?;
+    notes.push(match broker {
+        Broker::Running { .. } => "The server has to keep the history of loadtest/#.".to_owned(),
+        Broker::Start { .. } => kept(history),
+    });
+    let measured = broker.with(&placement, Transport::Ws, |target, pid| storm::run(target, &shape, pid, &progress))?;
     progress.end();
     Ok(report::storm(&shape, &measured, &notes, json))
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! connecting --writable--> upgrading --101--> greeting --welcome--> subscribing --all acks--> ready
-//!      any of them --error, close, deadline, reset--> gone
+//!     \--writable, over HTTP--> feeding --its acks--> fed     any of them --error, close, deadline, reset--> gone
 //! ```
 //! Invariants: nothing is read after an error; pongs answer pings at once; pending bytes are bounded by `PENDING_BYTES_MAX`.
 
@@ -15,6 +15,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use wirefan::ws::{Decoder, Event, Input, Kind, Opcode, Role, encode, handshake};
 
 use super::Subscription;
+use super::feed::Feed;
+use super::stream::Stream;
 use crate::envelope::{Ack, Reply, parse_reply};
 use crate::target::Target;
 
@@ -39,7 +41,7 @@ pub(crate) enum Message<'a> {
 /// One client connection.
 pub(crate) struct Link {
     /// None once it was reset.
-    socket: Option<TcpStream>,
+    socket: Option<Stream>,
     phase: Phase,
     decoder: Decoder,
     /// Bytes that the socket has not taken yet.
@@ -52,8 +54,14 @@ enum Phase {
     Connecting,
     Upgrading(Box<Upgrading>),
     Greeting(Vec<Subscription>),
-    Subscribing { acks_left: usize },
+    Subscribing {
+        acks_left: usize,
+    },
     Ready,
+    /// Over HTTP, not ready yet.
+    Feeding(Box<Feed>),
+    /// Over HTTP, ready.
+    Fed(Box<Feed>),
     Gone,
 }
 
@@ -86,7 +94,7 @@ impl Link {
             _ => {}
         }
         Ok(Self {
-            socket: Some(TcpStream::from_std(socket.into())),
+            socket: Some(Stream::new(TcpStream::from_std(socket.into()), target.tls.as_ref())?),
             phase: Phase::Connecting,
             decoder: Decoder::new(Role::Client),
             pending: Vec::new(),
@@ -96,7 +104,7 @@ impl Link {
 
     /// The socket, to register it; none once the connection was reset.
     pub(crate) fn socket(&mut self) -> Option<&mut TcpStream> {
-        self.socket.as_mut()
+        self.socket.as_mut().map(Stream::socket)
     }
 
     /// Closes the socket at once and without a word: the peer sees a reset.
@@ -109,7 +117,7 @@ impl Link {
 
     /// True once it has all its acks and until it ends.
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready)
+        matches!(self.phase, Phase::Ready | Phase::Fed(_))
     }
 
     /// True once it has ended.
@@ -122,19 +130,20 @@ impl Link {
         self.phase = Phase::Gone;
         self.pending = Vec::new();
         // A reset at the end needs no goodbye, and an error here changes nothing.
-        if let Some(socket) = &self.socket {
-            let _ = socket.shutdown(std::net::Shutdown::Both);
+        if let Some(stream) = &mut self.socket {
+            let _ = stream.socket().shutdown(std::net::Shutdown::Both);
         }
     }
 
     /// What it is waiting for, in words.
     pub(crate) fn awaited(&self) -> &'static str {
-        match self.phase {
+        match &self.phase {
             Phase::Connecting => "the TCP connection",
             Phase::Upgrading(_) => "the answer to the upgrade request",
             Phase::Greeting(_) => "welcome",
             Phase::Subscribing { .. } => "the ack of a subscribe",
-            Phase::Ready | Phase::Gone => "nothing",
+            Phase::Feeding(feed) => feed.awaited(),
+            Phase::Ready | Phase::Fed(_) | Phase::Gone => "nothing",
         }
     }
 
@@ -151,12 +160,12 @@ impl Link {
 
     /// Sends what the socket takes.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        let Some(mut socket) = self.socket.as_ref() else {
+        let Some(stream) = self.socket.as_mut() else {
             return Ok(());
         };
         let mut sent = 0;
         while sent < self.pending.len() {
-            match socket.write(&self.pending[sent..]) {
+            match stream.write(&self.pending[sent..]) {
                 Ok(n) => sent += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -164,18 +173,28 @@ impl Link {
             }
         }
         self.pending.drain(..sent);
-        Ok(())
+        match stream.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The socket may be written: finishes connecting, or goes on sending.
     pub(crate) fn writable(&mut self, target: &Target, subscriptions: Vec<Subscription>) -> Result<(), String> {
-        if let (Phase::Connecting, Some(socket)) = (&self.phase, &self.socket) {
+        if let (Phase::Connecting, Some(stream)) = (&self.phase, &mut self.socket) {
+            let socket = stream.socket();
             if let Some(error) = socket.take_error().map_err(|e| e.to_string())? {
                 return Err(format!("cannot connect to {}: {error}", target.address));
             }
             // An edge may come before the connection does.
             if socket.peer_addr().is_err() {
                 return Ok(());
+            }
+            if !subscriptions.is_empty()
+                && let Some(feed) = Feed::begin(target, &subscriptions, &mut self.pending)
+            {
+                self.phase = Phase::Feeding(Box::new(feed));
+                return self.flush().map_err(|error| format!("sending failed: {error}"));
             }
             let mut key = [0; 16];
             key[..8].copy_from_slice(&self.next_random().to_le_bytes());
@@ -207,27 +226,32 @@ impl Link {
             return Ok(());
         }
         while most > 0 {
-            let Some(mut socket) = self.socket.as_ref() else {
+            let Some(stream) = self.socket.as_mut() else {
                 return Ok(());
             };
             let room = buffer.len().min(most);
-            match socket.read(&mut buffer[..room]) {
+            match stream.read(&mut buffer[..room]) {
                 Ok(0) => {
-                    return Err("the server closed the connection without a close frame".into());
+                    return Err("the server ended the connection without a word".into());
                 }
                 Ok(filled) => {
+                    let emptied = filled < room && !hung_up && stream.is_emptied_by_a_short_read();
                     self.take(buffer, filled, clock(), &mut message)?;
                     most -= filled;
-                    if filled < room && !hung_up {
-                        return Ok(());
+                    if emptied {
+                        break;
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(format!("reading failed: {error}")),
             }
         }
-        Ok(())
+        // The next poll, or what waited for the handshake.
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.flush().map_err(|error| format!("sending failed: {error}"))
     }
 
     fn take(
@@ -237,8 +261,10 @@ impl Link {
         now_ns: u64,
         message: &mut impl FnMut(Message<'_>, u64),
     ) -> Result<(), String> {
-        let Phase::Upgrading(upgrading) = &mut self.phase else {
-            return self.decode(buffer, filled, now_ns, message);
+        let upgrading = match &mut self.phase {
+            Phase::Upgrading(upgrading) => upgrading,
+            Phase::Feeding(_) | Phase::Fed(_) => return self.feed(&buffer[..filled], now_ns, message),
+            _ => return self.decode(buffer, filled, now_ns, message),
         };
         upgrading.answer.extend_from_slice(&buffer[..filled]);
         let head_bytes = match handshake::parse_response(&upgrading.answer, upgrading.key) {
@@ -253,6 +279,20 @@ impl Link {
         self.phase = Phase::Greeting(subscriptions);
         let filled = rest.len();
         self.decode(&mut rest, filled, now_ns, message)
+    }
+
+    fn feed(&mut self, bytes: &[u8], now_ns: u64, message: &mut impl FnMut(Message<'_>, u64)) -> Result<(), String> {
+        let (Phase::Feeding(feed) | Phase::Fed(feed)) = &mut self.phase else {
+            return Ok(());
+        };
+        let subscribed = feed.take(bytes, &mut self.pending, |one| message(one, now_ns))?;
+        if subscribed && !self.is_ready() {
+            self.phase = match std::mem::replace(&mut self.phase, Phase::Gone) {
+                Phase::Feeding(feed) => Phase::Fed(feed),
+                other => other,
+            };
+        }
+        Ok(())
     }
 
     fn decode(

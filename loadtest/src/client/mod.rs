@@ -1,9 +1,12 @@
-//! Many WebSocket connections on few threads, without an async runtime.
+//! Many connections on few threads, without an async runtime.
 //! A scenario starts `Worker`s; each owns its poll, its connections and its `Scene`, and calls the scene for what arrives.
 //! Threads share only the `Crew`: atomics and the first failure.
 //! Invariants: every handshake has a deadline; whoever fails stops the whole crew with a sentence, and nobody waits for ever.
 
+mod answer;
+mod feed;
 mod link;
+mod stream;
 mod worker;
 
 use std::sync::Mutex;
@@ -12,7 +15,9 @@ use std::time::Instant;
 
 use crate::envelope::Position;
 
+pub(crate) use answer::{Answer, refusal};
 pub(crate) use link::{Link, Message};
+pub(crate) use stream::Stream;
 pub(crate) use worker::{Ramp, Worker};
 
 /// What a scenario wants to be told by a worker, and what it may do in each turn of the loop.

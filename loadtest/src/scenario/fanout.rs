@@ -353,4 +353,4 @@ pub(crate) fn fresh_seed() -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,11 +1,12 @@
 //! The questions that a load test answers: how dear is a fan-out, how big is an idle connection, what is lost in a storm,
 //! what do slow readers cost.
 //! The command line picks one; `shape` says how much, `publishing` sends, `listening` receives and judges, `fanout`,
-//! `idle`, `storm` and `slow` direct a run, `against_floor` compares two.
+//! `idle`, `storm` and `slow` direct a run, `against` compares two.
 //! Invariants: every wait ends by itself with a sentence; a run that could not be verified is a failed run.
 
-pub(crate) mod against_floor;
+pub(crate) mod against;
 pub(crate) mod fanout;
+pub(crate) mod http_publish;
 pub(crate) mod idle;
 mod listening;
 pub(crate) mod publishing;

@@ -11,16 +11,15 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::against_floor::Broker;
+use super::against::Broker;
 use super::fanout::{self, Conducted, Witness};
 use super::slow_readers::{Found, Manner, Shore, SlowReaders};
 use crate::client::Crew;
 use crate::machine::Placement;
 use crate::process::{Kernel, Memory};
 use crate::report::Progress;
-use crate::spawn::Server;
 use crate::stats::{median, ratio};
-use crate::target::Target;
+use crate::target::{Target, Transport};
 use crate::verify::{Expected, Faults};
 
 /// Time between two looks at the memory.
@@ -161,16 +160,7 @@ pub(crate) fn run(
 }
 
 fn run_broker(shape: &Shape, broker: &Broker, placement: &Placement, progress: &Progress) -> Result<Measured, String> {
-    match broker {
-        Broker::Running { target, pid } => run_once(target, shape, *pid, progress),
-        Broker::Start { program, arguments, .. } => {
-            let server = Server::start(program, arguments, &placement.server_cores)?;
-            let measured = run_once(&Target::at(server.address), shape, Some(server.pid()), progress);
-            // A server that died is the reason of a run that failed: its words come first.
-            server.end()?;
-            measured
-        }
-    }
+    broker.with(placement, Transport::Ws, |target, pid| run_once(target, shape, pid, progress))
 }
 
 /// One run of `shape` against `target`; `server_pid` is the process whose cost is read.

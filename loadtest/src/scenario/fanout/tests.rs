@@ -1,13 +1,19 @@
 //! Fan-outs against the floor in the same process: the whole path of a run, small and bounded.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
+
+use wirefan::config::{Config, Flags};
+use wirefan::rules::{History, Rule};
 
 use super::*;
 use crate::floor::Floor;
 use crate::scenario::idle;
+use crate::spawn::Configuration;
+use crate::target::{Tls, Transport};
 
 /// A floor on a thread of its own, for as long as `body` runs and thirty seconds at most.
-fn with_floor<T>(body: impl FnOnce(&Target) -> T) -> T {
+pub(crate) fn with_floor<T>(body: impl FnOnce(&Target) -> T) -> T {
     let mut floor = Floor::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let target = Target::at(floor.address().unwrap());
     let stop = Arc::new(AtomicBool::new(false));
@@ -54,7 +60,7 @@ fn fifty_subscribers_get_forty_publications_one_at_a_time() {
     assert_eq!((first.count, last.count), (40, 40));
     assert_eq!(measured.lateness.median.summary().count, 40);
     assert!(0 < first.p50_ns && first.p50_ns <= last.p50_ns);
-    assert!(measured.wall_ns > 0 && measured.server.unwrap().cpu_ns > 0);
+    assert!(measured.wall_ns > 0 && measured.server.is_some());
 }
 
 #[test]
@@ -119,11 +125,13 @@ fn a_server_that_is_no_websocket_is_a_sentence() {
 }
 
 /// The broker itself, on threads of this process.
-fn with_broker<T>(shards: usize, body: impl FnOnce(&Target) -> T) -> T {
+pub(crate) fn with_broker<T>(history: Option<u32>, body: impl FnOnce(&Target) -> T) -> T {
     let mut config = wirefan::config::Config::default();
     config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
-    config.server.shards = shards;
+    config.server.shards = 2;
     config.server.pin = false;
+    let history = history.map(|count| History { count, age_s: 600 });
+    config.rules = vec![Rule { filter: "loadtest/#".to_owned(), history, ..Rule::default() }];
     let broker = wirefan::net::Broker::start(config).unwrap();
     let found = body(&Target::at(broker.addresses()[0].address));
     broker.stop();
@@ -136,15 +144,63 @@ fn the_broker_on_two_shards_delivers_everything_once_and_in_order() {
     let shape =
         Shape { publishers: 3, topics: 4, threads: 2, pace: Pace::UnderWay(16), publications_max: 400, ..shape() };
     let measured =
-        with_broker(2, |target| run(target, &shape, Some(std::process::id()), &Progress::new(true)).unwrap());
+        with_broker(None, |target| run(target, &shape, Some(std::process::id()), &Progress::new(true)).unwrap());
     assert_eq!(measured.faults, Faults::default());
     assert_eq!((measured.publications, measured.deliveries), (400, 5_000));
 }
 
 #[test]
+fn streams_and_polls_get_everything_once_and_in_order() {
+    let shape = Shape { topics: 4, threads: 2, pace: Pace::UnderWay(16), publications_max: 400, ..shape() };
+    for transport in [Transport::Sse, Transport::Poll] {
+        let run = |target: &Target| {
+            let target = Target { transport, ..target.clone() };
+            run(&target, &shape, Some(std::process::id()), &Progress::new(true)).unwrap()
+        };
+        let measured = with_broker(Some(1_000), run);
+        assert_eq!(measured.faults, Faults::default(), "{transport:?}");
+        assert_eq!((measured.publications, measured.deliveries), (400, 5_000));
+    }
+}
+
+#[test]
+fn polls_of_a_broker_that_keeps_nothing_are_seen_to_lose() {
+    let shape = Shape { pace: Pace::Rate(4_000.0), ..shape() };
+    let run = |target: &Target| {
+        let target = Target { transport: Transport::Poll, ..target.clone() };
+        run(&target, &shape, None, &Progress::new(true)).unwrap()
+    };
+    let faults = with_broker(None, run).faults;
+    assert!(
+        faults.closed > 0 && faults.sentences.iter().any(|sentence| sentence.contains("not recovered")),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn under_tls_everything_comes_once_and_in_order_too() {
+    let mut configuration = Configuration::keeping(1_000).unwrap();
+    let tls = Tls::trusting(&configuration.certify().unwrap(), "127.0.0.1").unwrap();
+    let [_, path] = configuration.arguments();
+    let mut config = Config::load(Some(Path::new(&path)), std::iter::empty(), &Flags::default()).unwrap();
+    config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
+    config.server.pin = false;
+    let broker = wirefan::net::Broker::start(config).unwrap();
+    for transport in [Transport::Ws, Transport::Sse, Transport::Poll] {
+        let target = Target { transport, tls: Some(tls.clone()), ..Target::at(broker.addresses()[0].address) };
+        let shape = Shape { payload_bytes: 30_000, publications_max: 10, pace: Pace::UnderWay(4), ..shape() };
+        let measured = run(&target, &shape, None, &Progress::new(true)).unwrap();
+        assert_eq!(measured.faults, Faults::default(), "{transport:?}");
+        assert_eq!((measured.publications, measured.deliveries), (10, 500));
+    }
+    broker.stop();
+    broker.join().unwrap();
+}
+
+#[test]
 fn the_broker_refuses_a_payload_and_the_run_fails_with_its_words() {
     let shape = Shape { payload_bytes: 100_000, ..shape() };
-    let measured = with_broker(1, |target| run(target, &shape, None, &Progress::new(true)).unwrap());
+    let measured = with_broker(None, |target| run(target, &shape, None, &Progress::new(true)).unwrap());
     assert_eq!((measured.faults.closed, measured.faults.lost, measured.deliveries), (1, 50, 0));
     assert!(measured.faults.sentences.iter().any(|sentence| sentence.contains("1009")));
 }
@@ -161,10 +217,15 @@ fn sixty_idle_connections_are_sampled_held_and_kept() {
         sources: 1,
         load_cores: Vec::new(),
     };
-    let measured =
-        with_broker(2, |target| idle::run(target, &shape, std::process::id(), &Progress::new(true)).unwrap());
-    assert_eq!(measured.faults, Faults::default());
-    let counts: Vec<usize> = measured.samples.iter().map(|sample| sample.connections).collect();
-    assert_eq!((counts[0], counts[1], counts.last().copied()), (0, 30, Some(60)));
-    assert!(measured.pss_slope.is_some() && measured.hold_ns >= 50_000_000);
+    for transport in [Transport::Ws, Transport::Sse, Transport::Poll] {
+        let run = |target: &Target| {
+            let target = Target { transport, ..target.clone() };
+            idle::run(&target, &shape, std::process::id(), &Progress::new(true)).unwrap()
+        };
+        let measured = with_broker(None, run);
+        assert_eq!(measured.faults, Faults::default());
+        let counts: Vec<usize> = measured.samples.iter().map(|sample| sample.connections).collect();
+        assert_eq!((counts[0], counts[1], counts.last().copied()), (0, 30, Some(60)));
+        assert!(measured.pss_slope.is_some() && measured.hold_ns >= 50_000_000);
+    }
 }

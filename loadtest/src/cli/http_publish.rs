@@ -1,0 +1,73 @@
+//! The `http-publish` of the command line: its flags, and the run that they ask for.
+//! `cli::run` calls `run`.
+//! Refuses windows that no server takes at once.
+
+use clap::Args;
+
+use super::{ServerArguments, keep_off, notes};
+use crate::machine;
+use crate::report::{self, Progress};
+use crate::scenario::against::{self, Side};
+use crate::scenario::http_publish;
+use crate::target::Transport;
+
+#[derive(Args)]
+pub(super) struct HttpPublish {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// Connections, each with a topic of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    connections: u16,
+    /// Requests that a connection sends at once; the next so many go when the last are answered.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    depth: u16,
+    /// Bytes of the published JSON value.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=16_000_000))]
+    payload_bytes: u32,
+    /// Measured requests of a round, all connections together.
+    #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    requests: u32,
+    /// Run the floor's bare HTTP responder in turn with the broker, and print what a request costs more than there.
+    #[arg(long)]
+    against_floor: bool,
+    /// Rounds.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+}
+
+/// Runs the rounds. Whatever is not answered as it has to be ends them with a sentence.
+pub(super) fn run(arguments: &HttpPublish) -> Result<bool, String> {
+    let usable = machine::raise_descriptors();
+    let placement = arguments.server.placement();
+    keep_off(&placement)?;
+    let asked = usize::from(arguments.connections);
+    let (connections, scaled) = machine::fit(asked, 0, usable, "connections");
+    let shape = http_publish::Shape {
+        connections,
+        depth: usize::from(arguments.depth),
+        payload_bytes: arguments.payload_bytes as usize,
+        requests: arguments.requests as usize,
+        load_cores: placement.load_cores.clone(),
+    };
+    let json = arguments.server.json;
+    let progress = Progress::new(json);
+    let notes = notes(&arguments.server, &placement, scaled);
+    let broker = arguments.server.broker(None)?;
+    let run_broker =
+        || broker.with(&placement, Transport::Ws, |target, pid| http_publish::run(target, &shape, pid, &progress));
+    if arguments.against_floor {
+        let rounds = against::in_turn(arguments.rounds, "floor", &progress, |side| match side {
+            Side::Broker => run_broker(),
+            Side::Yardstick => {
+                against::with_floor(&placement, |target, pid| http_publish::run(target, &shape, pid, &progress))
+            }
+        })?;
+        progress.end();
+        report::http_publish_comparison(&shape, &rounds, &notes, json);
+        return Ok(true);
+    }
+    let rounds = (0..arguments.rounds).map(|_| run_broker()).collect::<Result<Vec<_>, _>>()?;
+    progress.end();
+    report::http_publish(&shape, &rounds, &notes, json);
+    Ok(true)
+}

@@ -1,0 +1,195 @@
+//! Starts the server under test, alone or in turn with a yardstick: the floor, or the same broker over WebSocket.
+//! The command line calls it. Each run has a fresh server and fresh connections, both sides change places every
+//! round, and the judgement is on medians, because on a shared machine single runs differ by a third.
+//! Invariants: both run in the same shape on the same cores; what this program starts, it ends.
+
+use std::path::PathBuf;
+
+use super::fanout::{self, Measured, Shape};
+use crate::machine::Placement;
+use crate::report::Progress;
+use crate::spawn::{Configuration, Server};
+use crate::stats::{median, ratio};
+use crate::target::{Target, Tls, Transport};
+
+/// Where the broker comes from.
+pub(crate) enum Broker {
+    /// It runs already.
+    Running {
+        /// Where it is.
+        target: Target,
+        /// Its process, if known.
+        pid: Option<u32>,
+    },
+    /// It is started for each run.
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Its arguments.
+        arguments: Vec<String>,
+        /// The file that it reads besides, if any.
+        configuration: Option<Configuration>,
+        /// Whom to trust, where it speaks TLS.
+        tls: Option<Tls>,
+    },
+}
+
+impl Broker {
+    /// Lets `run` have the broker by `transport`: where it is, and its process if that is known.
+    pub(crate) fn with<T>(
+        &self,
+        placement: &Placement,
+        transport: Transport,
+        run: impl FnOnce(&Target, Option<u32>) -> Result<T, String>,
+    ) -> Result<T, String> {
+        match self {
+            Self::Running { target, pid } => run(&Target { transport, ..target.clone() }, *pid),
+            Self::Start { program, arguments, configuration, tls } => {
+                let mut arguments = arguments.clone();
+                arguments.extend(configuration.iter().flat_map(Configuration::arguments));
+                let server = Server::start(program, &arguments, &placement.server_cores)?;
+                let target = Target { transport, tls: tls.clone(), ..Target::at(server.address) };
+                with_started(server, &target, run)
+            }
+        }
+    }
+}
+
+/// Lets `run` have the floor, which is this program again.
+pub(crate) fn with_floor<T>(
+    placement: &Placement,
+    run: impl FnOnce(&Target, Option<u32>) -> Result<T, String>,
+) -> Result<T, String> {
+    let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let arguments = ["floor", "--listen", "127.0.0.1:0"].map(str::to_owned);
+    let server = Server::start(&own, &arguments, &placement.server_cores)?;
+    let target = Target::at(server.address);
+    with_started(server, &target, run)
+}
+
+fn with_started<T>(
+    server: Server,
+    target: &Target,
+    run: impl FnOnce(&Target, Option<u32>) -> Result<T, String>,
+) -> Result<T, String> {
+    let found = run(target, Some(server.pid()));
+    // A server that died is the reason of a run that failed: its words come first.
+    server.end()?;
+    found
+}
+
+/// What a broker is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Yardstick {
+    /// A bare loop over the same sockets.
+    Floor,
+    /// The same broker, whose subscribers come by WebSocket.
+    WebSocket,
+}
+
+impl Yardstick {
+    /// One word for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// Both sides of one round.
+pub(crate) struct Round<M> {
+    /// The broker's run.
+    pub(crate) broker: M,
+    /// The yardstick's.
+    pub(crate) yardstick: M,
+}
+
+impl Round<Measured> {
+    /// What a delivery costs the broker over what it costs the yardstick.
+    pub(crate) fn ratio(&self) -> f64 {
+        ratio(cpu_ns_per_delivery(&self.broker), cpu_ns_per_delivery(&self.yardstick))
+    }
+}
+
+/// The server's CPU time per delivery, in nanoseconds; 0 if it is not known.
+pub(crate) fn cpu_ns_per_delivery(measured: &Measured) -> f64 {
+    let cost = measured.server.unwrap_or_default();
+    ratio(cost.cpu_ns as f64, measured.deliveries as f64)
+}
+
+/// The median over the rounds of the CPU time per delivery of one side, in nanoseconds.
+pub(crate) fn median_cost(rounds: &[Round<Measured>], side: fn(&Round<Measured>) -> &Measured) -> f64 {
+    let costs: Vec<f64> = rounds.iter().map(|round| cpu_ns_per_delivery(side(round))).collect();
+    median(&costs)
+}
+
+/// The least CPU time per delivery of one side, in nanoseconds: what neighbours on the machine disturb only adds to it.
+pub(crate) fn least_cost(rounds: &[Round<Measured>], side: fn(&Round<Measured>) -> &Measured) -> f64 {
+    let costs = rounds.iter().map(|round| cpu_ns_per_delivery(side(round)));
+    costs.fold(f64::INFINITY, f64::min)
+}
+
+/// One run against the broker, whose subscribers come by `transport`.
+pub(crate) fn run_broker(
+    shape: &Shape,
+    broker: &Broker,
+    transport: Transport,
+    placement: &Placement,
+    progress: &Progress,
+) -> Result<Measured, String> {
+    broker.with(placement, transport, |target, pid| fanout::run(target, shape, pid, progress))
+}
+
+/// `rounds` rounds of broker and yardstick.
+pub(crate) fn run(
+    shape: &Shape,
+    broker: &Broker,
+    (transport, yardstick): (Transport, Yardstick),
+    placement: &Placement,
+    rounds: u32,
+    progress: &Progress,
+) -> Result<Vec<Round<Measured>>, String> {
+    in_turn(rounds, yardstick.name(), progress, |side| match (side, yardstick) {
+        (Side::Broker, _) => run_broker(shape, broker, transport, placement, progress),
+        (Side::Yardstick, Yardstick::WebSocket) => run_broker(shape, broker, Transport::Ws, placement, progress),
+        (Side::Yardstick, Yardstick::Floor) => {
+            with_floor(placement, |target, pid| fanout::run(target, shape, pid, progress))
+        }
+    })
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The broker's.
+    Broker,
+    /// The yardstick's, which has that name.
+    Yardstick,
+}
+
+/// Runs both sides `rounds` times; who is first changes every round.
+pub(crate) fn in_turn<M>(
+    rounds: u32,
+    yardstick: &str,
+    progress: &Progress,
+    mut run: impl FnMut(Side) -> Result<M, String>,
+) -> Result<Vec<Round<M>>, String> {
+    let mut all = Vec::new();
+    for round in 0..rounds {
+        let mut run_side = |side| {
+            let name = if side == Side::Broker { "broker" } else { yardstick };
+            progress.name(format!("round {} of {rounds}, {name}", round + 1));
+            run(side).map_err(|sentence| format!("round {}, {name}: {sentence}", round + 1))
+        };
+        let round = if round % 2 == 0 {
+            let broker = run_side(Side::Broker)?;
+            Round { broker, yardstick: run_side(Side::Yardstick)? }
+        } else {
+            let yardstick = run_side(Side::Yardstick)?;
+            Round { broker: run_side(Side::Broker)?, yardstick }
+        };
+        all.push(round);
+    }
+    Ok(all)
+}
