@@ -14,6 +14,7 @@ mod keys;
 mod members;
 mod presence;
 mod recovery;
+mod reload;
 mod topics;
 
 pub use batch::{Batch, Conflated, Exception, Run};
@@ -295,7 +296,7 @@ impl Home {
         let position = Position { epoch: topic.epoch, offset: topic.offset };
         let (recovered, replay) = topic.replay(from);
         self.topics.touch(key);
-        let answer = Subscribed { conn, slot, watch, serial, id, position, recovered, replay };
+        let answer = Subscribed { conn, slot, watch, serial, id, position, recovered, replay, presence };
         self.out[shard.index()].items.push(Delivery::Subscribed(Box::new(answer)));
     }
 

@@ -60,6 +60,8 @@ pub(super) struct EventLoop {
     accepted: Bucket,
     now_ms: u64,
     shared: Arc<Shared>,
+    /// The number of the settings that the shard has.
+    reloads_seen: u64,
     accept_pauses: u64,
     /// When a stop that was begun ends whatever is left.
     stop_at_ms: Option<u64>,
@@ -92,6 +94,7 @@ impl EventLoop {
             accepted: Bucket::default(),
             now_ms: 0,
             shared,
+            reloads_seen: 0,
             accept_pauses: 0,
             stop_at_ms: None,
         })
@@ -103,6 +106,9 @@ impl EventLoop {
             self.wait()?;
             self.now_ms = self.clock.now_ms();
             self.shard.begin_turn(self.now_ms);
+            if let Some(settings) = self.shared.latest.newer(&mut self.reloads_seen) {
+                self.shard.handle_reload(&settings);
+            }
             self.take_events();
             self.begin_stop();
             self.accept();

@@ -1,12 +1,14 @@
 //! The only place with sockets, threads, the clock, signals and randomness: one pinned event loop per core.
 //!
 //! [`Broker::start`] binds, starts a thread per shard and returns; [`serve`] also waits for signals. Each thread owns its
-//! shard, its listeners and its sockets; the threads share a stop flag and the count of connections, nothing else.
+//! shard, its listeners and its sockets; the threads share a stop flag, the count of connections and what a reload brought,
+//! nothing else.
 
 pub mod ambient;
 pub mod client;
 mod event_loop;
 mod listener;
+mod reload;
 mod sockets;
 mod sys;
 pub mod tls;
@@ -24,12 +26,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::auth::Rate;
-use crate::auth::origin::{NotAnOrigin, Origins};
-use crate::config::{Config, ConfigError};
+use crate::auth::origin::NotAnOrigin;
+use crate::config::{Config, ConfigError, Unchanged};
 use crate::limits;
 use crate::mesh::{self, Wake};
-use crate::shard::{CloseReason, Counters, Settings, Shard};
+use crate::shard::{CloseReason, Counters, Shard};
 use event_loop::{EventLoop, WAKER};
+use reload::Latest;
 use tls::{CertificateError, Terms};
 
 /// Why a broker did not start, or ended.
@@ -43,8 +46,8 @@ pub enum ServeError {
     Certificates(CertificateError),
     /// More shards than there can be.
     Shards(usize),
-    /// The files of `[auth]` are not what they should be.
-    Credentials(ConfigError),
+    /// The configuration, or a file of `[auth]`, is not what it should be.
+    Config(ConfigError),
     /// The machine refused something else.
     Machine(&'static str, io::Error),
 }
@@ -59,7 +62,7 @@ impl fmt::Display for ServeError {
             Self::Origins(error) => write!(f, "server.allowed_origins: {error}"),
             Self::Certificates(error) => error.fmt(f),
             Self::Shards(shards) => write!(f, "server.shards: {shards} is more than {}", limits::SHARDS_MAX),
-            Self::Credentials(error) => write!(f, "{error}"),
+            Self::Config(error) => write!(f, "{error}"),
             Self::Machine(what, error) => write!(f, "cannot {what}: {error}"),
         }
     }
@@ -85,6 +88,8 @@ struct Shared {
     drain_ms: u64,
     /// What TLS listeners speak.
     tls: Option<Terms>,
+    /// What a reload brought.
+    latest: Latest,
 }
 
 impl Shared {
@@ -137,6 +142,8 @@ impl fmt::Display for Bound {
 
 /// A running broker.
 pub struct Broker {
+    /// What is in force.
+    config: Config,
     addresses: Vec<Bound>,
     shared: Arc<Shared>,
     bells: Bells,
@@ -160,7 +167,6 @@ impl Broker {
 
     /// The same; `ended` is called by the last shard that ends.
     fn start_then(config: Config, ended: impl Fn() + Send + Sync + 'static) -> Result<Self, ServeError> {
-        let origins = Origins::parse(&config.server.allowed_origins).map_err(ServeError::Origins)?;
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let shards = if config.server.shards == 0 { cores.len().max(1) } else { config.server.shards };
         if shards > limits::SHARDS_MAX {
@@ -175,15 +181,13 @@ impl Broker {
             connections_max: config.limits.connections_max,
             drain_ms: u64::from(config.server.drain_s) * 1000,
             tls,
+            latest: Latest::default(),
         });
         let (polls, bells) = polls(shards)?;
         let seed = getrandom::u64().map_err(|error| ServeError::Machine("get randomness", io::Error::other(error)))?;
         let pin = config.server.pin;
         let shards_len = u16::try_from(shards).expect("at most SHARDS_MAX");
-        let credentials = config.credentials().map_err(ServeError::Credentials)?;
-        let known = config.auth.is_configured();
-        let credentials = known.then(|| Arc::new(credentials));
-        let settings = Settings { config, origins, credentials, began_unix_s: 0, seed };
+        let settings = reload::settings(config.clone(), seed)?;
         let desks = mesh::join(bells.clone(), limits::RING_PARCELS);
         let ended = Arc::new(AtEnd { left: AtomicUsize::new(shards), call: ended });
         let mut threads = Vec::with_capacity(shards);
@@ -208,35 +212,13 @@ impl Broker {
             let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(run);
             threads.push(thread.map_err(|error| ServeError::Machine("start a thread", error))?);
         }
-        Ok(Self { addresses, shared, bells, threads })
+        Ok(Self { config, addresses, shared, bells, threads })
     }
 
     /// Where it listens: `server.listen`, then `tls.listen`.
     #[must_use]
     pub fn addresses(&self) -> &[Bound] {
         &self.addresses
-    }
-
-    /// Reads the certificates and keys of `[tls]` again, for all handshakes that begin from now on. Does nothing without
-    /// TLS.
-    ///
-    /// # Errors
-    /// All that is wrong with the files; those read before stay in force then.
-    pub fn reload_certificates(&self) -> Result<(), CertificateError> {
-        self.shared.tls.as_ref().map_or(Ok(()), Terms::reload)
-    }
-
-    fn reload(&self) {
-        match self.reload_certificates() {
-            Ok(()) if self.shared.tls.is_some() => eprintln!("wirefan: the certificates were read again"),
-            Ok(()) => {}
-            Err(error) => {
-                for line in error.to_string().lines() {
-                    eprintln!("wirefan: {line}");
-                }
-                eprintln!("wirefan: the certificates stay as they are");
-            }
-        }
     }
 
     /// Asks it to stop: accepts nothing more, delivers what it has, closes every connection with 1001.
@@ -290,21 +272,26 @@ fn pin_to(core: Option<CoreId>) {
     }
 }
 
-/// Runs a broker until SIGTERM or SIGINT; a second of these ends the process at once, with exit code 1. SIGHUP reads the
-/// certificates again, and says what came of it. `ready` is called with the addresses once connections are accepted.
+/// Runs a broker until SIGTERM or SIGINT; a second of these ends the process at once, with exit code 1. At SIGHUP `read`
+/// gives the configuration anew, and standard error says what came of it. `ready` is called with the addresses once
+/// connections are accepted.
 ///
 /// # Errors
 /// As [`Broker::start`] and [`Broker::join`].
-pub fn serve(config: Config, ready: impl FnOnce(&[Bound])) -> Result<Summary, ServeError> {
+pub fn serve(
+    config: Config,
+    read: impl Fn() -> Result<Config, ConfigError>,
+    ready: impl FnOnce(&[Bound]),
+) -> Result<Summary, ServeError> {
     let failed = |error| ServeError::Machine("listen to signals", error);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
     let handle = signals.handle();
-    let broker = Broker::start_then(config, move || handle.close())?;
+    let mut broker = Broker::start_then(config, move || handle.close())?;
     ready(broker.addresses());
     let mut stopping = false;
     for signal in signals.forever() {
         match signal {
-            SIGHUP => broker.reload(),
+            SIGHUP => tell_reload(&read().map_err(ServeError::Config).and_then(|config| broker.reload(&config))),
             _ if stopping => std::process::exit(1),
             _ => {
                 stopping = true;
@@ -313,6 +300,23 @@ pub fn serve(config: Config, ready: impl FnOnce(&[Bound])) -> Result<Summary, Se
         }
     }
     broker.join()
+}
+
+fn tell_reload(outcome: &Result<Vec<Unchanged>, ServeError>) {
+    match outcome {
+        Ok(unchanged) => {
+            for key in unchanged {
+                eprintln!("wirefan: {key}");
+            }
+            eprintln!("wirefan: rules, origins, keys and certificates were read again");
+        }
+        Err(error) => {
+            for line in error.to_string().lines() {
+                eprintln!("wirefan: {line}");
+            }
+            eprintln!("wirefan: the configuration stays as it is");
+        }
+    }
 }
 
 /// What a broker did in its life.

@@ -19,6 +19,7 @@ mod lifecycle;
 mod outbound;
 mod presence;
 mod registry;
+mod reload;
 mod requests;
 mod stop;
 mod wheel;

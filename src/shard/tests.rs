@@ -16,6 +16,7 @@ mod overflow;
 mod presence;
 mod pressure;
 mod recovery;
+mod reload;
 mod slots;
 mod topics;
 
