@@ -19,7 +19,7 @@ pub(super) fn serve(arguments: &Serve) -> Result<(), Failure> {
     let config = load(arguments.config.as_deref(), &flags)?;
     warn(&config);
     let read = || Config::load(arguments.config.as_deref(), environment(), &flags);
-    let served = net::serve(config, read, |addresses| {
+    let served = net::serve(config, read, arguments.take_over, |addresses| {
         let addresses: Vec<_> = addresses.iter().map(Bound::to_string).collect();
         tell(format_args!("listening on {}", addresses.join(", ")));
     });

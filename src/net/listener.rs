@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::hand_over::Door;
 use super::{Bound, ServeError, sys};
 use crate::limits;
 
@@ -53,23 +54,38 @@ impl Listener {
     }
 }
 
-/// Binds every address once per shard: the listeners of each shard, and the addresses with their real ports.
-pub(super) fn bind(addresses: &[Bound], shards: usize) -> Result<(Vec<Vec<Listener>>, Vec<Bound>), ServeError> {
-    let mut listeners: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
+/// What was bound.
+pub(super) struct Listening {
+    /// The listeners of each shard.
+    pub(super) of_shards: Vec<Vec<Listener>>,
+    /// With their real ports.
+    pub(super) addresses: Vec<Bound>,
+    /// All sockets, by address.
+    pub(super) doors: Vec<Door>,
+}
+
+/// Binds every address once per shard; `take_over`: beside whoever listens there.
+pub(super) fn bind(addresses: &[Bound], shards: usize, take_over: bool) -> Result<Listening, ServeError> {
+    let mut of_shards: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut doors = Vec::with_capacity(addresses.len());
     let mut bound = Vec::with_capacity(addresses.len());
-    for &Bound { address, .. } in addresses {
+    for &Bound { address, .. } in addresses.iter().filter(|_| !take_over) {
         probe(address).map_err(|error| ServeError::Listen(address, error))?;
     }
     for &Bound { mut address, tls } in addresses {
-        for of_shard in &mut listeners {
+        let mut sockets = Vec::with_capacity(shards);
+        for of_shard in &mut of_shards {
             let failed = |error| ServeError::Listen(address, error);
             let socket = listen(address).map_err(failed)?;
+            sockets.push(socket.try_clone().map_err(failed)?);
             address = socket.local_addr().map_err(failed)?; // the first one's port serves all
+            let socket = TcpListener::from_std(socket);
             of_shard.push(Listener { socket, tls, ready: true, paused_until_ms: 0 });
         }
+        doors.push(Door { address, sockets });
         bound.push(Bound { address, tls });
     }
-    Ok((listeners, bound))
+    Ok(Listening { of_shards, addresses: bound, doors })
 }
 
 /// Fails if anybody listens there. `SO_REUSEPORT` alone would let a second broker in beside the first, and the kernel
@@ -87,11 +103,11 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = socket(address)?;
     sys::prepare_listener(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(limits::LISTEN_BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
+    Ok(socket.into())
 }

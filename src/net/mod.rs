@@ -7,6 +7,7 @@
 pub mod ambient;
 pub mod client;
 mod event_loop;
+mod hand_over;
 mod listener;
 mod reload;
 mod sockets;
@@ -16,8 +17,8 @@ pub mod tls;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use core_affinity::CoreId;
@@ -32,6 +33,8 @@ use crate::limits;
 use crate::mesh::{self, Wake};
 use crate::shard::{CloseReason, Counters, Shard};
 use event_loop::{EventLoop, WAKER};
+use hand_over::Door;
+use listener::Listening;
 use reload::Latest;
 use tls::{CertificateError, Terms};
 
@@ -56,7 +59,10 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "cannot listen on {address}: another program has this port; choose one with --listen")
+                write!(
+                    f,
+                    "cannot listen on {address}: another program has this port; choose one with --listen, or join a broker of yours with --take-over"
+                )
             }
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Origins(error) => write!(f, "server.allowed_origins: {error}"),
@@ -76,12 +82,16 @@ const RUNNING: u8 = 0;
 const STOPPING: u8 = 1;
 /// It sends its connections away little by little, and then ends.
 const DRAINING: u8 = 2;
+/// Connections come to a successor; those that are here go on.
+const LEAVING: u8 = 3;
 
 /// What all threads of a broker share.
 #[derive(Debug)]
 struct Shared {
-    /// One of the three below.
+    /// One of the four above.
     stop: AtomicU8,
+    /// Shards that have listeners.
+    listening: AtomicUsize,
     connections: AtomicUsize,
     connections_max: usize,
     /// How long a drain spreads the disconnects.
@@ -97,7 +107,8 @@ impl Shared {
         let few = self.connections.load(Ordering::SeqCst) <= limits::STOP_AT_ONCE_MAX;
         let stop = if few { STOPPING } else { DRAINING };
         // Decided once: shards that disagree would wait for each other.
-        let _ = self.stop.compare_exchange(RUNNING, stop, Ordering::SeqCst, Ordering::SeqCst);
+        let decide = |now| matches!(now, RUNNING | LEAVING).then_some(stop);
+        let _ = self.stop.fetch_update(Ordering::SeqCst, Ordering::SeqCst, decide);
         for bell in bells {
             bell.wake();
         }
@@ -148,6 +159,8 @@ pub struct Broker {
     shared: Arc<Shared>,
     bells: Bells,
     threads: Vec<thread::JoinHandle<Result<Counters, ServeError>>>,
+    /// Empty once it stops.
+    doors: Mutex<Vec<Door>>,
 }
 
 impl fmt::Debug for Broker {
@@ -162,11 +175,15 @@ impl Broker {
     /// # Errors
     /// An address that cannot be had, or a machine that refuses a thread or an event queue.
     pub fn start(config: Config) -> Result<Self, ServeError> {
-        Self::start_then(config, || {})
+        Self::start_then(config, false, || {})
     }
 
-    /// The same; `ended` is called by the last shard that ends.
-    fn start_then(config: Config, ended: impl Fn() + Send + Sync + 'static) -> Result<Self, ServeError> {
+    /// The same, beside a broker that has the ports if it is to `take_over`; `ended` is called by the last shard that ends.
+    fn start_then(
+        config: Config,
+        take_over: bool,
+        ended: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self, ServeError> {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let shards = if config.server.shards == 0 { cores.len().max(1) } else { config.server.shards };
         if shards > limits::SHARDS_MAX {
@@ -174,9 +191,10 @@ impl Broker {
         }
         sys::raise_file_limit();
         let tls = Terms::read(&config.tls).map_err(ServeError::Certificates)?;
-        let (listeners, addresses) = listener::bind(&Bound::all(&config), shards)?;
+        let Listening { of_shards, addresses, doors } = listener::bind(&Bound::all(&config), shards, take_over)?;
         let shared = Arc::new(Shared {
             stop: AtomicU8::new(RUNNING),
+            listening: AtomicUsize::new(shards),
             connections: AtomicUsize::new(0),
             connections_max: config.limits.connections_max,
             drain_ms: u64::from(config.server.drain_s) * 1000,
@@ -191,7 +209,7 @@ impl Broker {
         let desks = mesh::join(bells.clone(), limits::RING_PARCELS);
         let ended = Arc::new(AtEnd { left: AtomicUsize::new(shards), call: ended });
         let mut threads = Vec::with_capacity(shards);
-        for (number, ((poll, desk), listeners)) in polls.into_iter().zip(desks).zip(listeners).enumerate() {
+        for (number, ((poll, desk), listeners)) in polls.into_iter().zip(desks).zip(of_shards).enumerate() {
             let (mut settings, shared, ended) = (settings.clone(), Arc::clone(&shared), Arc::clone(&ended));
             let core = if pin && !cores.is_empty() { Some(cores[number % cores.len()]) } else { None };
             let bells = bells.clone();
@@ -212,7 +230,7 @@ impl Broker {
             let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(run);
             threads.push(thread.map_err(|error| ServeError::Machine("start a thread", error))?);
         }
-        Ok(Self { config, addresses, shared, bells, threads })
+        Ok(Self { config, addresses, shared, bells, threads, doors: Mutex::new(doors) })
     }
 
     /// Where it listens: `server.listen`, then `tls.listen`.
@@ -223,7 +241,13 @@ impl Broker {
 
     /// Asks it to stop: accepts nothing more, delivers what it has, closes every connection with 1001.
     pub fn stop(&self) {
+        self.take_doors();
         self.shared.stop(&self.bells);
+    }
+
+    /// From here on a listener ends with its shard's.
+    fn take_doors(&self) -> Vec<Door> {
+        std::mem::take(&mut self.doors.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits until all shards have ended.
@@ -273,7 +297,8 @@ fn pin_to(core: Option<CoreId>) {
 }
 
 /// Runs a broker until SIGTERM or SIGINT; a second of these ends the process at once, with exit code 1. At SIGHUP `read`
-/// gives the configuration anew, and standard error says what came of it. `ready` is called with the addresses once
+/// gives the configuration anew, and standard error says what came of it. With `take_over` it listens beside a broker that
+/// has the ports, until that one is stopped; a port in use is refused else. `ready` is called with the addresses once
 /// connections are accepted.
 ///
 /// # Errors
@@ -281,12 +306,13 @@ fn pin_to(core: Option<CoreId>) {
 pub fn serve(
     config: Config,
     read: impl Fn() -> Result<Config, ConfigError>,
+    take_over: bool,
     ready: impl FnOnce(&[Bound]),
 ) -> Result<Summary, ServeError> {
     let failed = |error| ServeError::Machine("listen to signals", error);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
     let handle = signals.handle();
-    let mut broker = Broker::start_then(config, move || handle.close())?;
+    let mut broker = Broker::start_then(config, take_over, move || handle.close())?;
     ready(broker.addresses());
     let mut stopping = false;
     for signal in signals.forever() {
@@ -295,6 +321,7 @@ pub fn serve(
             _ if stopping => std::process::exit(1),
             _ => {
                 stopping = true;
+                broker.hand_over();
                 broker.stop();
             }
         }
