@@ -128,6 +128,12 @@ pub const STOP_AT_ONCE_MAX: usize = 1000;
 /// Connections that one shard tells to go in each tick of a drain, at least.
 pub const DRAINS_PER_TICK_MIN: usize = 10;
 
+/// How long a process that leaves its port to a successor still accepts who had begun to connect, in milliseconds.
+pub const HANDSHAKES_END_MS: u64 = 500;
+
+/// How long it then goes on as before, so that who came last gets an answer, in milliseconds.
+pub const LAST_REQUESTS_MS: u64 = 500;
+
 /// How long a stop may take, behind a drain, before connections that are still there are dropped, in milliseconds.
 pub const STOP_MS_MAX: u64 = 10_000;
 

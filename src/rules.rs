@@ -149,6 +149,13 @@ impl Rules {
         Some(RuleId(u16::try_from(place).expect("RULES_MAX fits into 16 bits")))
     }
 
+    /// How many rules at the front have the filters, in the order, that `other` has: a topic that had one of these there
+    /// has it here.
+    #[must_use]
+    pub fn common_front(&self, other: &Self) -> usize {
+        self.list.iter().zip(&other.list).take_while(|(own, other)| own.filter == other.filter).count()
+    }
+
     /// The rule itself.
     ///
     /// # Panics
@@ -234,6 +241,16 @@ mod tests {
     fn a_topic_of_the_broker_has_only_a_rule_that_names_it() {
         assert_eq!(of(&rules(&["#", "+/x"]), "$sys/x"), None);
         assert_eq!(of(&rules(&["#", "$sys/#"]), "$sys/x"), Some(1));
+    }
+
+    #[test]
+    fn what_two_lists_begin_with_gives_a_topic_the_same_place() {
+        let front = |own: &[&str], other: &[&str]| rules(own).common_front(&rules(other));
+        assert_eq!(front(&[], &[]), 1, "the implicit one");
+        assert_eq!(front(&["a", "b"], &["a", "b"]), 3);
+        assert_eq!(front(&["a", "b"], &["a", "c", "b"]), 1);
+        assert_eq!(front(&["b", "a"], &["a", "b"]), 0);
+        assert_eq!(front(&["a"], &["a", "b"]), 1);
     }
 
     #[test]

@@ -208,6 +208,90 @@ fn wss_is_spoken_with_whom_the_file_says_to_trust_and_with_nobody_else() {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
+/// A file that a broker reads, and its API keys.
+struct Files {
+    directory: std::path::PathBuf,
+}
+
+impl Files {
+    fn new(name: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("wirefan-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.directory.join(name), text).unwrap();
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // The directory of temporary files is cleaned by others, too.
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[test]
+fn sighup_takes_new_rules_and_keys_and_leaves_all_as_it_was_where_the_file_is_wrong() {
+    let files = Files::new("reload");
+    let key = |name: &str| {
+        let (code, out, _) = run(&mut wirefan(&["token", "--api-key", name, "--subscribe", "#", "--publish", "#"]));
+        assert_eq!(code, 0);
+        out.split_once('\n').map(|(key, line)| (key.to_owned(), line.to_owned())).unwrap()
+    };
+    let ((ann, ann_line), (bob, bob_line)) = (key("ann"), key("bob"));
+    let granted = "[[rule]]\nfilter = \"c\"\nsubscribe = \"granted\"\n";
+    let configure =
+        |rest: &str| files.write("wirefan.toml", &format!("auth.api_keys_file = \"keys\"\n{rest}{granted}"));
+    configure("");
+    files.write("keys", &format!("{ann_line}{bob_line}"));
+    let (mut broker, url) = serve(&["--shards", "2", "--config", &files.path("wirefan.toml")]);
+    let mut reload = || {
+        broker.signal("-HUP");
+        let mut said = vec![line(&mut broker.err)];
+        while !said[said.len() - 1].ends_with("were read again") && !said[said.len() - 1].ends_with("stays as it is") {
+            said.push(line(&mut broker.err));
+        }
+        said
+    };
+    let publish = |token: &str, topic: &str| {
+        let (code, _, err) = run(&mut wirefan(&["publish", topic, "1", "--url", &url, "--token", token]));
+        (code, err)
+    };
+    let mut of_ann = subscribe(&url, &["a", "b", "--token", &ann]);
+    let of_bob = subscribe(&url, &["a", "--token", &bob]);
+
+    configure("[[rule]]\nfilter = \"a\"\npublish = \"none\"\n");
+    let said = reload();
+    assert!(said[0].contains(r#"wirefan.toml:4: rule.publish = "none": must be "#), "{said:?}");
+    assert_eq!(said[1..], ["wirefan: the configuration stays as it is"]);
+    assert_eq!(publish(&ann, "a").0, 0);
+
+    configure("server.echo = true\n[[rule]]\nfilter = \"a\"\npublish = \"nobody\"\n");
+    let said = reload();
+    assert_eq!(said[0], "wirefan: server.echo stays false until the next start, and is then true");
+    assert_eq!(said[1..], ["wirefan: rules, origins, keys and certificates were read again"]);
+    let (code, err) = publish(&ann, "a");
+    assert!(code == 1 && err.contains("the broker says 403"), "{err}");
+    assert_eq!(publish(&bob, "b").0, 0);
+
+    files.write("keys", &ann_line);
+    assert_eq!(reload().len(), 2);
+    let (code, err) = of_bob.end();
+    assert!(code == Some(1) && err.contains("4501: the key of your token is not taken any more"), "{err}");
+    assert!(publish(&bob, "b").1.contains("refuses the token with 4501"));
+    assert_eq!(publish(&ann, "b").0, 0);
+    for topic in ["a", "b", "b"] {
+        let heard = line(&mut of_ann.out);
+        assert!(heard.starts_with(topic), "{heard}");
+    }
+}
+
 #[test]
 fn a_stopped_broker_says_goodbye_to_its_subscribers() {
     for signal in ["-TERM", "-INT"] {

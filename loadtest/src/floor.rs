@@ -255,7 +255,7 @@ impl Floor {
                         break false;
                     }
                 }
-                Ok(Some(Event::Close { .. })) | Err(_) => break false,
+                Ok(Some(Event::Close { .. } | Event::Deflated { .. })) | Err(_) => break false,
                 Ok(Some(Event::Ping(_) | Event::Pong(_))) => {}
             }
         };

@@ -10,6 +10,7 @@ use aws_lc_rs::{constant_time, digest};
 
 use super::claims::{Identity, NEVER, grant, is_user};
 use super::jws;
+use super::mark::KeyMark;
 use super::token_error::TokenError;
 use crate::limits::API_KEYS_MAX;
 
@@ -91,6 +92,11 @@ impl ApiKeys {
         found.cloned().ok_or(TokenError::ApiKey)
     }
 
+    /// Who has the key of this mark now, if it is still in the file.
+    pub(super) fn of(&self, mark: KeyMark) -> Option<&Identity> {
+        self.keys.iter().map(|entry| &entry.identity).find(|identity| identity.mark == mark)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -161,7 +167,8 @@ impl Entry {
             TokenError::Publish(error) => format!("grants to publish what cannot be granted: {error}"),
             other => other.to_string(),
         })?;
-        let identity = Identity { user: name.into(), expires_unix_s: NEVER, subscribe, publish, operate };
+        let mark = KeyMark::of(&[PREFIX.as_bytes(), name.as_bytes(), &hash]);
+        let identity = Identity { user: name.into(), expires_unix_s: NEVER, subscribe, publish, operate, mark };
         Ok(Self { hash, identity })
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::grants::{Allowance, GrantError, Grants};
+use super::mark::KeyMark;
 use super::token_error::TokenError;
 use crate::limits::USER_BYTES_MAX;
 
@@ -29,6 +30,8 @@ pub struct Identity {
     pub publish: Grants,
     /// Whether connections may be listed and closed.
     pub operate: bool,
+    /// Which key it came by.
+    pub mark: KeyMark,
 }
 
 /// When an [`Identity`] without an end expires.
@@ -61,8 +64,13 @@ impl Default for Expectations {
     }
 }
 
-/// Reads the claims and checks them.
-pub(super) fn read(payload: &[u8], expected: &Expectations, now_unix_s: u64) -> Result<Identity, TokenError> {
+/// Reads the claims and checks them; `mark` is that of the key that signed them.
+pub(super) fn read(
+    payload: &[u8],
+    expected: &Expectations,
+    now_unix_s: u64,
+    mark: KeyMark,
+) -> Result<Identity, TokenError> {
     let members: Members<'_> = serde_json::from_slice(payload).map_err(|_| TokenError::Claims)?;
     let expires_unix_s = members.expiry(expected.leeway_s)?;
     if now_unix_s >= expires_unix_s {
@@ -79,7 +87,7 @@ pub(super) fn read(payload: &[u8], expected: &Expectations, now_unix_s: u64) -> 
     let user = members.value::<Cow<'_, str>>("sub")?.filter(|user| is_user(user)).ok_or(TokenError::User)?;
     let Granted { subscribe, publish, operate } = members.value(&expected.claims)?.unwrap_or_default();
     let (subscribe, publish) = grant(&subscribe, &publish)?;
-    Ok(Identity { user: user.as_ref().into(), expires_unix_s, subscribe, publish, operate })
+    Ok(Identity { user: user.as_ref().into(), expires_unix_s, subscribe, publish, operate, mark })
 }
 
 /// Both lists, under the bounds of one identity.

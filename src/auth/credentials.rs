@@ -29,4 +29,14 @@ impl Credentials {
             self.tokens.verify(credential, now_unix_s)
         }
     }
+
+    /// What an identity that came by a key of earlier credentials is by these: the same if the token's key is still there,
+    /// what the file says now of an API key, nobody if the key is gone.
+    #[must_use]
+    pub fn renew(&self, identity: &Identity) -> Option<Identity> {
+        match self.api_keys.of(identity.mark) {
+            Some(now) => Some(now.clone()),
+            None => self.tokens.keys().has(identity.mark).then(|| identity.clone()),
+        }
+    }
 }

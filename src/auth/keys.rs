@@ -6,12 +6,14 @@
 
 use std::fmt;
 
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::PublicEncryptingKey;
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use rustls_pki_types::pem::{PemObject as _, SectionKind};
 
 use super::algorithm::Algorithm;
+use super::mark::KeyMark;
 use super::token_error::TokenError;
 use crate::limits::TOKEN_KEYS_MAX;
 
@@ -21,6 +23,7 @@ pub struct Key {
     algorithm: Algorithm,
     kid: Option<Box<str>>,
     material: Material,
+    mark: KeyMark,
 }
 
 #[derive(Clone)]
@@ -95,7 +98,7 @@ impl Key {
         if algorithm.secret_bytes_min().is_some_and(|min| secret.len() < min) {
             return Err(KeyError::ShortSecret { algorithm, len: secret.len() });
         }
-        Ok(Self::new(algorithm, kid, Material::Secret(Box::new(hmac::Key::new(hash, secret)))))
+        Ok(Self::new(algorithm, kid, Material::Secret(Box::new(hmac::Key::new(hash, secret))), secret))
     }
 
     /// A key of RS256, ES256 or EdDSA, from a PEM file with `PUBLIC KEY` (RFC 7468 13); the first one counts.
@@ -133,11 +136,15 @@ impl Key {
 
     /// A public key that was parsed for its algorithm.
     pub(super) fn from_public(algorithm: Algorithm, kid: Option<&str>, key: ParsedPublicKey) -> Self {
-        Self::new(algorithm, kid, Material::Public(key))
+        // A key has one such form, whatever file it came in.
+        let spki = AsDer::<PublicKeyX509Der<'_>>::as_der(&key).ok();
+        let bytes = spki.as_deref().map_or_else(|| key.as_ref(), AsRef::as_ref).to_vec();
+        Self::new(algorithm, kid, Material::Public(key), &bytes)
     }
 
-    fn new(algorithm: Algorithm, kid: Option<&str>, material: Material) -> Self {
-        Self { algorithm, kid: kid.map(Into::into), material }
+    fn new(algorithm: Algorithm, kid: Option<&str>, material: Material, bytes: &[u8]) -> Self {
+        let mark = KeyMark::of(&[algorithm.name().as_bytes(), kid.unwrap_or_default().as_bytes(), bytes]);
+        Self { algorithm, kid: kid.map(Into::into), material, mark }
     }
 
     /// The one algorithm that it may be used for.
@@ -203,7 +210,12 @@ impl Keyring {
         self.keys.iter()
     }
 
-    /// Whether one of the keys that this header may mean made the signature. The key of its `kid` is the only one; a
+    /// Whether the key of this mark is there.
+    pub(super) fn has(&self, mark: KeyMark) -> bool {
+        self.keys.iter().any(|key| key.mark == mark)
+    }
+
+    /// Which of the keys that this header may mean made the signature. The key of its `kid` is the only one; a
     /// `kid` that no key has may be the issuer's name for one that has none here; a header without `kid` may mean every
     /// key of its algorithm.
     pub(super) fn verify(
@@ -212,12 +224,12 @@ impl Keyring {
         kid: Option<&str>,
         signed: &[u8],
         signature: &[u8],
-    ) -> Result<(), TokenError> {
+    ) -> Result<KeyMark, TokenError> {
         let named = kid.and_then(|kid| self.keys.iter().find(|key| key.kid() == Some(kid)));
         if let Some(key) = named {
             // RFC 8725 3.1: the key says the algorithm, the header has to agree.
             return match key.algorithm == algorithm {
-                true if key.verifies(signed, signature) => Ok(()),
+                true if key.verifies(signed, signature) => Ok(key.mark),
                 true => Err(TokenError::Signature),
                 false => Err(TokenError::UnknownKey),
             };
@@ -230,7 +242,7 @@ impl Keyring {
         if meant.peek().is_none() {
             return Err(TokenError::UnknownKey);
         }
-        if meant.any(|key| key.verifies(signed, signature)) { Ok(()) } else { Err(TokenError::Signature) }
+        meant.find(|key| key.verifies(signed, signature)).map(|key| key.mark).ok_or(TokenError::Signature)
     }
 }
 

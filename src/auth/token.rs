@@ -29,8 +29,8 @@ impl Verifier {
     /// Why it is refused.
     pub fn verify(&self, token: &str, now_unix_s: u64) -> Result<Identity, TokenError> {
         let Jws { algorithm, kid, signed, payload, signature } = Jws::parse(token)?;
-        self.keys.verify(algorithm, kid.as_deref(), signed.as_bytes(), &signature)?;
-        claims::read(&jws::decode(payload)?, &self.expected, now_unix_s)
+        let mark = self.keys.verify(algorithm, kid.as_deref(), signed.as_bytes(), &signature)?;
+        claims::read(&jws::decode(payload)?, &self.expected, now_unix_s, mark)
     }
 
     /// The keys.

@@ -81,6 +81,9 @@ struct Serve {
     /// Let anyone who can reach the address subscribe and publish, on public addresses too
     #[arg(long)]
     allow_anonymous: bool,
+    /// Listen beside a broker that has the port, of the same user; stop that one next, and no connection is lost
+    #[arg(long)]
+    take_over: bool,
 }
 
 #[derive(Debug, Args)]

@@ -18,7 +18,8 @@ pub(super) fn serve(arguments: &Serve) -> Result<(), Failure> {
     };
     let config = load(arguments.config.as_deref(), &flags)?;
     warn(&config);
-    let served = net::serve(config, |addresses| {
+    let read = || Config::load(arguments.config.as_deref(), environment(), &flags);
+    let served = net::serve(config, read, arguments.take_over, |addresses| {
         let addresses: Vec<_> = addresses.iter().map(Bound::to_string).collect();
         tell(format_args!("listening on {}", addresses.join(", ")));
     });
@@ -59,8 +60,10 @@ fn warn(config: &Config) {
 
 /// The configuration of this file, the environment and the flags.
 pub(super) fn load(file: Option<&Path>, flags: &Flags) -> Result<Config, Failure> {
-    // A variable that is not Unicode is none of ours, or is refused with what can be shown of it.
-    let environment = std::env::vars_os()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
-    Config::load(file, environment, flags).map_err(|error| Failure::Wrong(error.to_string()))
+    Config::load(file, environment(), flags).map_err(|error| Failure::Wrong(error.to_string()))
+}
+
+/// A variable that is not Unicode is none of ours, or is refused with what can be shown of it.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
 }

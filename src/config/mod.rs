@@ -10,6 +10,7 @@ mod check;
 mod error;
 mod file;
 mod key;
+mod reload;
 mod rule;
 mod source;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Problem};
 pub use self::key::{TOKEN_VARIABLE, listen_address};
+pub use self::reload::Unchanged;
 pub use self::rule::duration_s;
 use crate::auth::Algorithm;
 use crate::rules::Rule;

@@ -9,6 +9,7 @@ use super::*;
 use crate::rules::History;
 
 mod auth;
+mod reload;
 mod rules;
 mod tls;
 

@@ -99,6 +99,31 @@ impl Archive {
         self.tidy(topics);
     }
 
+    /// The rules are others: forgets what they keep no longer, and looks anew at when the rest is too old.
+    pub(super) fn reload(&mut self, topics: &mut Topics, rules: &Rules) {
+        self.due.clear();
+        for life in topics.lives() {
+            let Some(topic) = topics.in_life(life) else { continue };
+            topic.in_due = false;
+            let rule = topic.rule.and_then(|rule| rules.at(rule).history.as_ref());
+            let Some(history) = &mut topic.history else { continue };
+            let before = history.bytes();
+            let count = rule.map_or(0, |rule| rule.count as usize);
+            while history.len() > count {
+                history.forget_oldest();
+            }
+            self.bytes = self.bytes + history.bytes() - before;
+            match (rule, history.oldest()) {
+                (Some(rule), Some(at)) => {
+                    topic.in_due = true;
+                    self.due.push(Reverse((expiry(at, rule), life)));
+                }
+                _ => self.forget(topics, life.0),
+            }
+        }
+        self.tidy(topics);
+    }
+
     /// Forgets the oldest chunks of all topics until the limit holds.
     pub(super) fn make_room(&mut self, topics: &mut Topics) {
         while self.bytes > self.bytes_max

@@ -11,6 +11,7 @@ use super::history::Piece;
 use super::{Answer, Batch};
 use crate::ids::{ConnId, ShardId};
 use crate::protocol::{Id, Position};
+use crate::rules::Access;
 
 /// Bytes `start..end` of the parcel's (or batch's) byte string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -161,6 +162,16 @@ pub enum Delivery {
         /// It.
         answer: Box<Answer>,
     },
+    /// The topic has a new rule, and the shard has subscribers of its name: who of them it admits, and whether it wants to
+    /// know who is there.
+    Ruled {
+        /// The topic's name.
+        topic: Span,
+        /// Who may subscribe.
+        access: Access,
+        /// Whether its home keeps members.
+        presence: bool,
+    },
     /// Nothing comes from this home any more: the broker stops.
     Final,
 }
@@ -184,6 +195,8 @@ pub struct Subscribed {
     pub recovered: Option<bool>,
     /// What is sent before live begins.
     pub replay: Vec<Piece>,
+    /// Whether it is a member now, so that its home wants to know when it leaves.
+    pub presence: bool,
 }
 
 /// Why a home does not do what a command asks.

@@ -15,6 +15,7 @@ mod listing;
 mod members;
 mod presence;
 mod recovery;
+mod reload;
 mod survey;
 mod topics;
 mod turn;
@@ -302,7 +303,7 @@ impl Home {
         let position = Position { epoch: topic.epoch, offset: topic.offset };
         let (recovered, replay) = topic.replay(from);
         self.topics.touch(key);
-        let answer = Subscribed { conn, slot, watch, serial, id, position, recovered, replay };
+        let answer = Subscribed { conn, slot, watch, serial, id, position, recovered, replay, presence };
         self.out[shard.index()].items.push(Delivery::Subscribed(Box::new(answer)));
     }
 

@@ -92,6 +92,10 @@ fn hear(home: &mut Home, shard: u16) -> Vec<String> {
             format!("published {} {}", topic.text(&parcel.bytes), position.offset)
         }
         Delivery::Surveyed { serial, .. } => format!("surveyed {serial}"),
+        Delivery::Ruled { topic, access, presence } => {
+            let presence = if *presence { " with presence" } else { "" };
+            format!("ruled {} {access:?}{presence}", topic.text(&parcel.bytes))
+        }
         Delivery::Final => "final".to_owned(),
     };
     parcel.items.iter().map(say).collect()

@@ -107,6 +107,12 @@ impl Topics {
         self.index.find(topic.as_str(), |key| &self.states[key as usize].name)
     }
 
+    /// All topics, each in its life.
+    pub(super) fn lives(&self) -> Vec<(TopicKey, u32)> {
+        let key = |key| u32::try_from(key).expect("fewer than 2^32 topics fit in memory");
+        self.states.iter().map(|(at, topic)| (key(at), topic.epoch)).collect()
+    }
+
     /// The topic, if it still has that life.
     pub(super) fn in_life(&mut self, (key, epoch): (TopicKey, u32)) -> Option<&mut TopicState> {
         self.states.get_mut(key as usize).filter(|topic| topic.epoch == epoch)

@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::listener::{Accepted, Listener};
 use super::sockets::{Got, Sockets};
 use super::tls::Terms;
-use super::{DRAINING, RUNNING, ServeError, Shared};
+use super::{DRAINING, LEAVING, RUNNING, ServeError, Shared};
 use crate::auth::{Bucket, Pace, Rate};
 use crate::http::{self, Date, Problem, Response};
 use crate::ids::ConnId;
@@ -61,6 +61,8 @@ pub(super) struct EventLoop {
     accepted: Bucket,
     now_ms: u64,
     shared: Arc<Shared>,
+    /// The number of the settings that the shard has.
+    reloads_seen: u64,
     accept_pauses: u64,
     /// When a stop that was begun ends whatever is left.
     stop_at_ms: Option<u64>,
@@ -93,6 +95,7 @@ impl EventLoop {
             accepted: Bucket::default(),
             now_ms: 0,
             shared,
+            reloads_seen: 0,
             accept_pauses: 0,
             stop_at_ms: None,
         })
@@ -104,6 +107,9 @@ impl EventLoop {
             self.wait()?;
             self.now_ms = self.clock.now_ms();
             self.shard.begin_turn(self.now_ms);
+            if let Some(settings) = self.shared.latest.newer(&mut self.reloads_seen) {
+                self.shard.handle_reload(&settings);
+            }
             self.take_events();
             self.begin_stop();
             self.accept();
@@ -272,12 +278,36 @@ impl EventLoop {
         if self.stop_at_ms.is_some() || stop == RUNNING {
             return;
         }
-        self.listeners.clear();
+        self.end_listening(stop == LEAVING);
+        if stop == LEAVING {
+            return;
+        }
         let drain_ms = if stop == DRAINING { self.shared.drain_ms } else { 0 };
         self.stop_at_ms = Some(self.now_ms + drain_ms + limits::STOP_MS_MAX);
         match stop {
             DRAINING => self.shard.handle_drain(),
             _ => self.shard.handle_stop(),
         }
+    }
+
+    /// Lets go of the listeners; of each of them `all` who wait are accepted first.
+    fn end_listening(&mut self, all: bool) {
+        if self.listeners.is_empty() {
+            return;
+        }
+        for number in 0..self.listeners.len() {
+            while all {
+                match self.listeners[number].accept() {
+                    Accepted::Connection(stream) => self.welcome(stream, number),
+                    Accepted::Lost => {}
+                    Accepted::Nobody | Accepted::Exhausted => break,
+                }
+            }
+        }
+        for mut listener in self.listeners.drain(..) {
+            // The socket lives on as long as anybody has it, and must not be heard of here any more.
+            let _ = self.poll.registry().deregister(&mut listener.socket);
+        }
+        self.shared.listening.fetch_sub(1, Ordering::SeqCst);
     }
 }

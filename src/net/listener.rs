@@ -10,6 +10,7 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::hand_over::Door;
 use super::{Bound, ServeError, sys};
 use crate::limits;
 
@@ -54,28 +55,44 @@ impl Listener {
     }
 }
 
-/// Binds every address once per shard: the listeners of each shard, and the addresses with their real ports.
-/// `patience` is as for [`sys::prepare_listener`].
+/// What was bound.
+pub(super) struct Listening {
+    /// The listeners of each shard.
+    pub(super) of_shards: Vec<Vec<Listener>>,
+    /// With their real ports.
+    pub(super) addresses: Vec<Bound>,
+    /// All sockets, by address.
+    pub(super) doors: Vec<Door>,
+}
+
+/// Binds every address once per shard; `take_over`: beside whoever listens there. `patience` is as for
+/// [`sys::prepare_listener`].
 pub(super) fn bind(
     addresses: &[Bound],
     shards: usize,
+    take_over: bool,
     patience: Duration,
-) -> Result<(Vec<Vec<Listener>>, Vec<Bound>), ServeError> {
-    let mut listeners: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
+) -> Result<Listening, ServeError> {
+    let mut of_shards: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut doors = Vec::with_capacity(addresses.len());
     let mut bound = Vec::with_capacity(addresses.len());
-    for &Bound { address, .. } in addresses {
+    for &Bound { address, .. } in addresses.iter().filter(|_| !take_over) {
         probe(address).map_err(|error| ServeError::Listen(address, error))?;
     }
     for &Bound { mut address, tls } in addresses {
-        for of_shard in &mut listeners {
+        let mut sockets = Vec::with_capacity(shards);
+        for of_shard in &mut of_shards {
             let failed = |error| ServeError::Listen(address, error);
             let socket = listen(address, patience).map_err(failed)?;
+            sockets.push(socket.try_clone().map_err(failed)?);
             address = socket.local_addr().map_err(failed)?; // the first one's port serves all
+            let socket = TcpListener::from_std(socket);
             of_shard.push(Listener { socket, tls, ready: true, paused_until_ms: 0 });
         }
+        doors.push(Door { address, sockets });
         bound.push(Bound { address, tls });
     }
-    Ok((listeners, bound))
+    Ok(Listening { of_shards, addresses: bound, doors })
 }
 
 /// Fails if anybody listens there. `SO_REUSEPORT` alone would let a second broker in beside the first, and the kernel
@@ -93,13 +110,13 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen(address: SocketAddr, patience: Duration) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, patience: Duration) -> io::Result<std::net::TcpListener> {
     let socket = socket(address)?;
     sys::prepare_listener(&socket, patience)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(limits::LISTEN_BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
+    Ok(socket.into())
 }
 
 #[cfg(test)]
@@ -112,9 +129,9 @@ mod tests {
     fn an_accepted_connection_has_the_options_of_its_listener() {
         let patience = Duration::from_secs(35);
         let address = Bound { address: "127.0.0.1:0".parse().unwrap(), tls: false };
-        let (mut listeners, bound) = bind(&[address], 1, patience).unwrap();
-        let _client = std::net::TcpStream::connect(bound[0].address).unwrap();
-        let Accepted::Connection(stream) = listeners[0][0].accept() else { panic!("somebody waits") };
+        let mut listening = bind(&[address], 1, false, patience).unwrap();
+        let _client = std::net::TcpStream::connect(listening.addresses[0].address).unwrap();
+        let Accepted::Connection(stream) = listening.of_shards[0][0].accept() else { panic!("somebody waits") };
         let socket = socket2::SockRef::from(&stream);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(patience));
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), limits::UNSENT_BYTES_MAX);

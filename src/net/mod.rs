@@ -1,12 +1,15 @@
 //! The only place with sockets, threads, the clock, signals and randomness: one pinned event loop per core.
 //!
 //! [`Broker::start`] binds, starts a thread per shard and returns; [`serve`] also waits for signals. Each thread owns its
-//! shard, its listeners and its sockets; the threads share a stop flag and the count of connections, nothing else.
+//! shard, its listeners and its sockets; the threads share a stop flag, the count of connections and what a reload brought,
+//! nothing else.
 
 pub mod ambient;
 pub mod client;
 mod event_loop;
+mod hand_over;
 mod listener;
+mod reload;
 mod sockets;
 mod sys;
 pub mod tls;
@@ -14,8 +17,8 @@ pub mod tls;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -25,12 +28,15 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::auth::Rate;
-use crate::auth::origin::{NotAnOrigin, Origins};
-use crate::config::{Config, ConfigError};
+use crate::auth::origin::NotAnOrigin;
+use crate::config::{Config, ConfigError, Unchanged};
 use crate::limits;
 use crate::mesh::{self, Wake};
-use crate::shard::{CloseReason, Counters, Settings, Shard};
+use crate::shard::{CloseReason, Counters, Shard};
 use event_loop::{EventLoop, WAKER};
+use hand_over::Door;
+use listener::Listening;
+use reload::Latest;
 use tls::{CertificateError, Terms};
 
 /// Why a broker did not start, or ended.
@@ -44,8 +50,8 @@ pub enum ServeError {
     Certificates(CertificateError),
     /// More shards than there can be.
     Shards(usize),
-    /// The files of `[auth]` are not what they should be.
-    Credentials(ConfigError),
+    /// The configuration, or a file of `[auth]`, is not what it should be.
+    Config(ConfigError),
     /// The machine refused something else.
     Machine(&'static str, io::Error),
 }
@@ -54,13 +60,16 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "cannot listen on {address}: another program has this port; choose one with --listen")
+                write!(
+                    f,
+                    "cannot listen on {address}: another program has this port; choose one with --listen, or join a broker of yours with --take-over"
+                )
             }
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Origins(error) => write!(f, "server.allowed_origins: {error}"),
             Self::Certificates(error) => error.fmt(f),
             Self::Shards(shards) => write!(f, "server.shards: {shards} is more than {}", limits::SHARDS_MAX),
-            Self::Credentials(error) => write!(f, "{error}"),
+            Self::Config(error) => write!(f, "{error}"),
             Self::Machine(what, error) => write!(f, "cannot {what}: {error}"),
         }
     }
@@ -74,18 +83,24 @@ const RUNNING: u8 = 0;
 const STOPPING: u8 = 1;
 /// It sends its connections away little by little, and then ends.
 const DRAINING: u8 = 2;
+/// Connections come to a successor; those that are here go on.
+const LEAVING: u8 = 3;
 
 /// What all threads of a broker share.
 #[derive(Debug)]
 struct Shared {
-    /// One of the three below.
+    /// One of the four above.
     stop: AtomicU8,
+    /// Shards that have listeners.
+    listening: AtomicUsize,
     connections: AtomicUsize,
     connections_max: usize,
     /// How long a drain spreads the disconnects.
     drain_ms: u64,
     /// What TLS listeners speak.
     tls: Option<Terms>,
+    /// What a reload brought.
+    latest: Latest,
 }
 
 impl Shared {
@@ -93,7 +108,8 @@ impl Shared {
         let few = self.connections.load(Ordering::SeqCst) <= limits::STOP_AT_ONCE_MAX;
         let stop = if few { STOPPING } else { DRAINING };
         // Decided once: shards that disagree would wait for each other.
-        let _ = self.stop.compare_exchange(RUNNING, stop, Ordering::SeqCst, Ordering::SeqCst);
+        let decide = |now| matches!(now, RUNNING | LEAVING).then_some(stop);
+        let _ = self.stop.fetch_update(Ordering::SeqCst, Ordering::SeqCst, decide);
         for bell in bells {
             bell.wake();
         }
@@ -138,10 +154,14 @@ impl fmt::Display for Bound {
 
 /// A running broker.
 pub struct Broker {
+    /// What is in force.
+    config: Config,
     addresses: Vec<Bound>,
     shared: Arc<Shared>,
     bells: Bells,
     threads: Vec<thread::JoinHandle<Result<Counters, ServeError>>>,
+    /// Empty once it stops.
+    doors: Mutex<Vec<Door>>,
 }
 
 impl fmt::Debug for Broker {
@@ -156,12 +176,15 @@ impl Broker {
     /// # Errors
     /// An address that cannot be had, or a machine that refuses a thread or an event queue.
     pub fn start(config: Config) -> Result<Self, ServeError> {
-        Self::start_then(config, || {})
+        Self::start_then(config, false, || {})
     }
 
-    /// The same; `ended` is called by the last shard that ends.
-    fn start_then(config: Config, ended: impl Fn() + Send + Sync + 'static) -> Result<Self, ServeError> {
-        let origins = Origins::parse(&config.server.allowed_origins).map_err(ServeError::Origins)?;
+    /// The same, beside a broker that has the ports if it is to `take_over`; `ended` is called by the last shard that ends.
+    fn start_then(
+        config: Config,
+        take_over: bool,
+        ended: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self, ServeError> {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let shards = if config.server.shards == 0 { cores.len().max(1) } else { config.server.shards };
         if shards > limits::SHARDS_MAX {
@@ -171,26 +194,26 @@ impl Broker {
         let tls = Terms::read(&config.tls).map_err(ServeError::Certificates)?;
         let patience_s = config.heartbeat.interval_s + config.heartbeat.timeout_s;
         let patience = Duration::from_secs(patience_s.into());
-        let (listeners, addresses) = listener::bind(&Bound::all(&config), shards, patience)?;
+        let Listening { of_shards, addresses, doors } =
+            listener::bind(&Bound::all(&config), shards, take_over, patience)?;
         let shared = Arc::new(Shared {
             stop: AtomicU8::new(RUNNING),
+            listening: AtomicUsize::new(shards),
             connections: AtomicUsize::new(0),
             connections_max: config.limits.connections_max,
             drain_ms: u64::from(config.server.drain_s) * 1000,
             tls,
+            latest: Latest::default(),
         });
         let (polls, bells) = polls(shards)?;
         let seed = getrandom::u64().map_err(|error| ServeError::Machine("get randomness", io::Error::other(error)))?;
         let pin = config.server.pin;
         let shards_len = u16::try_from(shards).expect("at most SHARDS_MAX");
-        let credentials = config.credentials().map_err(ServeError::Credentials)?;
-        let known = config.auth.is_configured();
-        let credentials = known.then(|| Arc::new(credentials));
-        let settings = Settings { config, origins, credentials, began_unix_s: 0, seed };
+        let settings = reload::settings(config.clone(), seed)?;
         let desks = mesh::join(bells.clone(), limits::RING_PARCELS);
         let ended = Arc::new(AtEnd { left: AtomicUsize::new(shards), call: ended });
         let mut threads = Vec::with_capacity(shards);
-        for (number, ((poll, desk), listeners)) in polls.into_iter().zip(desks).zip(listeners).enumerate() {
+        for (number, ((poll, desk), listeners)) in polls.into_iter().zip(desks).zip(of_shards).enumerate() {
             let (mut settings, shared, ended) = (settings.clone(), Arc::clone(&shared), Arc::clone(&ended));
             let core = if pin && !cores.is_empty() { Some(cores[number % cores.len()]) } else { None };
             let bells = bells.clone();
@@ -211,7 +234,7 @@ impl Broker {
             let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(run);
             threads.push(thread.map_err(|error| ServeError::Machine("start a thread", error))?);
         }
-        Ok(Self { addresses, shared, bells, threads })
+        Ok(Self { config, addresses, shared, bells, threads, doors: Mutex::new(doors) })
     }
 
     /// Where it listens: `server.listen`, then `tls.listen`.
@@ -220,31 +243,15 @@ impl Broker {
         &self.addresses
     }
 
-    /// Reads the certificates and keys of `[tls]` again, for all handshakes that begin from now on. Does nothing without
-    /// TLS.
-    ///
-    /// # Errors
-    /// All that is wrong with the files; those read before stay in force then.
-    pub fn reload_certificates(&self) -> Result<(), CertificateError> {
-        self.shared.tls.as_ref().map_or(Ok(()), Terms::reload)
-    }
-
-    fn reload(&self) {
-        match self.reload_certificates() {
-            Ok(()) if self.shared.tls.is_some() => eprintln!("wirefan: the certificates were read again"),
-            Ok(()) => {}
-            Err(error) => {
-                for line in error.to_string().lines() {
-                    eprintln!("wirefan: {line}");
-                }
-                eprintln!("wirefan: the certificates stay as they are");
-            }
-        }
-    }
-
     /// Asks it to stop: accepts nothing more, delivers what it has, closes every connection with 1001.
     pub fn stop(&self) {
+        self.take_doors();
         self.shared.stop(&self.bells);
+    }
+
+    /// From here on a listener ends with its shard's.
+    fn take_doors(&self) -> Vec<Door> {
+        std::mem::take(&mut self.doors.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits until all shards have ended.
@@ -293,29 +300,54 @@ fn pin_to(core: Option<CoreId>) {
     }
 }
 
-/// Runs a broker until SIGTERM or SIGINT; a second of these ends the process at once, with exit code 1. SIGHUP reads the
-/// certificates again, and says what came of it. `ready` is called with the addresses once connections are accepted.
+/// Runs a broker until SIGTERM or SIGINT; a second of these ends the process at once, with exit code 1. At SIGHUP `read`
+/// gives the configuration anew, and standard error says what came of it. With `take_over` it listens beside a broker that
+/// has the ports, until that one is stopped; a port in use is refused else. `ready` is called with the addresses once
+/// connections are accepted.
 ///
 /// # Errors
 /// As [`Broker::start`] and [`Broker::join`].
-pub fn serve(config: Config, ready: impl FnOnce(&[Bound])) -> Result<Summary, ServeError> {
+pub fn serve(
+    config: Config,
+    read: impl Fn() -> Result<Config, ConfigError>,
+    take_over: bool,
+    ready: impl FnOnce(&[Bound]),
+) -> Result<Summary, ServeError> {
     let failed = |error| ServeError::Machine("listen to signals", error);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
     let handle = signals.handle();
-    let broker = Broker::start_then(config, move || handle.close())?;
+    let mut broker = Broker::start_then(config, take_over, move || handle.close())?;
     ready(broker.addresses());
     let mut stopping = false;
     for signal in signals.forever() {
         match signal {
-            SIGHUP => broker.reload(),
+            SIGHUP => tell_reload(&read().map_err(ServeError::Config).and_then(|config| broker.reload(&config))),
             _ if stopping => std::process::exit(1),
             _ => {
                 stopping = true;
+                broker.hand_over();
                 broker.stop();
             }
         }
     }
     broker.join()
+}
+
+fn tell_reload(outcome: &Result<Vec<Unchanged>, ServeError>) {
+    match outcome {
+        Ok(unchanged) => {
+            for key in unchanged {
+                eprintln!("wirefan: {key}");
+            }
+            eprintln!("wirefan: rules, origins, keys and certificates were read again");
+        }
+        Err(error) => {
+            for line in error.to_string().lines() {
+                eprintln!("wirefan: {line}");
+            }
+            eprintln!("wirefan: the configuration stays as it is");
+        }
+    }
 }
 
 /// What a broker did in its life.

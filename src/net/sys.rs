@@ -3,7 +3,12 @@
 //! Linux hands the listener's socket options on to accepted sockets, so they cost no system call per connection; elsewhere
 //! they are set on each.
 
+#[cfg(target_os = "linux")]
+use std::fs::File;
 use std::io;
+#[cfg(target_os = "linux")]
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -60,7 +65,88 @@ fn limit_silence(_: &Socket, _: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// How many sockets of this machine listen on exactly this address; none if nobody can tell.
+#[cfg(target_os = "linux")]
+pub(super) fn listeners(address: SocketAddr) -> Option<usize> {
+    let table = if address.is_ipv4() { "/proc/self/net/tcp" } else { "/proc/self/net/tcp6" };
+    let lines = BufReader::new(File::open(table).ok()?).lines().skip(1).map_while(Result::ok);
+    // Those that listen come first: a million connections behind them are not read.
+    Some(lines.take_while(|line| is_listener(line)).filter(|line| local_of(line) == Some(address)).count())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn listeners(_: SocketAddr) -> Option<usize> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn is_listener(line: &str) -> bool {
+    line.split_ascii_whitespace().nth(3) == Some("0A")
+}
+
+/// The local address of a line of /proc/net/tcp: words of the address as this machine keeps them, then the port.
+#[cfg(target_os = "linux")]
+fn local_of(line: &str) -> Option<SocketAddr> {
+    let (words, port) = line.split_ascii_whitespace().nth(1)?.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let mut octets = [0; 16];
+    for (place, octets) in octets.chunks_exact_mut(4).enumerate().take(words.len() / 8) {
+        let word = u32::from_str_radix(words.get(8 * place..8 * place + 8)?, 16).ok()?;
+        octets.copy_from_slice(&word.to_ne_bytes());
+    }
+    match words.len() {
+        8 => Some(SocketAddr::from(([octets[0], octets[1], octets[2], octets[3]], port))),
+        32 => Some(SocketAddr::from((octets, port))),
+        _ => None,
+    }
+}
+
+/// Has the kernel give every further connection of this socket's address to the socket at that place among all that listen
+/// there, in the order in which they began; if there is no such place, to any of them as before. Best effort.
+#[cfg(target_os = "linux")]
+pub(super) fn steer(socket: &TcpListener, place: usize) {
+    use nix::libc::{BPF_K, BPF_RET, sock_filter, sock_fprog};
+    let place = u32::try_from(place).unwrap_or(u32::MAX);
+    let code = u16::try_from(BPF_RET | BPF_K).expect("an opcode has 16 bits");
+    let mut program = [sock_filter { code, jt: 0, jf: 0, k: place }]; // return place
+    let program = sock_fprog { len: 1, filter: program.as_mut_ptr() };
+    // Refused, the kernel goes on as before: who is in the queue of a listener when it is closed is lost then.
+    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::AttachReusePortCbpf, &program);
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn steer(_: &TcpListener, _: usize) {}
+
 /// Raises the limit of open files to the hard limit. Where it cannot, `accept` meets the lower one and pauses.
 pub(super) fn raise_file_limit() {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "this is net, which opens sockets")]
+    fn listeners_are_counted_by_address_and_port_in_both_families() {
+        for ip in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(socket) = TcpListener::bind(ip) else { continue }; // a machine without IPv6
+            let address = socket.local_addr().unwrap();
+            assert_eq!(listeners(address), Some(1), "{address}");
+            drop(socket);
+            assert_eq!(listeners(address), Some(0), "{address}");
+        }
+    }
+
+    #[test]
+    fn lines_of_the_kernels_table_are_read() {
+        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1";
+        assert!(is_listener(line) && !is_listener(&line.replace(" 0A ", " 01 ")));
+        let little = cfg!(target_endian = "little");
+        let octets = if little { [127, 0, 0, 1] } else { [1, 0, 0, 127] };
+        assert_eq!(local_of(line), Some(SocketAddr::from((octets, 8080))));
+        for wrong in ["", "0: x", "0: 0100007F", "0: 01:1F90", "0: 0100007Fé:1F90", "0: 0100007F:1F90F"] {
+            assert_eq!(local_of(wrong), None, "{wrong}");
+        }
+    }
 }

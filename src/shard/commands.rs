@@ -88,12 +88,12 @@ impl Shard {
         self.shuts_strangers_out() && self.connections[index as usize].user.is_none()
     }
 
-    fn user(&self, conn: ConnId) -> Option<Rc<User>> {
+    pub(super) fn user(&self, conn: ConnId) -> Option<Rc<User>> {
         self.connections[conn.index as usize].user.clone()
     }
 
     /// Who the connection is to the rule of what it wants to read.
-    fn reads_as(&self, conn: ConnId, filter: Filter<'_>) -> Permit {
+    pub(super) fn reads_as(&self, conn: ConnId, filter: Filter<'_>) -> Permit {
         let user = &self.connections[conn.index as usize].user;
         user.as_ref().map_or_else(Permit::default, |user| user.reads(filter))
     }
@@ -217,18 +217,25 @@ impl Shard {
         }
     }
 
-    pub(super) fn unsubscribe(&mut self, conn: ConnId, id: &Id, filter: Filter<'_>) {
+    fn unsubscribe(&mut self, conn: ConnId, id: &Id, filter: Filter<'_>) {
         // The broker's own subscriptions end with what they belong to.
-        if let Some(slot) = self.registry.find(filter).filter(|_| !filter.is_broker()) {
+        if !filter.is_broker() {
+            self.take_away(conn, filter);
+        }
+        if !matches!(id, Id::None) {
+            self.reply(conn.index, |out| reply::ack_unsubscribe(out, id, filter.as_str()));
+        }
+    }
+
+    /// Takes the connection's subscription away, if it has one.
+    pub(super) fn take_away(&mut self, conn: ConnId, filter: Filter<'_>) {
+        if let Some(slot) = self.registry.find(filter) {
             if let Some(topic) = filter.as_topic().filter(|_| self.registry.has_members(slot)) {
                 self.end_watch(conn.index, topic);
             }
             if self.registry.unsubscribe(conn.index, slot) {
                 self.detached(conn, slot);
             }
-        }
-        if !matches!(id, Id::None) {
-            self.reply(conn.index, |out| reply::ack_unsubscribe(out, id, filter.as_str()));
         }
     }
 

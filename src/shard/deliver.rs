@@ -130,6 +130,9 @@ impl Shard {
                     self.take_published(conn, &id, topic.text(&parcel.bytes), position);
                 }
                 Delivery::Surveyed { serial, shard, answer } => self.take_answer(serial, shard, *answer),
+                Delivery::Ruled { topic, access, presence } => {
+                    self.take_rule(Topic::known(topic.text(&parcel.bytes)), access, presence);
+                }
                 Delivery::Final => self.handle_final(),
             }
         }
@@ -169,7 +172,8 @@ impl Shard {
 
     /// The topic's home delivers from here on. What was missed stands between the acknowledgement and the first of these.
     fn take_subscribed(&mut self, answer: Subscribed) {
-        let Subscribed { conn, slot, watch, serial, id, position, recovered, replay } = answer;
+        let Subscribed { conn, slot, watch, serial, id, position, recovered, replay, presence } = answer;
+        self.registry.set_members(slot, presence);
         for slot in watch.into_iter().chain([slot]) {
             self.registry.answered(slot);
         }
@@ -181,6 +185,9 @@ impl Shard {
             if let Some(watch) = watch {
                 self.registry.settle(index, watch, serial);
             }
+        }
+        if presence && !self.index_of(conn).is_some_and(|index| self.registry.has(index, slot)) {
+            self.leave(conn, slot); // it went while this shard may have known another rule and told nobody
         }
         for slot in watch.into_iter().chain([slot]) {
             self.release(slot);

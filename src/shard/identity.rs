@@ -12,7 +12,6 @@ use super::Shard;
 use super::connection::CloseReason;
 use crate::auth::{Identity, TokenError};
 use crate::config::AllowAnonymous;
-use crate::home::{From, Subscribe};
 use crate::ids::{ConnId, Tick};
 use crate::protocol::{Id, reply};
 use crate::rules::Permit;
@@ -42,6 +41,10 @@ impl User {
     /// Whether this credential made it, and still does.
     pub(super) fn is_of(&self, credential: &str, now_unix_s: u64) -> bool {
         self.credential.as_deref() == Some(credential) && !self.identity.is_expired(now_unix_s)
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// As every `from` and every list of members names it.
@@ -163,11 +166,12 @@ impl Shard {
         if !id.is_none() {
             self.reply(index, |out| reply::ack_auth(out, id, user.name()));
         }
-        self.review_subscriptions(conn, &user, former.is_none());
+        self.review_subscriptions(conn, &user, former.is_none(), "the new token does not grant");
     }
 
-    /// Ends the subscriptions that are granted no longer, with an error each. Where a stranger was a member, the user is.
-    fn review_subscriptions(&mut self, conn: ConnId, user: &User, fresh: bool) {
+    /// Ends the subscriptions that are granted no longer, with an error each that says `why`. Where a stranger was a
+    /// member, the user is.
+    pub(super) fn review_subscriptions(&mut self, conn: ConnId, user: &User, fresh: bool, why: &str) {
         for slot in self.registry.slots(conn.index) {
             let text: Box<str> = self.registry.filter(slot).into();
             let filter = Filter::known(&text);
@@ -177,17 +181,10 @@ impl Shard {
             let permit = user.reads(filter);
             match filter.as_topic() {
                 None => self.registry.grant(conn.index, slot, permit.granted),
-                Some(topic) if !self.admits_reader(topic, permit) => {
-                    self.unsubscribe(conn, &Id::None, filter);
-                    let reason = format!("topic: the new token does not grant {text}, its subscription ends");
-                    self.fail(conn.index, &Id::None, 403, &reason);
-                }
+                Some(topic) if !self.admits_reader(topic, permit) => self.end_subscription(conn, filter, 403, why),
                 Some(topic) if fresh && self.registry.has_members(slot) => {
                     self.leave_home(conn, topic);
-                    let (shard, user, from) = (self.me, Some(user.name()), From::Now);
-                    let (watch, serial, id, form) = (None, 0, Id::None, self.outbound.form(conn.index));
-                    let subscribe = Subscribe { topic, shard, conn, user, permit, slot, watch, serial, id, from, form };
-                    self.subscribe_topic(subscribe);
+                    self.enter_home(conn, topic, slot);
                 }
                 Some(_) => {}
             }

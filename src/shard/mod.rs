@@ -22,6 +22,7 @@ mod operate;
 mod outbound;
 mod presence;
 mod registry;
+mod reload;
 mod requests;
 mod stop;
 mod survey;

@@ -38,13 +38,18 @@ impl Shard {
     /// A subscription of the connection, pending or live, was just taken away: its home is told.
     pub(super) fn detached(&mut self, conn: ConnId, slot: Slot) {
         if self.registry.has_members(slot) {
-            let topic: Box<str> = self.registry.filter(slot).into();
-            let topic = Topic::known(&topic);
-            if !self.hold_leave(conn, topic) {
-                self.leave_home(conn, topic);
-            }
+            self.leave(conn, slot);
         }
         self.release(slot);
+    }
+
+    /// The connection is no member any more, from behind what it publishes before.
+    pub(super) fn leave(&mut self, conn: ConnId, slot: Slot) {
+        let topic: Box<str> = self.registry.filter(slot).into();
+        let topic = Topic::known(&topic);
+        if !self.hold_leave(conn, topic) {
+            self.leave_home(conn, topic);
+        }
     }
 
     /// Tells the topic's home that the connection is no member any more.

@@ -153,6 +153,11 @@ impl Registry {
         self.entries[slot as usize].members
     }
 
+    /// Its home said whether it wants to know.
+    pub(super) fn set_members(&mut self, slot: Slot, members: bool) {
+        self.entries[slot as usize].members = members;
+    }
+
     /// The filter's text.
     pub(super) fn filter(&self, slot: Slot) -> &str {
         &self.entries[slot as usize].filter

@@ -22,6 +22,7 @@ mod presence;
 mod pressure;
 mod recovery;
 mod refusals;
+mod reload;
 mod slots;
 mod topics;
 

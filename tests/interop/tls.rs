@@ -196,7 +196,7 @@ fn sighup_brings_new_certificates_and_nobody_notices() {
     before.subscribe("a");
     let new = files.make("a", "localhost");
     broker.signal("HUP");
-    broker.hear("the certificates were read again");
+    broker.hear("keys and certificates were read again");
     let mut after = connect(&new, &version::TLS12, broker.address);
     shake(&[&old], &version::TLS13, "localhost", broker.address).expect_err("the old one is gone");
     // A wrong file is told, and changes nothing.
@@ -204,7 +204,7 @@ fn sighup_brings_new_certificates_and_nobody_notices() {
     broker.signal("HUP");
     let told = broker.hear("tls: ");
     assert!(told.ends_with("a.key: has no -----BEGIN PRIVATE KEY-----, unencrypted"), "{told}");
-    broker.hear("the certificates stay as they are");
+    broker.hear("the configuration stays as it is");
     connect(&new, &version::TLS13, broker.address).subscribe("a");
     after.ask(r#"{"op":"publish","topic":"a","data":1,"id":1}"#);
     assert_eq!(before.expect("message")["data"], 1);

@@ -343,6 +343,7 @@ impl Link {
                 encode::masked_frame(&mut self.pending, Opcode::Pong, payload, key);
                 self.flush().map_err(|error| format!("a pong could not be sent: {error}"))
             }
+            Event::Deflated { .. } => Err("the server compressed what was not to be".into()),
             Event::Pong(_) => Ok(()),
             Event::Close { code, reason } => Err(match code {
                 Some(code) => format!("the server closed with {code} {reason:?}"),

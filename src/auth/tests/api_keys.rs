@@ -49,6 +49,38 @@ fn one_question_takes_tokens_and_api_keys() {
 }
 
 #[test]
+fn an_identity_lives_as_long_as_its_key_and_has_what_the_file_says_of_it() {
+    let NewApiKey { key, line } = new("backend", &["a"], &[], false);
+    let with = |tokens: Verifier, lines: &str| Credentials { tokens, api_keys: ApiKeys::parse(lines).unwrap() };
+    let before = with(verifier(), &line);
+    let of_key = before.identify(&key, NOW).unwrap();
+    let more = format!("{line} subscribe b operate");
+    let renewed = with(verifier(), &more).renew(&of_key).unwrap();
+    assert!(renewed.operate && renewed.subscribe.allows(Topic::known("b")) && renewed.user == of_key.user);
+    for gone in ["", &line.replace("backend", "other"), &format!("backend {}", "0".repeat(64))] {
+        assert_eq!(with(verifier(), gone).renew(&of_key), None, "{gone}");
+    }
+    for name in ["HS256", "RS256", "ES256", "EdDSA"] {
+        let of_token = before.identify(&VECTORS.tokens[name], NOW).unwrap();
+        assert_eq!(with(verifier(), "").renew(&of_token).as_ref(), Some(&of_token), "{name}");
+        assert_eq!(with(of_secret(Expectations::default()), &line).renew(&of_token), None, "{name}");
+    }
+}
+
+#[test]
+fn a_key_has_one_mark_whatever_file_it_comes_in_and_another_kid_makes_another_key() {
+    for (algorithm, name) in [(Algorithm::Rs256, "RS256"), (Algorithm::Es256, "ES256"), (Algorithm::EdDsa, "EdDSA")] {
+        let of_jwks = verifier();
+        let of_jwks = of_jwks.keys().iter().find(|key| key.algorithm() == algorithm).unwrap();
+        let pem = VECTORS.pems[name].as_bytes();
+        let of_pem = |kid| ring([Key::from_pem(algorithm, kid, pem).unwrap()]);
+        let identity = verifier().verify(&VECTORS.tokens[name], NOW).unwrap();
+        assert!(of_pem(of_jwks.kid()).has(identity.mark), "{name}");
+        assert!(!of_pem(Some("another")).has(identity.mark), "{name}");
+    }
+}
+
+#[test]
 fn the_hash_is_what_sha256sum_says() {
     let keys = ApiKeys::parse("a 2CF24DBA5FB0A30E26E83B2AC5B9E29E1B161E5C1FA7425E73043362938b9824").unwrap();
     assert_eq!(&*keys.verify("hello").unwrap().user, "a");

@@ -31,6 +31,7 @@ fn a_user_and_an_end_are_enough_and_grant_nothing() {
             subscribe: Grants::default(),
             publish: Grants::default(),
             operate: false,
+            mark: identity.mark,
         }
     );
     assert_eq!(verify(&with("wirefan", json!({}))).unwrap(), identity);

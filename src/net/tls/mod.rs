@@ -7,7 +7,7 @@
 mod certificates;
 mod session;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -23,9 +23,20 @@ use crate::config::Tls;
 pub(super) struct Terms {
     config: Arc<ServerConfig>,
     resolver: Arc<Resolver>,
-    files: Tls,
-    /// One reload at a time, so that the last to begin is the one that stays.
-    reloading: Arc<Mutex<()>>,
+}
+
+/// Certificates that were read again and are not shown yet.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    certificates: Certificates,
+    resolver: Arc<Resolver>,
+}
+
+impl Prepared {
+    /// Handshakes that begin from now on get them; no connection notices.
+    pub(super) fn show(self) {
+        self.resolver.replace(self.certificates);
+    }
 }
 
 impl Terms {
@@ -48,18 +59,16 @@ impl Terms {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(failed)?;
         config.send_tls13_tickets = 1;
-        let reloading = Arc::default();
-        Ok(Some(Self { config: Arc::new(config), resolver, files: files.clone(), reloading }))
+        Ok(Some(Self { config: Arc::new(config), resolver }))
     }
 
-    /// Reads the certificates again. Handshakes that begin from now on get them; no connection notices.
+    /// Reads the certificates again.
     ///
     /// # Errors
-    /// All that is wrong with the files; the certificates are then those that they were.
-    pub(super) fn reload(&self) -> Result<(), CertificateError> {
-        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        self.resolver.replace(Certificates::read(&self.files, &provider())?);
-        Ok(())
+    /// All that is wrong with the files.
+    pub(super) fn prepare(&self, files: &Tls) -> Result<Prepared, CertificateError> {
+        let certificates = Certificates::read(files, &provider())?;
+        Ok(Prepared { certificates, resolver: Arc::clone(&self.resolver) })
     }
 
     /// The server's side of a new connection; `None` if rustls refuses its own configuration, which it does not.

@@ -3,7 +3,7 @@
 mod random;
 
 use super::*;
-use crate::auth::{Grants, Identity, NEVER};
+use crate::auth::{Grants, Identity, KeyMark, NEVER};
 use crate::rules::{Access, Rule};
 use crate::shard::identity::User;
 
@@ -45,12 +45,13 @@ impl World {
         let peer = self.open(shard);
         let index = self.peers[peer].id.index as usize;
         let (subscribe, publish) = (Grants::default(), Grants::default());
-        let identity = Identity { user: name.into(), expires_unix_s: NEVER, subscribe, publish, operate: false };
+        let (mark, operate) = (KeyMark::default(), false);
+        let identity = Identity { user: name.into(), expires_unix_s: NEVER, subscribe, publish, operate, mark };
         self.shards[shard].connections[index].user = Some(User::new(identity, None));
         peer
     }
 
-    fn members(&self) -> usize {
+    pub(super) fn members(&self) -> usize {
         self.shards.iter().map(|shard| shard.home.members_len()).sum()
     }
 
