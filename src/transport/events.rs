@@ -47,8 +47,8 @@ pub fn retry(out: &mut Vec<u8>, ms: u64) {
 
 /// Appends why the stream ends: a code of the close frames, a reason.
 pub fn close(out: &mut Vec<u8>, code: u16, reason: &str) {
-    let reason = serde_json::Value::from(reason);
-    let object = format!("{{\"op\":\"close\",\"code\":{code},\"reason\":{reason}}}");
+    // By hand: the event is named by the first member, and serde_json may sort them.
+    let object = format!(r#"{{"op":"close","code":{code},"reason":{}}}"#, serde_json::Value::from(reason));
     reply(out, |out| out.extend_from_slice(object.as_bytes()));
 }
 

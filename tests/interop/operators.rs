@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::auth::{Guarded, guarded};
-use crate::common::Broker;
 use crate::common::client::Client;
 use crate::common::raw::{Answer, Raw};
+use crate::common::{Broker, PATIENCE};
 
 struct Operator {
     raw: Raw,
@@ -93,4 +93,21 @@ fn nobody_else_may_and_where_nobody_is_known_nobody_is_an_operator() {
         assert_eq!(Raw::request(&guarded.broker, &request).status(), 401, "{line}");
         assert_eq!(Raw::request(&open, &request).status(), 403, "{line}");
     }
+}
+
+#[test]
+fn a_stream_of_events_is_told_why_it_ends() {
+    let guarded = guarded("operators-stream", "");
+    let (mut operator, token) = (Operator::new(&guarded), guarded.token("ann", ""));
+    let mut stream = Raw::dial(&guarded.broker);
+    let request =
+        format!("GET /v1/events?topic=a HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
+    stream.write(request.as_bytes());
+    assert!(stream.hears_within(PATIENCE));
+    let list = operator.list("/v1/connections?user=ann", "connections");
+    assert_eq!((list.len(), &list[0]["transport"]), (1, &"events".into()));
+    assert_eq!(operator.ask("DELETE /v1/connections?user=ann").json()["disconnected"], 1);
+    let told = String::from_utf8(stream.read_to_end()).expect("text");
+    let goodbye = "event: close\ndata: {\"op\":\"close\",\"code\":4503,\"reason\":\"ended by an operator\"}\n\n";
+    assert!(told.ends_with(goodbye), "{told}");
 }

@@ -264,7 +264,8 @@ fn streams_and_polls_are_listed_and_ended_like_everybody() {
     let answer = world.ask_as_operator(operator, "DELETE /v1/connections?user=ann");
     assert_eq!(answer.json()["disconnected"], 2);
     let told = String::from_utf8_lossy(&world.peers[stream].got).into_owned();
-    assert!(told.ends_with("\n\n") && told.contains("4503") && world.peers[stream].shut, "{told}");
+    let goodbye = "event: close\ndata: {\"op\":\"close\",\"code\":4503,\"reason\":\"ended by an operator\"}\n\n";
+    assert!(told.ends_with(goodbye) && world.peers[stream].shut, "{told}");
     assert!(world.peers[poll].dropped);
     world.end(stream);
     world.settle();
