@@ -11,6 +11,7 @@ mod auth;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
+mod feeds;
 mod http;
 mod lifecycle;
 mod presence;
