@@ -49,6 +49,11 @@ impl Raw {
         Self { stream, seen: Vec::new() }
     }
 
+    /// The same with a receive buffer of so many bytes, to be slow with.
+    pub(crate) fn dial_narrow(broker: &Broker, receive_bytes: usize) -> Self {
+        Self { stream: dial(broker.address, Some(receive_bytes)), seen: Vec::new() }
+    }
+
     /// A WebSocket connection at that path; the welcome, if one comes, is not yet read.
     pub(crate) fn upgrade(broker: &Broker, path: &str) -> Self {
         let mut raw = Self::dial(broker);
@@ -154,14 +159,25 @@ impl Raw {
         heard
     }
 
-    fn read_head(&mut self) -> String {
+    /// Reads a response head.
+    pub(crate) fn read_head(&mut self) -> String {
+        self.read_text(b"\r\n\r\n").expect("a response head before the end of the connection")
+    }
+
+    /// Reads the text up to these bytes, and passes over them. `None` at the end of the connection.
+    pub(crate) fn read_text(&mut self, end: &[u8]) -> Option<String> {
+        let mut from = 0;
         loop {
-            if let Some(end) = self.seen.windows(4).position(|four| four == b"\r\n\r\n") {
-                let head = String::from_utf8(self.seen[..end].to_vec()).expect("the head is ASCII");
-                self.seen.drain(..end + 4);
-                return head;
+            if let Some(at) = self.seen[from..].windows(end.len()).position(|bytes| bytes == end) {
+                let text = String::from_utf8(self.seen[..from + at].to_vec()).expect("UTF-8");
+                self.seen.drain(..from + at + end.len());
+                return Some(text);
             }
-            assert!(self.fill(), "no response head came: {:?}", self.seen);
+            from = self.seen.len().saturating_sub(end.len());
+            if !self.fill() {
+                assert!(self.seen.is_empty(), "it ended in the middle: {:?}", self.seen);
+                return None;
+            }
         }
     }
 

@@ -9,17 +9,19 @@ use crate::common::Broker;
 use crate::common::client::Client;
 use crate::common::raw::{Answer, Raw};
 
-const JSON: &str = "Content-Type: application/json\r\n";
+pub(crate) const JSON: &str = "Content-Type: application/json\r\n";
 
 fn broker() -> Broker {
     broker_with(&[])
 }
 
-/// A broker where `kept/#` keeps its publications and knows its members, and nobody may publish to `mute/#`.
-fn broker_with(settings: &[(&str, &str)]) -> Broker {
+/// A broker where `kept/#` keeps its publications and knows its members, nobody may publish to `mute/#`, and who is slow
+/// misses something of `slow/#`.
+pub(crate) fn broker_with(settings: &[(&str, &str)]) -> Broker {
     let file = File::new(
         "[[rule]]\nfilter = \"kept/#\"\nhistory = { count = 100, age = \"1m\" }\npresence = true\nfrom = true\n\
          [[rule]]\nfilter = \"mute/#\"\npublish = \"nobody\"\n\
+         [[rule]]\nfilter = \"slow/#\"\noverflow = \"drop_oldest\"\n\
          [[rule]]\nfilter = \"granted/#\"\npublish = \"granted\"\nsubscribe = \"granted\"\nfrom = true\n",
     );
     let mut command = crate::common::serve(settings);
@@ -47,13 +49,13 @@ impl Drop for File {
 }
 
 /// A request with a body by its length, if there is one.
-fn request(line: &str, headers: &str, body: &str) -> String {
+pub(crate) fn request(line: &str, headers: &str, body: &str) -> String {
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n{body}")
 }
 
 impl Raw {
-    fn ask(&mut self, line: &str, headers: &str, body: &str) -> Answer {
+    pub(crate) fn ask(&mut self, line: &str, headers: &str, body: &str) -> Answer {
         self.write(request(line, headers, body).as_bytes());
         self.response()
     }

@@ -12,6 +12,7 @@ mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod hand_over;
+mod feeds;
 mod http;
 mod lifecycle;
 mod operators;

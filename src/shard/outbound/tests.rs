@@ -1,6 +1,7 @@
 //! The outbound queues against a socket made of a buffer: what goes out, in which calls, and what is kept meanwhile.
 
 mod cut;
+mod feeds;
 mod model;
 mod overflow;
 
