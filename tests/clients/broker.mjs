@@ -60,12 +60,12 @@ export function certificate(t) {
   return { toml: `[tls]\ncert = "${cert}"\nkey = "${key}"\n`, pem: readFileSync(cert) };
 }
 
-/** A TCP proxy in front of a port. `cut()` resets what is open and lets nobody in until `mend()`. */
+/** A TCP proxy in front of a port. `cut()` ends what is open and lets nobody in until `mend()`. */
 export async function proxy(t, port) {
   const open = new Set();
   let [to, whole] = [port, true];
   const server = net.createServer((client) => {
-    if (!whole) return client.resetAndDestroy();
+    if (!whole) return client.destroy();
     const broker = net.connect(to, "127.0.0.1");
     for (const [one, other] of [[client, broker], [broker, client]]) {
       open.add(one);
@@ -80,7 +80,7 @@ export async function proxy(t, port) {
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const cut = () => {
     whole = false;
-    for (const socket of open) socket.connecting ? socket.destroy() : socket.resetAndDestroy();
+    for (const socket of open) socket.destroy();
   };
   const mend = (other = to) => ([to, whole] = [other, true]);
   t.after(() => {
