@@ -17,7 +17,7 @@ use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::floor::Floor;
 use crate::machine::{self, Placement};
 use crate::report::{self, Progress};
-use crate::scenario::against_floor::{self, Broker};
+use crate::scenario::against_floor::{self, Against, Broker};
 use crate::scenario::publishing::Pace;
 use crate::scenario::{fanout, idle};
 use crate::spawn::{Configuration, Server, sibling};
@@ -92,6 +92,7 @@ struct ServerArguments {
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("pace").args(["rate", "outstanding"])))]
+#[command(group(ArgGroup::new("compared").args(["against_floor", "deflate"])))]
 struct Fanout {
     #[command(flatten)]
     server: ServerArguments,
@@ -128,8 +129,12 @@ struct Fanout {
     /// Run the floor in turn with the broker, and print what a delivery costs more than the machine's own limit.
     #[arg(long)]
     against_floor: bool,
-    /// Rounds of broker and floor, with --against-floor.
-    #[arg(long, default_value_t = 3, requires = "against_floor", value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// Offer permessage-deflate, and in turn run the same without it and with payloads as short as those become: what a
+    /// compressed delivery costs over one of its size.
+    #[arg(long, conflicts_with_all = ["against_floor", "url", "history"])]
+    deflate: bool,
+    /// Rounds, with --against-floor or --deflate.
+    #[arg(long, default_value_t = 3, requires = "compared", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
 }
 
@@ -204,16 +209,24 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
         load_cores: placement.load_cores.clone(),
         others: 0,
         conflate_keys: 0,
+        deflate: arguments.deflate,
     };
-    let broker = arguments.server.broker(arguments.history.map(Configuration::keeping).transpose()?)?;
+    let configuration = match arguments.history {
+        Some(count) => Some(Configuration::keeping(count)?),
+        None if arguments.deflate => Some(Configuration::deflating()?),
+        None => None,
+    };
+    let broker = arguments.server.broker(configuration)?;
     let json = arguments.server.json;
     let progress = Progress::new(json);
     let mut notes = notes(&arguments.server, &placement, scaled);
     notes.extend(arguments.history.map(kept));
-    if arguments.against_floor {
-        let compared = against_floor::run(&shape, &broker, &placement, arguments.rounds, &progress)?;
+    if arguments.against_floor || arguments.deflate {
+        let against = if arguments.deflate { Against::of_its_size(&shape)? } else { Against::Floor };
+        notes.extend(against.note());
+        let compared = against_floor::run(&shape, &broker, &against, &placement, arguments.rounds, &progress)?;
         progress.end();
-        return Ok(report::comparison(&shape, &compared, &notes, json));
+        return Ok(report::comparison(&shape, &compared, against.names(), &notes, json));
     }
     let measured = against_floor::run_broker(&shape, &broker, &placement, &progress)?;
     progress.end();
@@ -372,6 +385,8 @@ mod tests {
             "fanout --duration-s 1e9",
             "fanout --history 0",
             "fanout --history 5 --url ws://127.0.0.1/",
+            "fanout --deflate --against-floor",
+            "fanout --deflate --history 5",
             "storm --reconnect-share 0",
             "storm --reconnect-share 101",
             "storm --away-s 4",

@@ -220,7 +220,7 @@ impl Floor {
         let goes_on = loop {
             match decoder.next(&mut input, MESSAGE_BYTES_MAX) {
                 Ok(None) => break true,
-                Ok(Some(Event::Message { payload, .. })) => {
+                Ok(Some(Event::Message { payload, .. } | Event::Deflated { payload, .. })) => {
                     if !self.command(slot, payload) {
                         break false;
                     }

@@ -163,42 +163,49 @@ pub(crate) fn fanout(shape: &fanout::Shape, measured: &fanout::Measured, notes: 
     figures.passed
 }
 
-/// Reports broker against floor.
-pub(crate) fn comparison(shape: &fanout::Shape, rounds: &[Round], notes: &[String], json: bool) -> bool {
-    let (broker_ns, floor_ns) = (median_cost(rounds, |r| &r.broker), median_cost(rounds, |r| &r.floor));
-    let cost_ratio = ratio(broker_ns, floor_ns);
-    let best_ratio = ratio(least_cost(rounds, |r| &r.broker), least_cost(rounds, |r| &r.floor));
+/// Reports the broker against what it was compared to; `names` are the sides'.
+pub(crate) fn comparison(
+    shape: &fanout::Shape,
+    rounds: &[Round],
+    names: [&str; 2],
+    notes: &[String],
+    json: bool,
+) -> bool {
+    let [own, other] = names;
+    let (own_ns, other_ns) = (median_cost(rounds, |r| &r.broker), median_cost(rounds, |r| &r.other));
+    let cost_ratio = ratio(own_ns, other_ns);
+    let best_ratio = ratio(least_cost(rounds, |r| &r.broker), least_cost(rounds, |r| &r.other));
     let ratios: Vec<f64> = rounds.iter().map(Round::ratio).collect();
-    let all_passed = rounds.iter().all(|round| passed(&round.broker) && passed(&round.floor));
+    let all_passed = rounds.iter().all(|round| passed(&round.broker) && passed(&round.other));
     if json {
         let figures: Vec<Value> = rounds
             .iter()
             .map(|round| {
                 json!({
-                    "broker": FanoutFigures::of(&round.broker),
-                    "floor": FanoutFigures::of(&round.floor),
+                    own: FanoutFigures::of(&round.broker),
+                    other: FanoutFigures::of(&round.other),
                     "ratio": round.ratio(),
                 })
             })
             .collect();
         print_json(&json!({
-            "scenario": "fanout against floor", "shape": shape_json(shape), "notes": notes,
-            "broker_cpu_ns_per_delivery": broker_ns, "floor_cpu_ns_per_delivery": floor_ns,
-            "broker_deliveries_per_cpu_second": ratio(1e9, broker_ns),
-            "floor_deliveries_per_cpu_second": ratio(1e9, floor_ns),
+            "scenario": format!("fanout against {other}"), "shape": shape_json(shape), "notes": notes,
+            format!("{own}_cpu_ns_per_delivery"): own_ns, format!("{other}_cpu_ns_per_delivery"): other_ns,
+            format!("{own}_deliveries_per_cpu_second"): ratio(1e9, own_ns),
+            format!("{other}_deliveries_per_cpu_second"): ratio(1e9, other_ns),
             "ratio": cost_ratio, "ratio_of_best_rounds": best_ratio, "rounds": figures, "passed": all_passed,
         }));
         return all_passed;
     }
     println(&shape_sentence(shape));
     print_notes(notes);
-    print_rounds(rounds);
+    print_rounds(rounds, names);
     println(&format!(
-        "Median of {} rounds: broker {:.0}, floor {:.0} deliveries per CPU second; a delivery costs {:.3} times the floor's \
+        "Median of {} rounds: {own} {:.0}, {other} {:.0} deliveries per CPU second; a delivery costs {:.3} times as much \
          ({:.3} to {:.3} by round; {:.3} between the best rounds of both).",
         rounds.len(),
-        ratio(1e9, broker_ns),
-        ratio(1e9, floor_ns),
+        ratio(1e9, own_ns),
+        ratio(1e9, other_ns),
         cost_ratio,
         ratios.iter().copied().fold(f64::INFINITY, f64::min),
         ratios.iter().copied().fold(0.0, f64::max),
@@ -206,7 +213,7 @@ pub(crate) fn comparison(shape: &fanout::Shape, rounds: &[Round], notes: &[Strin
     ));
     let mut faults = Faults::default();
     let mut deliveries = 0;
-    for side in rounds.iter().flat_map(|round| [&round.broker, &round.floor]) {
+    for side in rounds.iter().flat_map(|round| [&round.broker, &round.other]) {
         faults.merge(side.faults.clone());
         deliveries += side.deliveries;
     }
@@ -321,11 +328,11 @@ fn print_percentiles(since: &str, rows: &[(&str, Percentiles)]) {
     println(&table.to_string());
 }
 
-fn print_rounds(rounds: &[Round]) {
+fn print_rounds(rounds: &[Round], [own, other]: [&str; 2]) {
     let mut table =
         new_table(&["round", "side", "deliveries", "CPU per delivery", "server CPU", "last p50", "last p99", "ratio"]);
     for (number, round) in rounds.iter().enumerate() {
-        for (side, measured) in [("broker", &round.broker), ("floor", &round.floor)] {
+        for (side, measured) in [(own, &round.broker), (other, &round.other)] {
             let last = measured.lateness.last.summary();
             let cost = measured.server.unwrap_or_default();
             table.add_row([
@@ -336,7 +343,7 @@ fn print_rounds(rounds: &[Round]) {
                 format!("{:.0} %", 100.0 * ratio(cost.cpu_ns as f64, measured.wall_ns as f64)),
                 time(last.p50_ns),
                 time(last.p99_ns),
-                if side == "broker" { format!("{:.3}", round.ratio()) } else { String::new() },
+                if side == own { format!("{:.3}", round.ratio()) } else { String::new() },
             ]);
         }
     }

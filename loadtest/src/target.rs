@@ -12,12 +12,14 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// Path and query of the request line.
     pub(crate) path: String,
+    /// Whether connections offer permessage-deflate, and end if the server does not agree.
+    pub(crate) deflate: bool,
 }
 
 impl Target {
     /// The broker's WebSocket at `address`.
     pub(crate) fn at(address: SocketAddr) -> Self {
-        Self { address, path: "/ws".into() }
+        Self { address, path: "/ws".into(), deflate: false }
     }
 
     /// Parses `ws://ADDRESS:PORT/PATH`.
@@ -41,7 +43,7 @@ impl Target {
                 address.ip()
             ));
         }
-        Ok(Self { address, path })
+        Ok(Self { address, path, deflate: false })
     }
 
     /// The value of the Host header.

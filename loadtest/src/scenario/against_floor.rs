@@ -1,11 +1,12 @@
-//! Starts the server under test for a fan-out, alone or in turn with the floor.
-//! The command line calls it. Each run has a fresh server and fresh connections, broker and floor change places every
+//! Starts the server under test for a fan-out, alone or in turn with what it is compared to.
+//! The command line calls it. Each run has a fresh server and fresh connections, the two change places every
 //! round, and the judgement is on medians, because on a shared machine single runs differ by a third.
 //! Invariants: both run in the same shape on the same cores; what this program starts, it ends.
 
 use std::path::PathBuf;
 
 use super::fanout::{self, Measured, Shape};
+use crate::envelope::deflated_payload_bytes;
 use crate::machine::Placement;
 use crate::report::Progress;
 use crate::spawn::{Configuration, Server};
@@ -32,18 +33,52 @@ pub(crate) enum Broker {
     },
 }
 
+/// What the broker takes turns with.
+pub(crate) enum Against {
+    /// A bare loop.
+    Floor,
+    /// Itself without compression, and so many bytes in a payload.
+    Uncompressed(usize),
+}
+
+impl Against {
+    /// What a compressed fan-out of this shape is compared to.
+    pub(crate) fn of_its_size(shape: &Shape) -> Result<Self, String> {
+        let bytes = deflated_payload_bytes(shape.payload_bytes);
+        bytes.map(Self::Uncompressed).ok_or(format!("payloads of {} bytes are not compressed", shape.payload_bytes))
+    }
+
+    /// The sides, the broker's first.
+    pub(crate) fn names(&self) -> [&'static str; 2] {
+        match self {
+            Self::Floor => ["broker", "floor"],
+            Self::Uncompressed(_) => ["deflated", "plain"],
+        }
+    }
+
+    /// What a reader has to know of it.
+    pub(crate) fn note(&self) -> Option<String> {
+        match self {
+            Self::Floor => None,
+            Self::Uncompressed(bytes) => {
+                Some(format!("Payloads of the plain side: {bytes} bytes, what the others become."))
+            }
+        }
+    }
+}
+
 /// Both sides of one round.
 pub(crate) struct Round {
     /// The broker's run.
     pub(crate) broker: Measured,
-    /// The floor's.
-    pub(crate) floor: Measured,
+    /// That of what it is compared to.
+    pub(crate) other: Measured,
 }
 
 impl Round {
-    /// What a delivery costs the broker over what it costs the floor.
+    /// What a delivery costs the broker over what it costs the other.
     pub(crate) fn ratio(&self) -> f64 {
-        ratio(cpu_ns_per_delivery(&self.broker), cpu_ns_per_delivery(&self.floor))
+        ratio(cpu_ns_per_delivery(&self.broker), cpu_ns_per_delivery(&self.other))
     }
 }
 
@@ -97,28 +132,34 @@ fn run_started(server: Server, shape: &Shape, progress: &Progress) -> Result<Mea
     measured
 }
 
-/// `rounds` rounds of broker and floor.
+/// `rounds` rounds of the broker and what it is compared to.
 pub(crate) fn run(
     shape: &Shape,
     broker: &Broker,
+    against: &Against,
     placement: &Placement,
     rounds: u32,
     progress: &Progress,
 ) -> Result<Vec<Round>, String> {
     let mut all = Vec::new();
     for round in 0..rounds {
-        let (first, second) = if round % 2 == 0 { ("broker", "floor") } else { ("floor", "broker") };
-        let run_side = |side: &str| {
+        let run_side = |own: bool| {
+            let side = against.names()[usize::from(!own)];
             progress.name(format!("round {} of {rounds}, {side}", round + 1));
-            let measured = match side {
-                "broker" => run_broker(shape, broker, placement, progress),
-                _ => run_floor(shape, placement, progress),
+            let measured = match against {
+                Against::Floor if !own => run_floor(shape, placement, progress),
+                Against::Uncompressed(payload_bytes) if !own => {
+                    let plain = Shape { deflate: false, payload_bytes: *payload_bytes, ..shape.clone() };
+                    run_broker(&plain, broker, placement, progress)
+                }
+                _ => run_broker(shape, broker, placement, progress),
             };
             measured.map_err(|sentence| format!("round {}, {side}: {sentence}", round + 1))
         };
-        let (one, other) = (run_side(first)?, run_side(second)?);
-        let (broker, floor) = if first == "broker" { (one, other) } else { (other, one) };
-        all.push(Round { broker, floor });
+        let own_first = round % 2 == 0;
+        let (one, other) = (run_side(own_first)?, run_side(!own_first)?);
+        let (broker, other) = if own_first { (one, other) } else { (other, one) };
+        all.push(Round { broker, other });
     }
     Ok(all)
 }
