@@ -255,16 +255,17 @@ impl Shard {
         Next::Request
     }
 
-    /// Goes on with the connections whose request was answered in this turn. Whether there were any.
+    /// Goes on with the connections whose request was answered in this turn, or whose frames were put off. Whether there were any.
     pub(super) fn read_on(&mut self, budget: &mut usize) -> bool {
         let some = if self.stop.reads() { self.unread.len().min(*budget) } else { 0 };
         *budget -= some;
         let answered: Vec<ConnId> = self.unread.drain(..some).collect();
         for conn in answered {
-            if let Some(index) = self.index_of(conn)
-                && self.connections[index as usize].phase == Phase::Http
-            {
-                self.continue_requests(index);
+            let Some(index) = self.index_of(conn) else { continue };
+            match self.connections[index as usize].phase {
+                Phase::Http => self.continue_requests(index),
+                Phase::Open | Phase::Closing => self.continue_frames(index),
+                Phase::Lingering => {}
             }
         }
         some > 0

@@ -124,6 +124,10 @@ pub struct Shard {
     parser: Option<Box<Parser>>,
     /// Lent to each compressed message; made for the first one.
     inflater: Option<Box<Inflater>>,
+    /// Bytes that may still be inflated in this turn.
+    inflate_budget: usize,
+    /// What connections sent behind messages that were too much for a turn.
+    put_off: HashMap<u32, Vec<u8>, FixedState>,
     /// For `/echo`; made for its first message that may be compressed.
     deflater: Option<Box<Deflater>>,
     actions: VecDeque<Action>,
@@ -174,6 +178,8 @@ impl Shard {
             first_peer: 0,
             parser: Some(Box::default()),
             inflater: None,
+            inflate_budget: limits::INFLATED_BYTES_PER_TURN,
+            put_off: HashMap::default(),
             deflater: None,
             actions: VecDeque::new(),
             held: BTreeMap::new(),
@@ -205,10 +211,12 @@ impl Shard {
         self.expire();
         self.take_mail();
         self.take_own_deliveries();
+        self.inflate_budget += limits::INFLATED_BYTES_PER_TURN;
         let mut requests = limits::REQUESTS_PER_TURN;
         while self.read_on(&mut requests) {
             self.take_own_deliveries();
         }
+        self.inflate_budget = limits::INFLATED_BYTES_PER_TURN;
         self.desk.post(&mut self.home);
         self.close_slow();
         self.flush(wire);
@@ -235,11 +243,12 @@ impl Shard {
         self.actions.pop_front()
     }
 
-    /// Whether connections may be read at all; not while a ring to another shard is full, while writes are late, nor while
-    /// stopping.
+    /// Whether connections may be read at all; not while a ring to another shard is full, while writes are late, behind
+    /// messages that became too long in this turn, nor while stopping.
     #[must_use]
     pub fn reads_any(&self) -> bool {
-        !self.desk.commands_wait() && !self.desk.deliveries_wait() && !self.outbound.is_late() && self.stop.reads()
+        let rings = !self.desk.commands_wait() && !self.desk.deliveries_wait();
+        rings && !self.outbound.is_late() && self.inflate_budget > 0 && self.stop.reads()
     }
 
     /// Whether this connection may be read; if not, [`Action::Resume`] tells when.
@@ -301,7 +310,7 @@ impl Shard {
 
     /// What is alive, by name: after all connections closed and all mail was taken, all of it is 0.
     #[must_use]
-    pub fn held(&self) -> [(&'static str, usize); 14] {
+    pub fn held(&self) -> [(&'static str, usize); 15] {
         let (segments, spills) = self.outbound.held();
         let (filters, subscriptions) = self.registry.held();
         let (held, watched) = self.home.interest_len();
@@ -318,6 +327,7 @@ impl Shard {
             ("connections that hold back", self.held.len()),
             ("ranges owed", self.outbound.owed()),
             ("requests that wait", self.exchanges.len()),
+            ("connections put off", self.put_off.len()),
             ("polls that wait", self.polls.len()),
             ("pending bytes", self.connections.iter().map(|(index, _)| self.outbound.pending(slot(index))).sum()),
         ]
