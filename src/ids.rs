@@ -1,4 +1,5 @@
-//! Names for things that must not be mixed up: a shard, a connection, its name for strangers, a tick of coarse time.
+//! Names for things that must not be mixed up: a shard, a connection, its name for strangers, a place in a list, a tick of
+//! coarse time.
 //!
 //! A [`ConnId`] is what travels (in event tokens, envelopes, timers): its generation makes a stale one miss. Inside
 //! one turn of the shard a bare slab index is enough, because nothing closes in between.
@@ -7,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// One shard: the thread of one core with all state on it. `0 <= id < shards`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(pub u16);
 
 impl ShardId {
@@ -102,6 +103,49 @@ impl FromStr for ClientName {
     }
 }
 
+/// A place in a list over all shards, which is paged by it: everything before it was on earlier pages. `{slot}-{shard}` in
+/// hexadecimal.
+///
+/// What is listed has a slot on its shard and keeps it, so it never changes places: whoever stays is on exactly one page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// Slot in the shard's slab.
+    pub slot: u32,
+    /// Within a slot the shards follow one another.
+    pub shard: ShardId,
+}
+
+impl Mark {
+    /// The first slot of that shard that is not before it.
+    #[must_use]
+    pub fn slot_on(self, shard: ShardId) -> u32 {
+        self.slot.saturating_add(u32::from(shard < self.shard))
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x}", self.slot, self.shard.0)
+    }
+}
+
+/// The text is no place in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkError;
+
+impl FromStr for Mark {
+    type Err = MarkError;
+
+    /// Takes exactly what `Display` writes.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (slot, shard) = text.split_once('-').ok_or(MarkError)?;
+        let slot = u32::from_str_radix(slot, 16).map_err(|_| MarkError)?;
+        let shard = ShardId(u16::from_str_radix(shard, 16).map_err(|_| MarkError)?);
+        let mark = Self { slot, shard };
+        if mark.to_string() == text { Ok(mark) } else { Err(MarkError) }
+    }
+}
+
 /// Unit of coarse time: `TICK_MS` milliseconds since the broker began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tick(pub u32);
@@ -141,5 +185,18 @@ mod tests {
         {
             assert_eq!(wrong.parse::<ClientName>(), Err(ClientNameError), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_mark_is_parsed_as_it_is_printed_and_each_shard_goes_on_with_what_is_not_before_it() {
+        for (slot, shard) in [(0, 0), (0x1f, 3), (u32::MAX, 127)] {
+            let mark = Mark { slot, shard: ShardId(shard) };
+            assert_eq!(mark.to_string().parse(), Ok(mark));
+        }
+        for wrong in ["", "-", "1", "1-", "-1", "1-2-3", "01-2", "+1-2", "1-F", "100000000-1", "1-10000"] {
+            assert_eq!(wrong.parse::<Mark>(), Err(MarkError), "{wrong:?}");
+        }
+        let mark = Mark { slot: 7, shard: ShardId(1) };
+        assert_eq!([0, 1, 2].map(|shard| mark.slot_on(ShardId(shard))), [8, 7, 7]);
     }
 }

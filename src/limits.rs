@@ -94,6 +94,19 @@ pub const HISTORY_LIMIT_MAX: u32 = 1000;
 /// Members that one `presence` may ask for with `limit`.
 pub const PRESENCE_LIMIT_MAX: u32 = 1000;
 
+/// Topics or connections on one page of a list for operators.
+pub const LIST_LIMIT_MAX: u32 = 1000;
+
+/// Bytes of one shard's part of a page, with which it is full; one item is always given.
+pub const LIST_BYTES_MAX: usize = 256 * 1024;
+
+/// Slots of topics and connections that a shard looks at in one turn for operators, all their questions together; what is
+/// left goes on in the next turn. A connection that is ended counts its subscriptions, too.
+pub const SWEEP_SLOTS_PER_TURN: usize = 4096;
+
+/// Questions of operators that wait for the other shards' answers, of one shard.
+pub const SURVEYS_MAX: usize = 16;
+
 /// Bytes of a publication's `key`, after its escapes are resolved.
 pub const KEY_BYTES_MAX: usize = 128;
 

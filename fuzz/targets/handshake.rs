@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wirefan::http::{self, Problem};
+use wirefan::http::{self, Date, Problem, Response, Terms};
 use wirefan::ws::handshake;
 
 fuzz_target!(|data: &[u8]| {
@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
                 Err(problem) => refuse(&mut answer, &problem),
             }
             assert!(answer.starts_with(b"HTTP/1.1 "));
-            http::respond_to(&mut answer, &head, true, true);
+            http::respond_to(&mut answer, &head, true, true, &Date::new(0));
         }
         Ok(None) => {}
         Err(problem) => refuse(&mut answer, &problem),
@@ -27,6 +27,6 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn refuse(answer: &mut Vec<u8>, problem: &Problem) {
-    http::respond_problem(answer, problem, false);
+    Response::problem(answer, problem, Terms::CLOSE, None);
     assert!(answer.starts_with(b"HTTP/1.1 4") || answer.starts_with(b"HTTP/1.1 5"));
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::Batch;
 use super::history::Piece;
-use crate::ids::ConnId;
+use super::{Answer, Batch};
+use crate::ids::{ConnId, ShardId};
 use crate::protocol::{Id, Position};
 
 /// Bytes `start..end` of the parcel's (or batch's) byte string.
@@ -151,6 +151,15 @@ pub enum Delivery {
         topic: Span,
         /// The position it was given.
         position: Position,
+    },
+    /// The part of this home's shard in the answer to a question of an operator.
+    Surveyed {
+        /// The asking shard's number of the question.
+        serial: u64,
+        /// Whose part it is.
+        shard: ShardId,
+        /// It.
+        answer: Box<Answer>,
     },
     /// Nothing comes from this home any more: the broker stops.
     Final,

@@ -11,9 +11,11 @@ mod delivery;
 mod history;
 mod interest;
 mod keys;
+mod listing;
 mod members;
 mod presence;
 mod recovery;
+mod survey;
 mod topics;
 mod turn;
 
@@ -22,6 +24,7 @@ pub use delivery::{Delivery, Parcel, Refusal, Span, Subscribed};
 pub use history::Piece;
 pub use interest::ShardSet;
 pub use presence::Presence;
+pub use survey::{Answer, Listed, Page, Question};
 
 use std::rc::Rc;
 use std::sync::Arc;

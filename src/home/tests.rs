@@ -91,6 +91,7 @@ fn hear(home: &mut Home, shard: u16) -> Vec<String> {
         Delivery::Published { topic, position, .. } => {
             format!("published {} {}", topic.text(&parcel.bytes), position.offset)
         }
+        Delivery::Surveyed { serial, .. } => format!("surveyed {serial}"),
         Delivery::Final => "final".to_owned(),
     };
     parcel.items.iter().map(say).collect()

@@ -66,7 +66,7 @@ const _: () = assert!(size_of::<TopicState>() <= 128, "a topic with nothing publ
 
 impl TopicState {
     /// Whether something but its counter would be lost with it.
-    fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         !self.exact.is_empty() || self.history.is_some() || self.keys.is_some() || self.members.is_some()
     }
 
@@ -110,6 +110,16 @@ impl Topics {
     /// The topic, if it still has that life.
     pub(super) fn in_life(&mut self, (key, epoch): (TopicKey, u32)) -> Option<&mut TopicState> {
         self.states.get_mut(key as usize).filter(|topic| topic.epoch == epoch)
+    }
+
+    /// The topic in that slot, if there is one.
+    pub(super) fn get(&self, key: TopicKey) -> Option<&TopicState> {
+        self.states.get(key as usize)
+    }
+
+    /// All topics are in slots below this.
+    pub(super) fn slots(&self) -> usize {
+        self.states.capacity()
     }
 
     pub(super) fn at(&mut self, key: TopicKey) -> &mut TopicState {

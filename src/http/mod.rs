@@ -1,7 +1,7 @@
 //! RFC 9110 and 9112 without I/O: bytes in, requests out, and the responses that answer them.
 //!
-//! `shard` reads a connection through a [`Reader`], looks at the path, and writes a [`Response`]; [`respond`] and
-//! [`respond_to`] answer what ends its connection. Everything a stranger can send is bounded by `limits`.
+//! `shard` reads a connection through a [`Reader`], looks at the path, and writes a [`Response`]; [`respond_to`] answers
+//! what is outside the API. Everything a stranger can send is bounded by `limits`.
 
 mod chunked;
 mod cors;
@@ -24,6 +24,6 @@ pub use head::{Head, parse_head, tokens};
 pub use media::MediaType;
 pub use problem::Problem;
 pub use query::{Query, Target, decode_segment};
-pub use reader::{CONTINUE, Event, Input, Reader, Request};
-pub use response::{Response, respond, respond_problem};
+pub use reader::{Begun, CONTINUE, Event, Input, Reader, Request};
+pub use response::Response;
 pub use routes::{Endpoint, endpoint, respond_to};

@@ -1,6 +1,6 @@
 //! Why a request is refused: a status, a sentence, and the headers that the status asks for (RFC 9457).
 //!
-//! Made by `head`, `routes` and `ws::handshake`, written by [`super::respond_problem`]. The sentence is ours: it never
+//! Made by `head`, `routes` and `ws::handshake`, written by [`super::Response::problem`]. The sentence is ours: it never
 //! repeats a stranger's bytes.
 
 use std::borrow::Cow;

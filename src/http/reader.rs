@@ -4,9 +4,9 @@
 //! then [`Reader::keep`] keeps what is unread. A request that lies whole in the read is handed out as slices of it; what
 //! is partial, or kept, moves to a box, so an idle connection owns three words.
 //! ```text
-//!  between requests ──part of a head──> head ──its end──> body ──its end──> between requests (Request)
-//!      │   ^ └──────────────── all of it (Request) ─┐      │ (Continue, where the client waits for it)
-//!      │   └─────────────────────────────────────────┘      └──Problem, or a request that ends its connection──> stopped
+//!  between requests ──part of a head──> head ──its end (Begun)──> body ──its end (Request)──> between requests
+//!      │   ^ └──────────────── all of it (Request) ─┐              │
+//!      │   └─────────────────────────────────────────┘              └──Problem, Refused, or a last request──> stopped
 //! ```
 
 use super::chunked::Chunked;
@@ -20,9 +20,20 @@ use crate::limits::{HEAD_BYTES_MAX, PIPELINE_BYTES_MAX, READ_BYTES_PER_TURN};
 pub enum Event<'a> {
     /// A whole request.
     Request(Request<'a>),
-    /// The client waits before it sends the body (RFC 9110 10.1.1). The caller writes [`CONTINUE`], or a final answer
-    /// after which the connection ends.
-    Continue(Head<'a>),
+    /// A request whose body has not come whole: the next event is the request itself, unless the caller answers already
+    /// and ends the connection.
+    Begun(Begun<'a>),
+    /// The head is a good one, but what is to follow it cannot be read: the connection is to be closed after the answer.
+    Refused(Head<'a>, Problem),
+}
+
+/// The begin of a request.
+#[derive(Debug)]
+pub struct Begun<'a> {
+    /// Valid.
+    pub head: Head<'a>,
+    /// The client waits for [`CONTINUE`] before it sends the body (RFC 9110 10.1.1).
+    pub awaits: bool,
 }
 
 /// A whole request.
@@ -51,7 +62,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The interim answer to [`Event::Continue`].
+/// The interim answer to a client that waits before it sends the body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// One read's bytes, consumed by [`Reader::next`]. Chunked bodies are decoded in place.
@@ -93,7 +104,9 @@ impl<'b> Input<'b> {
 /// loop {
 ///     match reader.next(&mut input, 65_536) {
 ///         Ok(None) => break,
-///         Ok(Some(Event::Continue(_))) => out.extend_from_slice(CONTINUE),
+///         Ok(Some(Event::Begun(begun))) if begun.awaits => out.extend_from_slice(CONTINUE),
+///         Ok(Some(Event::Begun(_))) => {}
+///         Ok(Some(Event::Refused(_, problem))) => Response::problem(&mut out, &problem, Terms::CLOSE, Some(&date)),
 ///         Ok(Some(Event::Request(request))) => {
 ///             Response::begin(&mut out, 200, request.terms, Some(&date)).body("text/plain", request.body);
 ///             // Were the answer still to come, this would be `reader.keep(&mut input)` and the end of the loop.
@@ -144,10 +157,11 @@ enum Rest {
     Chunks(Chunked),
 }
 
-/// Where the bytes of an event in [`Partial`] are.
+/// What was found in the bytes of a [`Partial`], behind whose head the body begins.
 enum Found {
-    Continue { head_len: usize },
-    Request { head_len: usize },
+    Begun { awaits: bool },
+    Request,
+    Refused(Problem),
 }
 
 impl Reader {
@@ -163,8 +177,9 @@ impl Reader {
     /// `body_bytes_max` bounds one request's body, in bytes.
     ///
     /// # Errors
-    /// Why the bytes are no request that can be read; the connection is to be closed after the answer. Then, and after a
-    /// request that ends its connection, the rest of the input stays unread and every later call answers `Ok(None)`.
+    /// Why the bytes are no request's head; the connection is to be closed after the answer. Then, after
+    /// [`Event::Refused`] and after a request that ends its connection, the rest of the input stays unread and every later
+    /// call answers `Ok(None)`.
     pub fn next<'a>(
         &'a mut self,
         input: &'a mut Input<'_>,
@@ -184,8 +199,8 @@ impl Reader {
         };
         *stopped = match &result {
             Ok(Some(Event::Request(request))) => !request.terms.keep_alive,
-            Ok(_) => false,
-            Err(_) => true,
+            Ok(Some(Event::Begun(_)) | None) => false,
+            Ok(Some(Event::Refused(..))) | Err(_) => true,
         };
         result
     }
@@ -273,7 +288,7 @@ fn next_in<'a>(
     match partial {
         None => begin(partial, unread, at, max),
         Some(partial) => match partial.resume(unread, at, max)? {
-            Some(found) => partial.event(&found).map(Some),
+            Some((head_len, found)) => partial.event(head_len, found).map(Some),
             None => Ok(None),
         },
     }
@@ -297,25 +312,47 @@ fn begin<'a>(
     let (head_bytes, behind) = unread.split_at_mut(len);
     let head_bytes = &*head_bytes;
     let head = whole_head(head_bytes)?;
-    let (announced, mut rest) = Rest::of(&head, max)?;
     *at += len;
-    if rest.is_awaited(&head)? {
+    let body = match Rest::begin(&head, max) {
+        Ok(body) => body,
+        Err(problem) => return Ok(Some(Event::Refused(head, problem))),
+    };
+    let mut rest = body.rest;
+    if body.awaited {
         *partial = Some(Partial::new(head_bytes, rest));
-        return Ok(Some(Event::Continue(head)));
+        return Ok(Some(Event::Begun(Begun { head, awaits: true })));
     }
-    let (read, written) = rest.take(behind)?;
+    let (read, written) = match rest.take(behind) {
+        Ok(taken) => taken,
+        Err(problem) => return Ok(Some(Event::Refused(head, problem))),
+    };
     *at += read;
-    let body = &behind[..written];
+    let (announced, body) = (body.announced, &behind[..written]);
     if rest.is_done() {
         return Ok(Some(Event::Request(Request { terms: Terms::of(&head), head, body, announced })));
     }
     let mut begun = Partial::new(head_bytes, rest);
     begun.bytes.extend_from_slice(body);
     *partial = Some(begun);
-    Ok(None)
+    Ok(Some(Event::Begun(Begun { head, awaits: false })))
+}
+
+/// What a head says of its body.
+struct Body {
+    announced: bool,
+    rest: Rest,
+    /// The client waits for [`CONTINUE`] and has something to send after it.
+    awaited: bool,
 }
 
 impl Rest {
+    /// What is to come behind this head.
+    fn begin(head: &Head<'_>, max: usize) -> Result<Body, Problem> {
+        let (announced, rest) = Self::of(head, max)?;
+        let awaited = expects_continue(head)? && !rest.is_done();
+        Ok(Body { announced, rest, awaited })
+    }
+
     /// Whether a body was announced, and what is to come of it.
     fn of(head: &Head<'_>, max: usize) -> Result<(bool, Self), Problem> {
         let framing = framing(head)?;
@@ -333,11 +370,6 @@ impl Rest {
             },
             Framing::Chunked => Ok((true, Self::Chunks(Chunked::new(max)))),
         }
-    }
-
-    /// The client waits for [`CONTINUE`] and has something to send after it.
-    fn is_awaited(&self, head: &Head<'_>) -> Result<bool, Problem> {
-        Ok(expects_continue(head)? && !self.is_done())
     }
 
     fn is_done(&self) -> bool {
@@ -370,34 +402,39 @@ impl Partial {
         Box::new(Self { bytes, stage: Stage::Body { head_len: head.len(), rest } })
     }
 
-    /// Takes more of the request from `unread`.
-    fn resume(&mut self, unread: &mut [u8], at: &mut usize, max: usize) -> Result<Option<Found>, Problem> {
-        let mut unread = unread;
+    /// Takes more of the request from `unread`. If something was found: it, and the length of the head.
+    fn resume(&mut self, unread: &mut [u8], at: &mut usize, max: usize) -> Result<Option<(usize, Found)>, Problem> {
+        let (mut unread, mut fresh) = (unread, false);
         if let Stage::Head { judged } = self.stage {
             let (read, head_len) = self.take_head(unread, judged)?;
             *at += read;
             unread = &mut unread[read..];
             let Some(head_len) = head_len else { return Ok(None) };
-            let head = whole_head(&self.bytes)?;
-            let (_, rest) = Rest::of(&head, max)?;
-            let awaited = rest.is_awaited(&head)?;
+            let Body { rest, awaited, .. } = match Rest::begin(&whole_head(&self.bytes)?, max) {
+                Ok(body) => body,
+                Err(problem) => return Ok(Some((head_len, Found::Refused(problem)))),
+            };
             self.stage = Stage::Body { head_len, rest };
             if awaited {
-                return Ok(Some(Found::Continue { head_len }));
+                return Ok(Some((head_len, Found::Begun { awaits: true })));
             }
+            fresh = true;
         }
         let Stage::Body { head_len, rest } = &mut self.stage else {
             return Ok(None);
         };
-        let (read, written) = rest.take(unread)?;
+        let head_len = *head_len;
+        let (read, written) = match rest.take(unread) {
+            Ok(taken) => taken,
+            Err(problem) => return Ok(Some((head_len, Found::Refused(problem)))),
+        };
         *at += read;
         self.bytes.extend_from_slice(&unread[..written]);
         if !rest.is_done() {
-            return Ok(None);
+            return Ok(fresh.then_some((head_len, Found::Begun { awaits: false })));
         }
-        let head_len = *head_len;
         self.stage = Stage::HandedOut;
-        Ok(Some(Found::Request { head_len }))
+        Ok(Some((head_len, Found::Request)))
     }
 
     /// Takes more of the head: how many bytes of `unread` were its own, and its length if it is whole now.
@@ -421,16 +458,17 @@ impl Partial {
 
     /// The event that was found. The head was judged before: it is parsed again because it could not be kept beside its
     /// bytes.
-    fn event(&self, found: &Found) -> Result<Event<'_>, Problem> {
-        match *found {
-            Found::Continue { head_len } => Ok(Event::Continue(whole_head(&self.bytes[..head_len])?)),
-            Found::Request { head_len } => {
-                let (head, body) = self.bytes.split_at(head_len);
-                let head = whole_head(head)?;
+    fn event(&self, head_len: usize, found: Found) -> Result<Event<'_>, Problem> {
+        let (head, body) = self.bytes.split_at(head_len);
+        let head = whole_head(head)?;
+        Ok(match found {
+            Found::Begun { awaits } => Event::Begun(Begun { head, awaits }),
+            Found::Refused(problem) => Event::Refused(head, problem),
+            Found::Request => {
                 let announced = framing(&head)? != Framing::Absent;
-                Ok(Event::Request(Request { terms: Terms::of(&head), head, body, announced }))
+                Event::Request(Request { terms: Terms::of(&head), head, body, announced })
             }
-        }
+        })
     }
 }
 

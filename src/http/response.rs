@@ -1,7 +1,7 @@
 //! Response heads and bodies, appended to bytes that the caller owns (RFC 9112 4, RFC 9110 6.6).
 //!
-//! [`Response`] is what answers a [`super::Request`] on the terms that it came with; [`respond`] and [`respond_problem`]
-//! answer and end the connection, without a Date. The 101 of a handshake is written in `ws::handshake`.
+//! [`Response`] is what answers a [`super::Request`] on the terms that it came with. The 101 of a handshake is written in
+//! `ws::handshake`.
 
 use super::{Date, Problem, Terms};
 
@@ -126,25 +126,6 @@ impl<'o> Response<'o> {
         };
         self.line(b"Connection", options.as_bytes());
     }
-}
-
-/// Appends a whole response after which the connection ends. `extra` headers must be fit for the wire: no line ends.
-/// With `head_only` (HEAD) the body is announced and left out (RFC 9110 9.3.2).
-pub fn respond(
-    out: &mut Vec<u8>,
-    status: u16,
-    content_type: &str,
-    extra: &[(&str, &str)],
-    body: &[u8],
-    head_only: bool,
-) {
-    let response = Response::begin(out, status, Terms { head_only, ..Terms::CLOSE }, None);
-    extra.iter().fold(response, |response, (name, value)| response.header(name, value)).body(content_type, body);
-}
-
-/// Appends a refusal as a problem document (RFC 9457), after which the connection ends.
-pub fn respond_problem(out: &mut Vec<u8>, problem: &Problem, head_only: bool) {
-    Response::problem(out, problem, Terms { head_only, ..Terms::CLOSE }, None);
 }
 
 fn push_number(out: &mut Vec<u8>, number: u64) {

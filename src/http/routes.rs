@@ -2,7 +2,7 @@
 //!
 //! `net` asks [`endpoint`] for a request that wants to upgrade and [`respond_to`] for every other one.
 
-use super::{Head, Problem, Response, Terms, respond, respond_problem};
+use super::{Date, Head, Problem, Response, Terms};
 
 /// Where an upgrade request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,24 +25,34 @@ pub fn endpoint(path: &str, echo: bool) -> Result<Endpoint, Problem> {
     }
 }
 
-/// Appends the answer to a request that does not ask for an upgrade.
-pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool, ready: bool) {
-    let head_only = head.method == "HEAD";
-    match plain(head, echo) {
+/// Appends the answer to a request that does not ask for an upgrade; its connection ends with it.
+pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool, ready: bool, date: &Date) {
+    let terms = Terms::of(head).closing();
+    let plain = plain(head, echo).and_then(|plain| match plain {
+        Plain::Readiness if !ready => Err(Problem::new(503, "the broker drains")),
+        plain => Ok(plain),
+    });
+    let status = match &plain {
+        Ok(Plain::Methods) => 204,
+        Ok(_) => 200,
+        Err(problem) => problem.status,
+    };
+    let response = Response::begin(out, status, terms, Some(date));
+    match plain {
         Ok(Plain::Page) => {
-            respond(out, 200, "text/html; charset=utf-8", &PAGE_HEADERS, PAGE, head_only);
+            let response = PAGE_HEADERS.iter().fold(response, |response, (name, value)| response.header(name, value));
+            response.body("text/html; charset=utf-8", PAGE);
         }
-        Ok(Plain::Health) => {
-            let extra = [("Cache-Control", "no-store")];
-            respond(out, 200, "text/plain; charset=utf-8", &extra, b"ok\n", head_only);
-        }
-        Ok(Plain::Readiness) if ready => {
-            respond(out, 200, "text/plain; charset=utf-8", &[("Cache-Control", "no-store")], b"ready\n", head_only);
-        }
-        Ok(Plain::Readiness) => respond_problem(out, &Problem::new(503, "the broker drains"), head_only),
-        Ok(Plain::Methods) => Response::begin(out, 204, Terms::CLOSE, None).header("Allow", ALLOW).empty(),
-        Err(problem) => respond_problem(out, &problem, head_only),
+        Ok(Plain::Health) => state(response, b"ok\n"),
+        Ok(Plain::Readiness) => state(response, b"ready\n"),
+        Ok(Plain::Methods) => response.header("Allow", ALLOW).empty(),
+        Err(problem) => response.refuse(&problem),
     }
+}
+
+/// How the broker is, at this moment.
+fn state(response: Response<'_>, text: &[u8]) {
+    response.header("Cache-Control", "no-store").body("text/plain; charset=utf-8", text);
 }
 
 enum Plain {
@@ -106,7 +116,7 @@ mod tests {
         let text = format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
         let (head, _) = parse_head(text.as_bytes()).unwrap().unwrap();
         let mut out = vec![];
-        respond_to(&mut out, &head, echo, true);
+        respond_to(&mut out, &head, echo, true, &Date::new(784_111_777));
         String::from_utf8(out).unwrap()
     }
 
@@ -135,6 +145,14 @@ mod tests {
         let (head, body) = parts(&response);
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         assert_eq!(body, "ok\n");
+    }
+
+    #[test]
+    fn s9110_6_6_1_every_answer_has_a_date() {
+        for line in ["GET /", "GET /healthz", "GET /readyz", "GET /ws", "POST /", "OPTIONS *", "GET /nothing"] {
+            let response = answer(line, false);
+            assert!(response.contains("\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), "{response}");
+        }
     }
 
     #[test]

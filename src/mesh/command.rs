@@ -1,6 +1,6 @@
-//! What a shard asks of a home on another shard. Names and payloads stand in the parcel's bytes.
+//! What a shard asks of another shard and of the home there. Names and payloads stand in the parcel's bytes.
 
-use crate::home::{From, Parcel, Publish, Span};
+use crate::home::{From, Parcel, Publish, Question, Span};
 use crate::ids::{ClientName, ConnId, ShardId};
 use crate::protocol::{Id, Payload, Position};
 use crate::rules::Permit;
@@ -92,6 +92,13 @@ pub enum Command {
     Unwatch {
         /// The wildcard filter.
         filter: Span,
+    },
+    /// An operator asks: answered by `Delivery::Surveyed`.
+    Survey {
+        /// The asking shard's number of the question.
+        serial: u64,
+        /// What is asked.
+        question: Box<Question>,
     },
     /// Nothing comes from this shard any more: the broker stops.
     Stop,

@@ -15,6 +15,7 @@ use super::sockets::{Got, Sockets};
 use super::tls::Terms;
 use super::{DRAINING, RUNNING, ServeError, Shared};
 use crate::auth::{Bucket, Pace, Rate};
+use crate::http::{self, Date, Problem, Response};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::shard::{Action, Counters, Shard};
@@ -194,19 +195,23 @@ impl EventLoop {
     fn welcome(&mut self, mut stream: mio::net::TcpStream, listener: usize) {
         let terms = self.shared.tls.as_ref().filter(|_| self.listeners[listener].tls);
         // Never in the clear where TLS is spoken: nobody there could read it.
-        let mut refuse = |answer| {
+        let now_unix_s = self.shard.now_unix_s();
+        let mut refuse = |limit: &'static str, retry_s: &'static str| {
             if terms.is_none() {
-                let _ = std::io::Write::write(&mut stream, answer); // best effort: it is closed in any case
+                let problem = Problem::new(503, limit).with_header("Retry-After", retry_s);
+                let mut answer = Vec::new();
+                Response::problem(&mut answer, &problem, http::Terms::CLOSE, Some(&Date::new(now_unix_s)));
+                let _ = std::io::Write::write(&mut stream, &answer); // best effort: it is closed in any case
             }
         };
         if self.accepts.is_some_and(|rate| self.accepted.take(rate, self.now_ms * 1000) != Pace::Ok) {
-            refuse(HURRIED);
+            refuse("more connections come than limits.accepts_per_second_max", "1");
             return;
         }
         let before = self.shared.connections.fetch_add(1, Ordering::Relaxed);
         if before >= self.shared.connections_max {
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-            refuse(FULL);
+            refuse("there are as many connections as limits.connections_max", "5");
             return;
         }
         let session = terms.and_then(Terms::session);
@@ -276,13 +281,3 @@ impl EventLoop {
         }
     }
 }
-
-/// What a connection beyond `accepts_per_second_max` gets.
-const HURRIED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/problem+json\r\n\
-    Content-Length: 106\r\nConnection: close\r\n\r\n\
-    {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"limits.accepts_per_second_max\"}";
-
-/// What a connection beyond `connections_max` gets.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: application/problem+json\r\n\
-    Content-Length: 99\r\nConnection: close\r\n\r\n\
-    {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"limits.connections_max\"}";

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -54,7 +55,12 @@ impl Listener {
 }
 
 /// Binds every address once per shard: the listeners of each shard, and the addresses with their real ports.
-pub(super) fn bind(addresses: &[Bound], shards: usize) -> Result<(Vec<Vec<Listener>>, Vec<Bound>), ServeError> {
+/// `patience` is as for [`sys::prepare_listener`].
+pub(super) fn bind(
+    addresses: &[Bound],
+    shards: usize,
+    patience: Duration,
+) -> Result<(Vec<Vec<Listener>>, Vec<Bound>), ServeError> {
     let mut listeners: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
     let mut bound = Vec::with_capacity(addresses.len());
     for &Bound { address, .. } in addresses {
@@ -63,7 +69,7 @@ pub(super) fn bind(addresses: &[Bound], shards: usize) -> Result<(Vec<Vec<Listen
     for &Bound { mut address, tls } in addresses {
         for of_shard in &mut listeners {
             let failed = |error| ServeError::Listen(address, error);
-            let socket = listen(address).map_err(failed)?;
+            let socket = listen(address, patience).map_err(failed)?;
             address = socket.local_addr().map_err(failed)?; // the first one's port serves all
             of_shard.push(Listener { socket, tls, ready: true, paused_until_ms: 0 });
         }
@@ -87,11 +93,31 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, patience: Duration) -> io::Result<TcpListener> {
     let socket = socket(address)?;
-    sys::prepare_listener(&socket)?;
+    sys::prepare_listener(&socket, patience)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(limits::LISTEN_BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    #[expect(clippy::disallowed_methods, reason = "this is net, which opens sockets")]
+    fn an_accepted_connection_has_the_options_of_its_listener() {
+        let patience = Duration::from_secs(35);
+        let address = Bound { address: "127.0.0.1:0".parse().unwrap(), tls: false };
+        let (mut listeners, bound) = bind(&[address], 1, patience).unwrap();
+        let _client = std::net::TcpStream::connect(bound[0].address).unwrap();
+        let Accepted::Connection(stream) = listeners[0][0].accept() else { panic!("somebody waits") };
+        let socket = socket2::SockRef::from(&stream);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(patience));
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), limits::UNSENT_BYTES_MAX);
+        assert!(socket.tcp_nodelay().unwrap());
+    }
 }

@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use core_affinity::CoreId;
 use mio::{Poll, Waker};
@@ -168,7 +169,9 @@ impl Broker {
         }
         sys::raise_file_limit();
         let tls = Terms::read(&config.tls).map_err(ServeError::Certificates)?;
-        let (listeners, addresses) = listener::bind(&Bound::all(&config), shards)?;
+        let patience_s = config.heartbeat.interval_s + config.heartbeat.timeout_s;
+        let patience = Duration::from_secs(patience_s.into());
+        let (listeners, addresses) = listener::bind(&Bound::all(&config), shards, patience)?;
         let shared = Arc::new(Shared {
             stop: AtomicU8::new(RUNNING),
             connections: AtomicUsize::new(0),

@@ -4,19 +4,22 @@
 //! they are set on each.
 
 use std::io;
+use std::time::Duration;
 
 use mio::net::TcpStream;
 use socket2::Socket;
 
 use crate::limits;
 
-/// Sets what is to hold for every connection of this listener.
-pub(super) fn prepare_listener(socket: &Socket) -> io::Result<()> {
+/// Sets what is to hold for every connection of this listener. `patience` is how long one may leave data unacknowledged:
+/// who only listens, to a stream of events, answers no ping.
+pub(super) fn prepare_listener(socket: &Socket, patience: Duration) -> io::Result<()> {
     #[cfg(unix)]
     socket.set_reuse_port(true)?;
     if INHERITS {
         socket.set_tcp_nodelay(true)?;
         limit_unsent(socket)?;
+        limit_silence(socket, patience)?;
     }
     Ok(())
 }
@@ -43,6 +46,18 @@ fn limit_unsent(socket: &Socket) -> io::Result<()> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn limit_unsent(socket: &Socket) -> io::Result<()> {
     socket.set_send_buffer_size(4 * limits::UNSENT_BYTES_MAX as usize)
+}
+
+/// Without it the kernel sends again for a quarter of an hour to a peer that is gone.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn limit_silence(socket: &Socket, patience: Duration) -> io::Result<()> {
+    socket.set_tcp_user_timeout(Some(patience))
+}
+
+/// Other kernels have their own idea of it.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn limit_silence(_: &Socket, _: Duration) -> io::Result<()> {
+    Ok(())
 }
 
 /// Raises the limit of open files to the hard limit. Where it cannot, `accept` meets the lower one and pauses.

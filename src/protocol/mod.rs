@@ -9,6 +9,7 @@ mod fallback;
 mod fault;
 mod id;
 mod json_text;
+pub mod listing;
 mod parser;
 mod position;
 pub mod publication;

@@ -161,7 +161,7 @@ fn write_member(out: &mut Vec<u8>, client: &dyn fmt::Display, user: Option<&str>
     out.push(b'}');
 }
 
-fn write_user(out: &mut Vec<u8>, user: Option<&str>) {
+pub(super) fn write_user(out: &mut Vec<u8>, user: Option<&str>) {
     match user {
         Some(user) => write_string(out, user),
         None => out.extend_from_slice(b"null"),
@@ -182,7 +182,7 @@ fn write_id(out: &mut Vec<u8>, id: &Id) {
     }
 }
 
-fn write_position(out: &mut Vec<u8>, position: Position) {
+pub(super) fn write_position(out: &mut Vec<u8>, position: Position) {
     out.extend_from_slice(br#","position":""#);
     write_hex8(out, position.epoch);
     out.push(b':');

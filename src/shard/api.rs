@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Shard;
+use super::calls::Call;
 use super::connection::CloseReason;
 use super::exchange::{Exchange, Line, Part, too_many};
 use super::identity::User;
@@ -40,31 +41,41 @@ impl Shard {
 
     fn call(&mut self, index: u32, request: &Request<'_>, cors: &Cors<'static>) -> Result<Next, Problem> {
         let head = &request.head;
-        let (allow, publishes) = match head.path {
-            "/v1/publish" | "/v1/batch" => ("POST, OPTIONS", true),
-            "/v1/history" | "/v1/presence" | "/v1/events" | "/v1/poll" => ("GET, HEAD, OPTIONS", false),
-            _ => return Err(Problem::new(404, "the API has no such path: see docs/protocol.md")),
-        };
-        match head.method {
-            "OPTIONS" => {
-                let options = |out: &mut Vec<u8>, date: &Date| cors.respond_options(out, head, allow, Some(date));
-                return Ok(self.say(index, request.terms, CloseReason::HttpAnswered, options));
-            }
-            "POST" if publishes => {}
-            "GET" | "HEAD" if !publishes => {}
-            _ => return Err(Problem::method_not_allowed(allow)),
+        let call = Call::of(head)?;
+        if let Call::Options(allow) = call {
+            let options = |out: &mut Vec<u8>, date: &Date| cors.respond_options(out, head, allow, Some(date));
+            return Ok(self.say(index, request.terms, CloseReason::HttpAnswered, options));
         }
         self.pace(index)?;
-        let user = self.authorise(index, head)?;
+        let user = self.admit(index, head, call)?;
         let exchange = Exchange::new(request.terms, cors.clone());
         let query = Query::parse(head.query)?;
-        match head.path {
-            "/v1/publish" => self.publish_body(index, request, &query, user.as_deref(), exchange),
-            "/v1/batch" => self.publish_batch(index, request, user.as_deref(), exchange),
-            "/v1/history" => self.ask_history(index, &query, user.as_deref(), exchange),
-            "/v1/events" | "/v1/poll" => self.ask_feed(index, head, &query, exchange),
-            _ => self.ask_presence(index, &query, user.as_deref(), exchange),
+        match call {
+            Call::Publish => self.publish_body(index, request, &query, user.as_deref(), exchange),
+            Call::Batch => self.publish_batch(index, request, user.as_deref(), exchange),
+            Call::History => self.ask_history(index, &query, user.as_deref(), exchange),
+            Call::Presence => self.ask_presence(index, &query, user.as_deref(), exchange),
+            Call::Events | Call::Poll => self.ask_feed(index, call, head, &query, exchange),
+            _ => self.operate(index, call, &query, (request.terms, exchange)),
         }
+    }
+
+    /// Whether it is worth reading the body of a request: everything that its head says must be right.
+    pub(super) fn judge_head(&mut self, index: u32, head: &http::Head<'_>) -> Result<(), Problem> {
+        Cors::judge(head, &self.settings.origins)?;
+        match Call::of(head)? {
+            Call::Options(_) => Ok(()),
+            call => self.admit(index, head, call).map(drop),
+        }
+    }
+
+    /// Who asks, if it may.
+    fn admit(&mut self, index: u32, head: &http::Head<'_>, call: Call<'_>) -> Result<Option<Rc<User>>, Problem> {
+        let user = self.authorise(index, head)?;
+        if call.needs_operator() {
+            self.check_operator(user.as_deref())?;
+        }
+        Ok(user)
     }
 
     /// Who asks. A connection that sends the same credential again is not asked twice.
@@ -291,7 +302,7 @@ fn client(text: &str) -> Result<ClientName, Problem> {
     text.parse().map_err(|_| wrong(&Reason::NoClient { value: Excerpt::of(text) }))
 }
 
-fn number(name: &str, text: Option<&str>, most: u32) -> Result<usize, Problem> {
+pub(super) fn number(name: &str, text: Option<&str>, most: u32) -> Result<usize, Problem> {
     let Some(text) = text else { return Ok(most as usize) };
     let number = text.parse::<u32>().ok().filter(|number| (1..=most).contains(number));
     number.map(|number| number as usize).ok_or_else(|| Problem::new(400, format!("{name}: it is 1 to {most}")))

@@ -47,6 +47,8 @@ pub enum CloseReason {
     HeartbeatMissed,
     /// No whole request in `handshake_ms_max`.
     HandshakeTimeout,
+    /// A connection of HTTP was kept open, and no further request began in `handshake_ms_max`.
+    Idle,
     /// A plain HTTP request was answered.
     HttpAnswered,
     /// An upgrade or a malformed head was refused with an HTTP problem.
@@ -59,11 +61,13 @@ pub enum CloseReason {
     TokenRefused,
     /// It went on for too long with more commands than its rate (4029).
     TooFast,
+    /// An operator ended it (4503).
+    Revoked,
 }
 
 impl CloseReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::PeerClosed,
         Self::PeerGone,
         Self::Reset,
@@ -71,12 +75,14 @@ impl CloseReason {
         Self::SlowConsumer,
         Self::HeartbeatMissed,
         Self::HandshakeTimeout,
+        Self::Idle,
         Self::HttpAnswered,
         Self::HttpRefused,
         Self::Stopping,
         Self::TokenExpired,
         Self::TokenRefused,
         Self::TooFast,
+        Self::Revoked,
     ];
 
     /// In a few words, for people.
@@ -90,12 +96,14 @@ impl CloseReason {
             Self::SlowConsumer => "slow consumer",
             Self::HeartbeatMissed => "heartbeat missed",
             Self::HandshakeTimeout => "handshake timeout",
+            Self::Idle => "idle",
             Self::HttpAnswered => "HTTP answered",
             Self::HttpRefused => "HTTP refused",
             Self::Stopping => "stopping",
             Self::TokenExpired => "token expired",
             Self::TokenRefused => "token refused",
             Self::TooFast => "too fast",
+            Self::Revoked => "ended by an operator",
         }
     }
 }
@@ -117,6 +125,8 @@ pub(super) struct Connection {
     pub(super) speech: Speech,
     /// Whom it has authenticated as; thin, because most connections of many a broker have nobody.
     pub(super) user: Option<Rc<User>>,
+    /// When it was accepted.
+    pub(super) came: Tick,
     /// When the peer last sent anything.
     pub(super) seen: Tick,
     /// Open: its place in the heartbeat interval or, if pinged, when the pong must have come. Otherwise: when the phase
@@ -135,6 +145,8 @@ pub(super) struct Connection {
     pub(super) pinged: bool,
     /// Reading pauses until its replies are written.
     pub(super) paused: bool,
+    /// A request of it was answered, and it stayed open.
+    pub(super) answered: bool,
     /// The peer ended its stream.
     pub(super) ended: bool,
     /// Our side was shut down.
@@ -146,6 +158,7 @@ impl Connection {
         Self {
             speech: Speech::default(),
             user: None,
+            came: now,
             seen: now,
             deadline,
             until: Tick(u32::MAX),
@@ -155,6 +168,7 @@ impl Connection {
             echo: false,
             pinged: false,
             paused: false,
+            answered: false,
             ended: false,
             shut: false,
         }

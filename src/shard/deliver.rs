@@ -74,6 +74,7 @@ impl Shard {
                     self.home.handle_watch(shard, Filter::known(filter.text(bytes)), slot, form);
                 }
                 Envelope::Unwatch { filter } => self.home.handle_unwatch(shard, Filter::known(filter.text(bytes))),
+                Envelope::Survey { serial, question } => self.handle_question(shard, serial, *question),
                 Envelope::Stop => self.handle_peer_stop(),
             }
         }
@@ -128,6 +129,7 @@ impl Shard {
                 Delivery::Published { conn, id, topic, position } => {
                     self.take_published(conn, &id, topic.text(&parcel.bytes), position);
                 }
+                Delivery::Surveyed { serial, shard, answer } => self.take_answer(serial, shard, *answer),
                 Delivery::Final => self.handle_final(),
             }
         }

@@ -94,6 +94,8 @@ pub(super) enum Part {
     Document(Vec<u8>),
     /// It subscribed.
     Joined(Box<Joined>),
+    /// It was carried out, and there is nothing to say about it.
+    Done,
 }
 
 impl Shard {
@@ -188,10 +190,12 @@ impl Shard {
             self.outbound.push_solid(index, |out| out.extend_from_slice(&bytes));
             return self.answered(index, terms, end);
         }
+        let done = matches!(parts[..], [Part::Done]);
         let (body, changes) = if list { (Ok(list_of(&parts)), false) } else { sole(parts) };
         self.date.set(self.now_unix_s());
         let date = Some(&self.date);
         self.outbound.push_solid(index, |out| match body {
+            Ok(_) if done => cors.mark(Response::begin(out, 204, terms, date)).empty(),
             Ok(mut body) => {
                 body.push(b'\n'); // for those who read it in a terminal
                 let response = cors.mark(Response::begin(out, 200, terms, date));
@@ -251,7 +255,8 @@ impl Shard {
         }
         // The wheel finds out when the former deadline comes: it is never later than this one.
         let deadline = self.now.after_ms(self.settings.config.limits.handshake_ms_max);
-        self.connections[index as usize].deadline = deadline;
+        let connection = &mut self.connections[index as usize];
+        (connection.deadline, connection.answered) = (deadline, true);
         Next::Request
     }
 
@@ -279,6 +284,7 @@ fn sole(parts: SmallVec<[Part; 1]>) -> (Result<Vec<u8>, Problem>, bool) {
         Some(Part::Document(json)) => (Ok(json), true),
         Some(Part::Failed(429, reason)) => (Err(too_many(reason, 1)), false),
         Some(Part::Failed(code, reason)) => (Err(Problem::new(code, reason)), false),
+        Some(Part::Done) => (Ok(Vec::new()), false),
         Some(Part::Waiting | Part::Joined(_)) | None => unreachable!("it was answered, and asked for no feed"),
     }
 }
@@ -288,7 +294,9 @@ fn list_of(parts: &[Part]) -> Vec<u8> {
     let each = |part: &Part| match part {
         Part::Published(topic, position) => serde_json::json!({ "topic": topic, "position": position.to_string() }),
         Part::Failed(code, reason) => serde_json::json!({ "error": { "code": code, "reason": reason } }),
-        Part::Document(_) | Part::Joined(_) | Part::Waiting => unreachable!("publications are answered by positions"),
+        Part::Document(_) | Part::Joined(_) | Part::Done | Part::Waiting => {
+            unreachable!("publications are answered by positions")
+        }
     };
     serde_json::Value::from_iter(parts.iter().map(each)).to_string().into_bytes()
 }

@@ -6,6 +6,7 @@
 //! what it says of the places that it came to is all that the next one needs, on whichever shard.
 
 use super::Shard;
+use super::calls::Call;
 use super::connection::{CloseReason, Phase, Speech};
 use super::exchange::{Exchange, Part};
 use super::outbound::Places;
@@ -69,6 +70,7 @@ impl Shard {
     pub(super) fn ask_feed(
         &mut self,
         index: u32,
+        call: Call<'_>,
         head: &http::Head<'_>,
         query: &Query<'_>,
         mut exchange: Exchange,
@@ -76,7 +78,7 @@ impl Shard {
         if self.exchanges.contains_key(&index) || self.outbound.pending(index) > 0 {
             return Err(Problem::bad_request("a subscriber waits for the answers to the requests before it"));
         }
-        let wanted = if head.path == "/v1/poll" { Wanted::of_poll(query)? } else { Wanted::of_events(head, query)? };
+        let wanted = if call == Call::Poll { Wanted::of_poll(query)? } else { Wanted::of_events(head, query)? };
         exchange.feed = Some(wanted.feed);
         self.begin(index, exchange);
         self.outbound.hold(index);

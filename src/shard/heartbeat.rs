@@ -20,7 +20,7 @@ impl Shard {
                 Phase::Open if matches!(connection.speech, Speech::Events) => self.beat_events(index),
                 Phase::Open => self.beat(index),
                 Phase::Http if self.polls.contains_key(&index) => self.end_poll(index),
-                Phase::Http => self.discard(index, CloseReason::HandshakeTimeout),
+                Phase::Http => self.time_out(index),
                 Phase::Closing | Phase::Lingering => self.discard(index, CloseReason::Reset),
             }
         }

@@ -49,6 +49,11 @@ impl User {
         &self.identity.user
     }
 
+    /// Whether it may list and end connections.
+    pub(super) fn operates(&self) -> bool {
+        self.identity.operate
+    }
+
     /// Who it is to the rule of a topic that it publishes to.
     pub(super) fn publishes(&self, topic: Topic<'_>) -> Permit {
         let mut last = self.last.borrow_mut();
@@ -87,7 +92,8 @@ impl Shard {
     }
 
     /// The time of day, in seconds since 1970.
-    pub(super) fn now_unix_s(&self) -> u64 {
+    #[must_use]
+    pub fn now_unix_s(&self) -> u64 {
         self.settings.began_unix_s + self.now_ms / 1000
     }
 

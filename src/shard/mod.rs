@@ -6,6 +6,7 @@
 //! its [`Desk`]. Same calls with the same seed, same result.
 
 mod api;
+mod calls;
 mod commands;
 mod connection;
 mod deliver;
@@ -17,11 +18,14 @@ mod held;
 mod identity;
 mod inbound;
 mod lifecycle;
+mod operate;
 mod outbound;
 mod presence;
 mod registry;
 mod requests;
 mod stop;
+mod survey;
+mod sweep;
 mod wheel;
 
 pub use crate::ids::TICK_MS;
@@ -56,6 +60,8 @@ use held::Held;
 use outbound::{Flushed, Outbound};
 use registry::Registry;
 use stop::Stop;
+use survey::Surveys;
+use sweep::Sweeps;
 use wheel::Wheel;
 
 /// What every shard of a broker is made with.
@@ -145,6 +151,10 @@ pub struct Shard {
     polls: HashMap<u32, Poll, FixedState>,
     /// Connections whose request was answered: there may be another.
     unread: Vec<ConnId>,
+    /// Questions of operators that wait for all shards.
+    surveys: Surveys,
+    /// Those of all shards that this one is still answering.
+    sweeps: Sweeps,
     /// For responses; set when one is written.
     date: Date,
     drain: Option<Drain>,
@@ -190,6 +200,8 @@ impl Shard {
             exchanges: HashMap::default(),
             polls: HashMap::default(),
             unread: Vec::new(),
+            surveys: Surveys::default(),
+            sweeps: Sweeps::default(),
             date: Date::new(settings.began_unix_s),
             drain: None,
             stop: Stop::default(),
@@ -210,6 +222,7 @@ impl Shard {
         self.drain_some();
         self.expire();
         self.take_mail();
+        self.sweep_some();
         self.take_own_deliveries();
         self.inflate_budget += limits::INFLATED_BYTES_PER_TURN;
         let mut requests = limits::REQUESTS_PER_TURN;
@@ -263,6 +276,7 @@ impl Shard {
         self.outbound.has_work()
             || (!self.unread.is_empty() && self.stop.reads())
             || self.home.has_work()
+            || self.sweeps_wait()
             || self.is_drained()
     }
 
@@ -329,6 +343,7 @@ impl Shard {
             ("requests that wait", self.exchanges.len()),
             ("connections put off", self.put_off.len()),
             ("polls that wait", self.polls.len()),
+            ("questions of operators", self.surveys.len() + self.sweeps.len()),
             ("pending bytes", self.connections.iter().map(|(index, _)| self.outbound.pending(slot(index))).sum()),
         ]
     }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::Shard;
 use super::connection::{CloseReason, Phase, Speech};
 use super::identity::User;
-use crate::http::{self, CONTINUE, Event, Problem, Reader, Request, Response, Terms};
+use crate::http::{self, Begun, CONTINUE, Cors, Event, Problem, Reader, Request, Response, Terms};
 use crate::ids::ClientName;
 use crate::limits::DEFLATE_WINDOW_BITS;
 use crate::protocol::reply;
@@ -93,11 +93,9 @@ impl Shard {
             let body_bytes_max = self.settings.config.limits.message_bytes_max;
             let next = match reader.next(input, body_bytes_max) {
                 Ok(None) => break Next::Request,
-                Ok(Some(Event::Continue(head))) => {
-                    let go_on = |out: &mut Vec<u8>, _: &http::Date| out.extend_from_slice(CONTINUE);
-                    self.say(index, Terms { keep_alive: true, ..Terms::of(&head) }, CloseReason::HttpAnswered, go_on)
-                }
+                Ok(Some(Event::Begun(begun))) => self.handle_begun(index, &begun),
                 Ok(Some(Event::Request(request))) => self.handle_request(index, &request),
+                Ok(Some(Event::Refused(head, problem))) => self.refuse_head(index, &head, &problem),
                 Err(problem) => self.refuse(index, &problem, Terms::CLOSE),
             };
             if matches!(next, Next::Frames | Next::End) {
@@ -119,6 +117,22 @@ impl Shard {
         }
     }
 
+    /// Looks at a request before its body has come: who may not send it need not, and nothing is kept for it.
+    fn handle_begun(&mut self, index: u32, begun: &Begun<'_>) -> Next {
+        let head = &begun.head;
+        if !head.path.starts_with(API) {
+            return self.answer_page(index, head);
+        }
+        if let Err(problem) = self.judge_head(index, head) {
+            return self.refuse_head(index, head, &problem);
+        }
+        if !begun.awaits {
+            return Next::Request;
+        }
+        let go_on = |out: &mut Vec<u8>, _: &http::Date| out.extend_from_slice(CONTINUE);
+        self.say(index, Terms { keep_alive: true, ..Terms::of(head) }, CloseReason::HttpAnswered, go_on)
+    }
+
     fn handle_request(&mut self, index: u32, request: &Request<'_>) -> Next {
         if handshake::is_upgrade(&request.head) {
             return self.answer_upgrade(index, &request.head);
@@ -126,9 +140,14 @@ impl Shard {
         if request.head.path.starts_with(API) {
             return self.handle_api(index, request);
         }
+        self.answer_page(index, &request.head)
+    }
+
+    /// Answers a request that is none of the API.
+    fn answer_page(&mut self, index: u32, head: &http::Head<'_>) -> Next {
         let (echo, ready) = (self.settings.config.server.echo, self.is_ready());
-        let page = |out: &mut Vec<u8>, _: &http::Date| http::respond_to(out, &request.head, echo, ready);
-        self.say(index, request.terms.closing(), CloseReason::HttpAnswered, page)
+        let page = |out: &mut Vec<u8>, date: &http::Date| http::respond_to(out, head, echo, ready, date);
+        self.say(index, Terms::of(head).closing(), CloseReason::HttpAnswered, page)
     }
 
     fn answer_upgrade(&mut self, index: u32, head: &http::Head<'_>) -> Next {
@@ -175,6 +194,35 @@ impl Shard {
         let terms = terms.closing();
         let document = |out: &mut Vec<u8>, date: &http::Date| Response::problem(out, problem, terms, Some(date));
         self.say(index, terms, CloseReason::HttpRefused, document)
+    }
+
+    /// The same where the head is a good one: a page of an allowed origin gets to know what is wrong with the rest.
+    fn refuse_head(&mut self, index: u32, head: &http::Head<'_>, problem: &Problem) -> Next {
+        let terms = Terms::of(head).closing();
+        if !head.path.starts_with(API) {
+            return self.refuse(index, problem, terms);
+        }
+        let cors = Cors::judge(head, &self.settings.origins).unwrap_or_default();
+        let document = |out: &mut Vec<u8>, date: &http::Date| {
+            cors.mark(Response::begin(out, problem.status, terms, Some(date))).refuse(problem);
+        };
+        self.say(index, terms, CloseReason::HttpRefused, document)
+    }
+
+    /// No whole request came in time. One of which a part came is told (RFC 9110 15.5.9); whoever sent none since the last
+    /// answer expects nothing.
+    pub(super) fn time_out(&mut self, index: u32) {
+        let connection = &self.connections[index as usize];
+        let begun = matches!(&connection.speech, Speech::Http(reader) if reader.is_inside_request());
+        let waits = self.answers_next(index) || self.outbound.pending(index) > 0;
+        if waits || !begun {
+            let idle = connection.answered && !waits;
+            return self.discard(index, if idle { CloseReason::Idle } else { CloseReason::HandshakeTimeout });
+        }
+        let problem = Problem::new(408, "the request did not end within limits.handshake_ms_max");
+        let document =
+            |out: &mut Vec<u8>, date: &http::Date| Response::problem(out, &problem, Terms::CLOSE, Some(date));
+        self.say(index, Terms::CLOSE, CloseReason::HandshakeTimeout, document);
     }
 
     /// The handshake is done: the connection speaks WebSocket, and the topic protocol unless it is an echo.

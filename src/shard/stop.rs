@@ -57,6 +57,7 @@ impl Shard {
     pub(super) fn handle_peer_stop(&mut self) {
         self.stop.last_commands += 1;
         if self.stop.last_commands == self.shards {
+            self.end_sweeps();
             self.home.handle_stop();
         }
     }

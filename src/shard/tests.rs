@@ -8,15 +8,18 @@ mod api;
 mod closing;
 mod deflate;
 mod drain;
+mod floods;
 mod heartbeat;
 mod held;
 mod identity;
 mod idle;
 mod opening;
+mod operate;
 mod overflow;
 mod presence;
 mod pressure;
 mod recovery;
+mod refusals;
 mod slots;
 mod topics;
 

@@ -24,21 +24,21 @@ fn world(configure: impl FnOnce(&mut Config)) -> World {
 
 /// A response: its status, its head, and its body.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
     body: Vec<u8>,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 }
 
 impl World {
     /// The whole responses that came since the last time.
-    fn answers(&mut self, peer: usize) -> Vec<Answer> {
+    pub(super) fn answers(&mut self, peer: usize) -> Vec<Answer> {
         let peer = &mut self.peers[peer];
         let mut answers = Vec::new();
         while let Some(end) = peer.got[peer.heard..].windows(4).position(|end| end == b"\r\n\r\n") {
@@ -55,7 +55,7 @@ impl World {
     }
 
     /// One request on a connection of its own, or on an earlier one.
-    fn request(&mut self, peer: usize, line: &str, headers: &str, body: &[u8]) -> Answer {
+    pub(super) fn request(&mut self, peer: usize, line: &str, headers: &str, body: &[u8]) -> Answer {
         let request = request(line, headers, body);
         self.send(peer, &request);
         self.settle();
@@ -65,12 +65,12 @@ impl World {
     }
 }
 
-fn request(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(super) fn request(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = if line.starts_with("POST") { format!("Content-Length: {}\r\n", body.len()) } else { String::new() };
     [format!("{line} HTTP/1.1\r\nHost: a\r\n{headers}{length}\r\n").as_bytes(), body].concat()
 }
 
-const JSON: &str = "Content-Type: application/json\r\n";
+pub(super) const JSON: &str = "Content-Type: application/json\r\n";
 
 #[test]
 fn what_is_published_by_http_reaches_subscribers_and_tells_its_position() {
@@ -241,7 +241,8 @@ fn a_connection_without_a_further_request_is_closed_in_time() {
     world.pass(9_000);
     assert!(!world.peers[backend].dropped, "each request has its own time");
     world.pass(2_000);
-    assert!(world.peers[backend].dropped);
+    assert!(world.peers[backend].dropped && world.answers(backend).is_empty(), "without a word");
+    assert_eq!((world.closed(CloseReason::Idle), world.closed(CloseReason::HandshakeTimeout)), (1, 0));
     world.leave();
 }
 

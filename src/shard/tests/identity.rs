@@ -7,7 +7,7 @@ use crate::rules::{Access, Rule};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
-fn verifier() -> Verifier {
+pub(super) fn verifier() -> Verifier {
     let mut ring = Keyring::default();
     ring.add(Key::from_secret(Algorithm::Hs256, None, SECRET).expect("long enough")).expect("one");
     Verifier::new(ring, Expectations { leeway_s: 0, ..Expectations::default() })
@@ -52,7 +52,7 @@ impl World {
         (peer, heard)
     }
 
-    fn open_with(&mut self, shard: usize, token: &str) -> usize {
+    pub(super) fn open_with(&mut self, shard: usize, token: &str) -> usize {
         let (peer, heard) = self.connect(shard, &format!("Authorization: Bearer {token}"));
         assert_eq!(heard, ["welcome"]);
         peer

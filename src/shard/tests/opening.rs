@@ -133,8 +133,10 @@ fn who_sends_no_whole_request_in_time_is_dropped() {
         assert!(!world.peers[silent].dropped);
     }
     world.pass(100);
-    assert!(world.peers[silent].dropped && world.peers[slow].dropped, "activity does not help");
-    assert!(world.peers[silent].got.is_empty());
+    assert!(world.peers[silent].dropped && world.peers[slow].shut, "activity does not help");
+    assert!(world.peers[silent].got.is_empty(), "it asked nothing");
+    assert!(world.hear_head(slow).starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+    world.end(slow);
     assert_eq!(world.closed(CloseReason::HandshakeTimeout), 2);
     world.assert_empty();
 }

@@ -1,7 +1,7 @@
 //! The opening handshake, clause by clause, from both sides (RFC 6455 4).
 
 use super::*;
-use crate::http::{parse_head, respond_problem};
+use crate::http::{Response, Terms, parse_head};
 use crate::ws::handshake::ClientError;
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -169,7 +169,7 @@ fn s4_4_another_version_than_13_gets_426_which_names_13() {
         let request = replaced("Sec-WebSocket-Version", &[&line]);
         assert_refused(&request, 426, "13");
         let mut out = Vec::new();
-        respond_problem(&mut out, &judge(&request).unwrap_err(), false);
+        Response::problem(&mut out, &judge(&request).unwrap_err(), Terms::CLOSE, None);
         let response = String::from_utf8(out).unwrap();
         assert!(response.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{response}");
         assert!(response.contains("\r\nSec-WebSocket-Version: 13\r\n"), "{response}");

@@ -207,6 +207,11 @@ impl View {
                 self.phase = if status == 101 { Phase::Open } else { Phase::Closed(None) };
                 Ok(None)
             }
+            // A part of its request came, and the rest of it not in time.
+            (Phase::Asking(_), Frame::Http(408)) if note.ms - self.asked_ms + 100 >= limits.handshake_ms_max => {
+                self.phase = Phase::Closed(None);
+                Ok(None)
+            }
             (Phase::Asking(status), _) => self.broken(Oracle::Welcome, format!("{frame:?} instead of {status}")),
             (Phase::Open, Frame::Text(json)) if !self.welcomed => self.welcome(json, limits).map(Some),
             (Phase::Open, Frame::Close(code)) => self.close(*code, note.ms, limits).map(|()| None),
