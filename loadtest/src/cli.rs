@@ -103,6 +103,7 @@ struct ServerArguments {
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("pace").args(["rate", "outstanding"])))]
+#[command(group(ArgGroup::new("compared").args(["against_floor", "deflate"])))]
 struct Fanout {
     #[command(flatten)]
     server: ServerArguments,
@@ -145,7 +146,11 @@ struct Fanout {
     /// Run the same over WebSocket in turn with --transport, and print what a delivery costs more than there.
     #[arg(long, group = "yardstick", requires = "transport")]
     against_websocket: bool,
-    /// Rounds of both sides, with --against-floor or --against-websocket.
+    /// Offer permessage-deflate, and in turn run the same without it and with payloads as short as those become: what a
+    /// compressed delivery costs over one of its size.
+    #[arg(long, group = "yardstick", conflicts_with_all = ["url", "history"])]
+    deflate: bool,
+    /// Rounds of both sides, with --against-floor, --against-websocket or --deflate.
     #[arg(long, default_value_t = 3, requires = "yardstick", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
 }
@@ -225,20 +230,28 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
         load_cores: placement.load_cores.clone(),
         others: 0,
         conflate_keys: 0,
+        deflate: arguments.deflate,
     };
     let polls = arguments.transport == Transport::Poll && arguments.server.url.is_none();
     let history = arguments.history.or(polls.then_some(POLLED_HISTORY));
-    let broker = arguments.server.broker(history.map(Configuration::keeping).transpose()?)?;
+    let configuration = match history {
+        Some(count) => Some(Configuration::keeping(count)?),
+        None if arguments.deflate => Some(Configuration::deflating()?),
+        None => None,
+    };
+    let broker = arguments.server.broker(configuration)?;
     let json = arguments.server.json;
     let progress = Progress::new(json);
     let mut notes = notes(&arguments.server, &placement, scaled);
     notes.push(way(arguments.transport, &arguments.server));
     notes.extend(history.map(kept));
-    let yardstick = match (arguments.against_floor, arguments.against_websocket) {
-        (true, _) => Some(Yardstick::Floor),
-        (_, true) => Some(Yardstick::WebSocket),
+    let yardstick = match (arguments.against_floor, arguments.against_websocket, arguments.deflate) {
+        (true, ..) => Some(Yardstick::Floor),
+        (_, true, _) => Some(Yardstick::WebSocket),
+        (.., true) => Some(Yardstick::of_its_size(&shape)?),
         _ => None,
     };
+    notes.extend(yardstick.and_then(Yardstick::note));
     let transport = arguments.transport;
     if let Some(yardstick) = yardstick {
         let sides = (transport, yardstick);
@@ -418,6 +431,8 @@ mod tests {
             "fanout --duration-s 1e9",
             "fanout --history 0",
             "fanout --history 5 --url ws://127.0.0.1/",
+            "fanout --deflate --against-floor",
+            "fanout --deflate --history 5",
             "storm --reconnect-share 0",
             "storm --reconnect-share 101",
             "storm --away-s 4",

@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use wirefan::limits::{DEFLATE_BYTES_MIN, DEFLATE_WINDOW_BITS};
+use wirefan::ws::deflate::{Deflater, STORED_HEADER_LEN};
 
 /// Bytes of the stamp inside the quotes: publisher 4, sequence 8, publication 8, intended time 16, all hex digits.
 const STAMP_BYTES: usize = 36;
@@ -83,6 +85,20 @@ pub(crate) fn write_payload(out: &mut Vec<u8>, stamp: Stamp, payload_bytes: usiz
     }
     out.extend_from_slice(&FILLING[..filling % FILLING.len()]);
     out.push(b'"');
+}
+
+/// The length of a payload whose message is as long as that of one of `payload_bytes` is when the broker compressed it;
+/// `None` if it does not compress such a payload, or makes it too short for a stamp.
+pub(crate) fn deflated_payload_bytes(payload_bytes: usize) -> Option<usize> {
+    if payload_bytes < DEFLATE_BYTES_MIN {
+        return None;
+    }
+    let stamp = Stamp { publisher: 3, sequence: 0x2d7f, publication: 0x5b0e1, intended_ns: 0x1_93a7_c4e8 };
+    let mut payload = Vec::new();
+    write_payload(&mut payload, stamp, payload_bytes);
+    let deflated = Deflater::new(DEFLATE_WINDOW_BITS).deflate([&payload, b"}"], payload_bytes)?.len();
+    // Less the brace behind the payload, which is among them, and more the block around what stands before it.
+    Some(deflated - 1 + STORED_HEADER_LEN).filter(|&bytes| bytes >= PAYLOAD_BYTES_MIN)
 }
 
 /// Reads a payload and checks every byte of it. `None` when it is not one that [`write_payload`] wrote at this length.

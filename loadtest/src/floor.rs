@@ -250,12 +250,12 @@ impl Floor {
         let goes_on = loop {
             match decoder.next(&mut input, MESSAGE_BYTES_MAX) {
                 Ok(None) => break true,
-                Ok(Some(Event::Message { payload, .. })) => {
+                Ok(Some(Event::Message { payload, .. } | Event::Deflated { payload, .. })) => {
                     if !self.command(slot, payload) {
                         break false;
                     }
                 }
-                Ok(Some(Event::Close { .. } | Event::Deflated { .. })) | Err(_) => break false,
+                Ok(Some(Event::Close { .. })) | Err(_) => break false,
                 Ok(Some(Event::Ping(_) | Event::Pong(_))) => {}
             }
         };

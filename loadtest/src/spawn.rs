@@ -75,6 +75,11 @@ impl Configuration {
         Ok(cert)
     }
 
+    /// What agrees to compression.
+    pub(crate) fn deflating() -> Result<Self, String> {
+        Self::write("[server]\ndeflate = true\n")
+    }
+
     fn write(text: &str) -> Result<Self, String> {
         static WRITTEN: AtomicU32 = AtomicU32::new(0);
         let number = WRITTEN.fetch_add(1, Ordering::Relaxed);

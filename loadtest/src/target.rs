@@ -81,12 +81,14 @@ pub(crate) struct Target {
     pub(crate) transport: Transport,
     /// Whom to trust; none speaks in the clear.
     pub(crate) tls: Option<Tls>,
+    /// Whether connections offer permessage-deflate, and end if the server does not agree.
+    pub(crate) deflate: bool,
 }
 
 impl Target {
     /// The broker's WebSocket at `address`.
     pub(crate) fn at(address: SocketAddr) -> Self {
-        Self { address, path: "/ws".into(), transport: Transport::Ws, tls: None }
+        Self { address, path: "/ws".into(), transport: Transport::Ws, tls: None, deflate: false }
     }
 
     /// Parses `ws://ADDRESS:PORT/PATH`, and `wss://` if there is a file of certificates to trust.

@@ -284,17 +284,20 @@ impl Shard {
         Next::Request
     }
 
-    /// Goes on with the connections whose request was answered, or has all before it written. Whether there were any.
+    /// Goes on with the connections whose request was answered, or has all before it written, or whose frames were put off.
+    /// Whether there were any.
     pub(super) fn read_on(&mut self, budget: &mut usize) -> bool {
         let some = if self.stop.reads() { self.unread.len().min(*budget) } else { 0 };
         *budget -= some;
         let answered: Vec<ConnId> = self.unread.drain(..some).collect();
         for conn in answered {
-            if let Some(index) = self.index_of(conn)
-                && self.connections[index as usize].phase == Phase::Http
-                && (!self.feed_is_next(index) || self.answer_line(index) == Next::Request)
-            {
-                self.continue_requests(index);
+            let Some(index) = self.index_of(conn) else { continue };
+            let phase = self.connections[index as usize].phase;
+            match phase {
+                Phase::Http if self.feed_is_next(index) && self.answer_line(index) != Next::Request => {}
+                Phase::Http => self.continue_requests(index),
+                Phase::Open | Phase::Closing => self.continue_frames(index),
+                Phase::Lingering => {}
             }
         }
         some > 0

@@ -46,6 +46,10 @@ impl Shard {
                 Some(connection) if connection.phase != Phase::Lingering => {}
                 _ => return, // the rest of the input is of no interest, nor is the decoder
             }
+            if !input.rest().is_empty() && self.is_too_much(index) {
+                self.put_off(index, input.rest());
+                break;
+            }
         }
         self.connections[index as usize].speech = Speech::WebSocket(decoder);
         self.pause_if_full(index);
@@ -67,12 +71,43 @@ impl Shard {
         }
     }
 
+    /// Some bytes become very many: what else a connection with compression sent waits when they were enough for a turn, or
+    /// while their answers wait.
+    fn is_too_much(&self, index: u32) -> bool {
+        let inflates = self.connections[index as usize].deflate.is_some();
+        inflates && (self.inflate_budget == 0 || self.is_full(index))
+    }
+
+    fn put_off(&mut self, index: u32, rest: &[u8]) {
+        self.put_off.insert(index, rest.to_vec());
+        self.connections[index as usize].paused = true;
+        if !self.is_full(index) {
+            self.unread.push(self.id_of(index));
+        }
+    }
+
+    /// Goes on with what was put off, if anything was.
+    pub(super) fn continue_frames(&mut self, index: u32) {
+        let conn = self.id_of(index);
+        let Some(mut rest) = self.put_off.remove(&index) else { return };
+        if self.is_too_much(index) {
+            return self.put_off(index, &rest);
+        }
+        self.handle_frames(index, &mut rest);
+        if self.index_of(conn).is_some() {
+            self.resume_if_room(index);
+        }
+    }
+
     /// A compressed message is what it was before.
     fn inflate(&mut self, index: u32, kind: Kind, deflated: &[u8]) {
         // Out while the message is handled: it lies in there.
         let mut inflater = self.inflater.take().unwrap_or_default();
         match inflater.message(kind, deflated, self.settings.config.limits.message_bytes_max) {
-            Ok(payload) => self.handle_event(index, Event::Message { kind, payload }),
+            Ok(payload) => {
+                self.inflate_budget = self.inflate_budget.saturating_sub(payload.len());
+                self.handle_event(index, Event::Message { kind, payload });
+            }
             Err(violation) => self.handle_violation(index, violation),
         }
         self.inflater = Some(inflater);

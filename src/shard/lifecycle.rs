@@ -138,7 +138,12 @@ impl Shard {
         connection.reason.get_or_insert(reason);
         connection.deadline = self.now.after_ms(limits::CLOSE_MS_MAX);
         self.wheel.file(index, connection.deadline);
-        self.resume(index); // its end must be seen
+        if phase == Phase::Lingering {
+            self.put_off.remove(&index);
+        }
+        if !self.put_off.contains_key(&index) {
+            self.resume(index); // its end must be seen
+        }
     }
 
     /// Takes its subscriptions away, and it out of every fan-out.
@@ -157,6 +162,7 @@ impl Shard {
         let connection = self.connections.remove(index as usize);
         self.forget_exchanges(index);
         self.polls.remove(&index);
+        self.put_off.remove(&index);
         self.outbound.remove(index);
         self.wheel.remove(index);
         self.generations[index as usize] = self.generations[index as usize].wrapping_add(1);

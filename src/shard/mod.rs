@@ -131,6 +131,10 @@ pub struct Shard {
     parser: Option<Box<Parser>>,
     /// Lent to each compressed message; made for the first one.
     inflater: Option<Box<Inflater>>,
+    /// Bytes that may still be inflated in this turn.
+    inflate_budget: usize,
+    /// What connections sent behind messages that were too much for a turn.
+    put_off: HashMap<u32, Vec<u8>, FixedState>,
     /// For `/echo`; made for its first message that may be compressed.
     deflater: Option<Box<Deflater>>,
     actions: VecDeque<Action>,
@@ -185,6 +189,8 @@ impl Shard {
             first_peer: 0,
             parser: Some(Box::default()),
             inflater: None,
+            inflate_budget: limits::INFLATED_BYTES_PER_TURN,
+            put_off: HashMap::default(),
             deflater: None,
             actions: VecDeque::new(),
             held: BTreeMap::new(),
@@ -219,10 +225,12 @@ impl Shard {
         self.take_mail();
         self.sweep_some();
         self.take_own_deliveries();
+        self.inflate_budget += limits::INFLATED_BYTES_PER_TURN;
         let mut requests = limits::REQUESTS_PER_TURN;
         while self.read_on(&mut requests) {
             self.take_own_deliveries();
         }
+        self.inflate_budget = limits::INFLATED_BYTES_PER_TURN;
         self.desk.post(&mut self.home);
         self.close_slow();
         self.flush(wire);
@@ -249,11 +257,12 @@ impl Shard {
         self.actions.pop_front()
     }
 
-    /// Whether connections may be read at all; not while a ring to another shard is full, while writes are late, nor while
-    /// stopping.
+    /// Whether connections may be read at all; not while a ring to another shard is full, while writes are late, behind
+    /// messages that became too long in this turn, nor while stopping.
     #[must_use]
     pub fn reads_any(&self) -> bool {
-        !self.desk.commands_wait() && !self.desk.deliveries_wait() && !self.outbound.is_late() && self.stop.reads()
+        let rings = !self.desk.commands_wait() && !self.desk.deliveries_wait();
+        rings && !self.outbound.is_late() && self.inflate_budget > 0 && self.stop.reads()
     }
 
     /// Whether this connection may be read; if not, [`Action::Resume`] tells when.
@@ -316,7 +325,7 @@ impl Shard {
 
     /// What is alive, by name: after all connections closed and all mail was taken, all of it is 0.
     #[must_use]
-    pub fn held(&self) -> [(&'static str, usize); 15] {
+    pub fn held(&self) -> [(&'static str, usize); 16] {
         let (segments, spills) = self.outbound.held();
         let (filters, subscriptions) = self.registry.held();
         let (held, watched) = self.home.interest_len();
@@ -333,6 +342,7 @@ impl Shard {
             ("connections that hold back", self.held.len()),
             ("ranges owed", self.outbound.owed()),
             ("requests that wait", self.exchanges.len()),
+            ("connections put off", self.put_off.len()),
             ("polls that wait", self.polls.len()),
             ("questions of operators", self.surveys.len() + self.sweeps.len()),
             ("pending bytes", self.connections.iter().map(|(index, _)| self.outbound.pending(slot(index))).sum()),

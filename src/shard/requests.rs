@@ -72,7 +72,10 @@ impl Shard {
 
     /// Whether the connection sent more than was looked at so far.
     pub(super) fn keeps_requests(&self, index: u32) -> bool {
-        matches!(&self.connections[index as usize].speech, Speech::Http(reader) if reader.is_keeping())
+        match &self.connections[index as usize].speech {
+            Speech::Http(reader) => reader.is_keeping(),
+            _ => self.put_off.contains_key(&index),
+        }
     }
 
     /// Reads requests until none is whole, one has to wait, or the answers so far fill what may wait for the client. If the connection was upgraded: the bytes behind the

@@ -1,6 +1,6 @@
 //! The opening handshake as a client: the request and the judgement of its answer (RFC 6455 4.1).
 //!
-//! The load test and the command line call it through `handshake`. It offers no extension, so it accepts none. What a
+//! The load test and the command line call it through `handshake`. It accepts no extension that it did not offer. What a
 //! server says in a refusal is shown only in a bounded, escaped excerpt.
 
 use std::borrow::Cow;
@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::deflate;
 use super::handshake::{SUBPROTOCOL, accept};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 
@@ -35,7 +36,7 @@ pub enum ClientError {
     Accept,
     /// A subprotocol that was not offered, or several.
     Subprotocol,
-    /// An extension that was not offered.
+    /// An extension that was not offered, or not in this way.
     Extension,
 }
 
@@ -75,6 +76,23 @@ pub fn request_as(
     out.extend_from_slice(head.as_bytes());
 }
 
+/// [`request`] that offers permessage-deflate without context takeover, in both directions (RFC 7692 7.1.1).
+pub fn request_deflate(out: &mut Vec<u8>, host: &str, path_and_query: &str, key: [u8; 16], subprotocols: &[&str]) {
+    request(out, host, path_and_query, key, subprotocols);
+    out.truncate(out.len() - b"\r\n".len());
+    out.extend_from_slice(
+        b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n\r\n",
+    );
+}
+
+/// [`parse_response`] to a [`request_deflate`]; with the length comes whether the server agreed.
+///
+/// # Errors
+/// As there.
+pub fn parse_response_deflate(bytes: &[u8], key: [u8; 16]) -> Result<Option<(usize, bool)>, ClientError> {
+    parse(bytes, key, &[SUBPROTOCOL], true)
+}
+
 /// [`parse_response_to`] for a request that offered [`SUBPROTOCOL`] or nothing.
 ///
 /// # Errors
@@ -89,6 +107,16 @@ pub fn parse_response(bytes: &[u8], key: [u8; 16]) -> Result<Option<usize>, Clie
 /// # Errors
 /// Why there is no WebSocket connection.
 pub fn parse_response_to(bytes: &[u8], key: [u8; 16], subprotocols: &[&str]) -> Result<Option<usize>, ClientError> {
+    Ok(parse(bytes, key, subprotocols, false)?.map(|(len, _)| len))
+}
+
+/// The length of the answer, and whether the server agreed to compression, which was offered if `deflate`.
+fn parse(
+    bytes: &[u8],
+    key: [u8; 16],
+    subprotocols: &[&str],
+    deflate: bool,
+) -> Result<Option<(usize, bool)>, ClientError> {
     let within = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
@@ -107,12 +135,17 @@ pub fn parse_response_to(bytes: &[u8], key: [u8; 16], subprotocols: &[&str]) -> 
         }
         _ => return Err(ClientError::NotHttp),
     }
-    check_headers(response.headers, key, subprotocols)?;
-    Ok(Some(len))
+    let agreed = check_headers(response.headers, key, subprotocols, deflate)?;
+    Ok(Some((len, agreed)))
 }
 
-/// RFC 6455 4.1, what a client must validate in a 101, 2 to 6.
-fn check_headers(headers: &[httparse::Header<'_>], key: [u8; 16], subprotocols: &[&str]) -> Result<(), ClientError> {
+/// RFC 6455 4.1, what a client must validate in a 101, 2 to 6. Whether the server agreed to compression.
+fn check_headers(
+    headers: &[httparse::Header<'_>],
+    key: [u8; 16],
+    subprotocols: &[&str],
+    deflate: bool,
+) -> Result<bool, ClientError> {
     let all = |name: &'static str| {
         headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     };
@@ -140,10 +173,12 @@ fn check_headers(headers: &[httparse::Header<'_>], key: [u8; 16], subprotocols: 
             return Err(ClientError::Subprotocol);
         }
     }
-    if all("sec-websocket-extensions").any(|value| !value.is_empty()) {
-        return Err(ClientError::Extension);
+    let mut extensions = all("sec-websocket-extensions").filter(|value| !value.is_empty());
+    match (extensions.next(), extensions.next()) {
+        (None, _) => Ok(false),
+        (Some(answer), None) if deflate && deflate::is_answer(answer) => Ok(true),
+        _ => Err(ClientError::Extension),
     }
-    Ok(())
 }
 
 /// Of a problem document (RFC 9457 3.1.4) its sentence, of anything else the start.

@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
 pub use super::client_handshake::{
-    ClientError, EXCERPT_CHARS_MAX, parse_response, parse_response_to, request, request_as,
+    ClientError, EXCERPT_CHARS_MAX, parse_response, parse_response_deflate, parse_response_to, request, request_as,
+    request_deflate,
 };
 use super::deflate::{self, Agreement, Malformed};
 use crate::http::{Head, Problem, tokens};

@@ -1,6 +1,7 @@
 """Runs Autobahn cases against an echo endpoint and judges them by this project's bar, which is stricter than the suite's.
 
-    judge.py URL [CASES]        CASES: ids and patterns with commas, `5.*,6.4.1`; without them groups 1-7, 9 and 10
+    judge.py URL [CASES]        CASES: ids and patterns with commas, `5.*,6.4.1`; `all` of them; without them what CI runs:
+                                groups 1-7, 9 and 10, and of 12 and 13 (permessage-deflate) each offer and each size once
 
 A case passes when its messages are OK (NON-STRICT, a late failure, is not enough), its close is OK, the closing handshake was
 complete, and an endpoint that had to fail the connection said so with one of the allowed codes. The suite itself forgives the
@@ -17,7 +18,10 @@ import time
 import kosoku
 from kosoku import _caseindex
 
-GROUPS = {"1": 16, "2": 11, "3": 7, "4": 10, "5": 20, "6": 145, "7": 37, "9": 54, "10": 1}
+GROUPS = {"1": 16, "2": 11, "3": 7, "4": 10, "5": 20, "6": 145, "7": 37, "9": 54, "10": 1, "12": 90, "13": 126}
+PLAIN = [group + ".*" for group in GROUPS if group not in ("12", "13")]
+# Of 18 sizes, the last eight in fragments: 12 has five kinds of data, 13 seven offers.
+DEFLATE = [f"12.{1 + size % 5}.{size}" for size in range(1, 19)] + [f"13.{1 + size % 7}.{size}" for size in range(1, 19)]
 BAR = ("OK", "INFORMATIONAL")
 
 
@@ -94,7 +98,9 @@ def main(argv):
     if not 2 <= len(argv) <= 3 or not argv[1].startswith("ws://"):
         print(__doc__, file=sys.stderr)
         return 2
-    patterns = argv[2].split(",") if len(argv) == 3 else [group + ".*" for group in GROUPS]
+    patterns = argv[2].split(",") if len(argv) == 3 else PLAIN + DEFLATE
+    if patterns == ["all"]:
+        patterns = [group + ".*" for group in GROUPS]
     began = time.monotonic()
     try:
         cases = asyncio.run(results(argv[1], patterns))

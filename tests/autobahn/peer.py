@@ -7,10 +7,13 @@ import asyncio
 import base64
 import codecs
 import hashlib
+import re
 import struct
+import zlib
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 PROTOCOL_ERROR, BAD_PAYLOAD = 1002, 1007
+TAIL = b"\0\0\xff\xff"  # RFC 7692 7.2.1: left out on the wire
 
 # What the peer can do wrong, and the cases that then have to be refused, every one of them.
 FLAWS = {
@@ -34,6 +37,11 @@ FLAWS = {
     "loses the end of a large message": "9.1.1,9.2.1",
     "swaps text and binary": "1.1.2,1.2.2",
     "answers the fragments, not the message": "5.3",
+    "declines compression": "12.1.2,13.5.2",
+    "echoes compressed bytes as they came": "12.1.2,13.1.2",
+    "compresses by what it said before": "12.1.4,13.2.4",
+    "forgets the bit of compressed messages": "12.1.2,13.7.2",
+    "loses fragments of compressed messages": "12.1.11",
 }
 
 
@@ -57,6 +65,9 @@ class Peer(asyncio.Protocol):
         self.kind = None  # opcode of the message under way
         self.message = bytearray()
         self.utf8 = None
+        self.window = 0  # bits, if compression was agreed on
+        self.deflated = False  # the message under way
+        self.deflater = None  # only with the flaw that keeps it
 
     def connection_made(self, transport):
         self.transport = transport
@@ -76,14 +87,27 @@ class Peer(asyncio.Protocol):
         head, end, rest = bytes(self.inbox).partition(b"\r\n\r\n")
         if end:
             lines = (line.split(b":", 1) for line in head.split(b"\r\n")[1:])
-            key = {name.lower(): value.strip() for name, value in lines}[b"sec-websocket-key"]
+            headers = {name.lower(): value.strip() for name, value in lines}
+            key = headers[b"sec-websocket-key"]
             accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
             self.transport.write(
                 b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+                b"Sec-WebSocket-Accept: " + accept + self.agree(headers.get(b"sec-websocket-extensions", b"")) + b"\r\n\r\n"
             )
             self.inbox, self.open = bytearray(rest), True
         return self.open
+
+    def agree(self, offers):
+        """The header that agrees to the first offer of compression; none if there is none."""
+        offer = offers.split(b",")[0].strip()
+        if not offer.startswith(b"permessage-deflate") or self.flaw == "declines compression":
+            return b""
+        bits = re.search(rb"server_max_window_bits=(\d+)", offer)
+        self.window = int(bits[1]) if bits else 15
+        return (
+            b"\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+            + (b"; " + bits[0] if bits else b"")
+        )
 
     def frame_head(self):
         """Takes one frame header, and a whole control frame; false when more bytes are needed."""
@@ -91,7 +115,8 @@ class Peer(asyncio.Protocol):
             return False
         fin, bits, opcode = self.inbox[0] & 0x80, self.inbox[0] & 0x70, self.inbox[0] & 0x0F
         length = self.inbox[1] & 0x7F
-        if bits and self.flaw != "ignores reserved bits":
+        deflated = self.window and bits == 0x40 and opcode in (1, 2)
+        if bits and not deflated and self.flaw != "ignores reserved bits":
             raise Broken(PROTOCOL_ERROR)
         if opcode & 7 > 2 and self.flaw != "ignores reserved opcodes":
             raise Broken(PROTOCOL_ERROR)
@@ -120,6 +145,7 @@ class Peer(asyncio.Protocol):
             return True
         del self.inbox[: size + 4]
         if opcode:
+            self.deflated = deflated
             self.kind, self.message, self.utf8 = opcode, bytearray(), codecs.getincrementaldecoder("utf-8")()
         self.frame = [fin, length, mask, 0]
         return True
@@ -143,7 +169,7 @@ class Peer(asyncio.Protocol):
         return True
 
     def check_utf8(self, part, last):
-        if self.kind != 1 or self.flaw == "accepts bad UTF-8":
+        if self.kind != 1 or self.deflated or self.flaw == "accepts bad UTF-8":
             return
         if self.flaw == "checks UTF-8 at the end of a message":
             part = self.message if last else b""
@@ -154,6 +180,8 @@ class Peer(asyncio.Protocol):
 
     def echo(self):
         message, kind = bytes(self.message), self.kind
+        if self.deflated and self.flaw != "echoes compressed bytes as they came":
+            message = self.inflated(message)
         if self.flaw == "answers the fragments, not the message":
             self.message = bytearray()
         if self.flaw == "loses empty messages" and not message:
@@ -184,7 +212,28 @@ class Peer(asyncio.Protocol):
             else:
                 self.close(payload, failed=False)
 
+    def inflated(self, message):
+        if self.flaw == "loses fragments of compressed messages":
+            message = message[:256]
+        try:
+            message = zlib.decompressobj(-15).decompress(message + TAIL)
+            if self.kind == 1 and self.flaw != "accepts bad UTF-8":
+                message.decode()
+        except (zlib.error, UnicodeDecodeError):
+            raise Broken(BAD_PAYLOAD) from None
+        return message
+
+    def compressed(self, payload):
+        deflater = self.deflater or zlib.compressobj(9, zlib.DEFLATED, -self.window)
+        if self.flaw == "compresses by what it said before":
+            self.deflater = deflater
+        return (deflater.compress(payload) + deflater.flush(zlib.Z_SYNC_FLUSH))[: -len(TAIL)]
+
     def send(self, opcode, payload):
+        bits = 0x80
+        if self.window and opcode < 8:
+            payload = self.compressed(payload)
+            bits |= 0 if self.flaw == "forgets the bit of compressed messages" else 0x40
         size = len(payload)
         if size < 126:
             head = bytes([size])
@@ -192,7 +241,7 @@ class Peer(asyncio.Protocol):
             head = struct.pack("!BH", 126, size)
         else:
             head = struct.pack("!BQ", 127, size)
-        self.transport.write(bytes([0x80 | opcode]) + head + payload)
+        self.transport.write(bytes([bits | opcode]) + head + payload)
 
     def close(self, payload, failed):
         self.done = True

@@ -11,8 +11,8 @@ mod auth;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
-mod hand_over;
 mod feeds;
+mod hand_over;
 mod http;
 mod lifecycle;
 mod operators;

@@ -114,6 +114,7 @@ impl Slow {
             load_cores,
             others: slow,
             conflate_keys: self.keys,
+            deflate: false,
         };
         // The kernel doubles what it is asked for.
         let buffer = if self.receive_buffer == 0 { KERNEL_BUFFER_BYTES } else { 2 * u64::from(self.receive_buffer) };

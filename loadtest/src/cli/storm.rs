@@ -81,6 +81,7 @@ impl Storm {
             load_cores,
             others: 0,
             conflate_keys: 0,
+            deflate: false,
         };
         let away_ns_max = (self.away_s * 1e9) as u64;
         storm::Shape { fanout, share_per_second: self.reconnect_share, away_ns_max }

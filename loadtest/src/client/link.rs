@@ -12,6 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
+use wirefan::limits::DEFLATE_BYTES_MIN;
+use wirefan::ws::deflate::Inflater;
 use wirefan::ws::{Decoder, Event, Input, Kind, Opcode, Role, encode, handshake};
 
 use super::Subscription;
@@ -48,6 +50,8 @@ pub(crate) struct Link {
     pending: Vec<u8>,
     /// State of the generator of masks.
     masks: u64,
+    /// It offered permessage-deflate: nothing long may come as it is.
+    deflate: bool,
 }
 
 enum Phase {
@@ -99,6 +103,7 @@ impl Link {
             decoder: Decoder::new(Role::Client),
             pending: Vec::new(),
             masks: seed,
+            deflate: target.deflate,
         })
     }
 
@@ -199,7 +204,8 @@ impl Link {
             let mut key = [0; 16];
             key[..8].copy_from_slice(&self.next_random().to_le_bytes());
             key[8..].copy_from_slice(&self.next_random().to_le_bytes());
-            handshake::request(&mut self.pending, &target.host(), &target.path, key, &[handshake::SUBPROTOCOL]);
+            let request = if self.deflate { handshake::request_deflate } else { handshake::request };
+            request(&mut self.pending, &target.host(), &target.path, key, &[handshake::SUBPROTOCOL]);
             self.phase = Phase::Upgrading(Box::new(Upgrading { key, answer: Vec::new(), subscriptions }));
         }
         self.flush().map_err(|error| format!("sending failed: {error}"))
@@ -219,6 +225,7 @@ impl Link {
         buffer: &mut [u8],
         mut most: usize,
         hung_up: bool,
+        inflater: &mut Inflater,
         clock: impl Fn() -> u64,
         mut message: impl FnMut(Message<'_>, u64),
     ) -> Result<(), String> {
@@ -236,7 +243,7 @@ impl Link {
                 }
                 Ok(filled) => {
                     let emptied = filled < room && !hung_up && stream.is_emptied_by_a_short_read();
-                    self.take(buffer, filled, clock(), &mut message)?;
+                    self.take(buffer, filled, inflater, clock(), &mut message)?;
                     most -= filled;
                     if emptied {
                         break;
@@ -258,17 +265,26 @@ impl Link {
         &mut self,
         buffer: &mut [u8],
         filled: usize,
+        inflater: &mut Inflater,
         now_ns: u64,
         message: &mut impl FnMut(Message<'_>, u64),
     ) -> Result<(), String> {
         let upgrading = match &mut self.phase {
             Phase::Upgrading(upgrading) => upgrading,
             Phase::Feeding(_) | Phase::Fed(_) => return self.feed(&buffer[..filled], now_ns, message),
-            _ => return self.decode(buffer, filled, now_ns, message),
+            _ => return self.decode(buffer, filled, inflater, now_ns, message),
         };
         upgrading.answer.extend_from_slice(&buffer[..filled]);
-        let head_bytes = match handshake::parse_response(&upgrading.answer, upgrading.key) {
-            Ok(Some(head_bytes)) => head_bytes,
+        let answer = if self.deflate {
+            handshake::parse_response_deflate(&upgrading.answer, upgrading.key)
+        } else {
+            handshake::parse_response(&upgrading.answer, upgrading.key).map(|len| len.map(|len| (len, false)))
+        };
+        let head_bytes = match answer {
+            Ok(Some((_, agreed))) if agreed != self.deflate => {
+                return Err("the server does not agree to permessage-deflate (server.deflate)".into());
+            }
+            Ok(Some((head_bytes, _))) => head_bytes,
             Ok(None) if upgrading.answer.len() < ANSWER_BYTES_MAX => return Ok(()),
             Ok(None) => return Err("the answer to the upgrade request does not end".into()),
             Err(error) => return Err(format!("the upgrade was refused: {error}")),
@@ -277,8 +293,9 @@ impl Link {
         let mut rest = upgrading.answer.split_off(head_bytes);
         let subscriptions = std::mem::take(&mut upgrading.subscriptions);
         self.phase = Phase::Greeting(subscriptions);
+        self.decoder = Decoder::new(Role::Client).with_deflate(self.deflate);
         let filled = rest.len();
-        self.decode(&mut rest, filled, now_ns, message)
+        self.decode(&mut rest, filled, inflater, now_ns, message)
     }
 
     fn feed(&mut self, bytes: &[u8], now_ns: u64, message: &mut impl FnMut(Message<'_>, u64)) -> Result<(), String> {
@@ -299,6 +316,7 @@ impl Link {
         &mut self,
         buffer: &mut [u8],
         filled: usize,
+        inflater: &mut Inflater,
         now_ns: u64,
         message: &mut impl FnMut(Message<'_>, u64),
     ) -> Result<(), String> {
@@ -308,6 +326,19 @@ impl Link {
         let outcome = loop {
             match decoder.next(&mut input, MESSAGE_BYTES_MAX) {
                 Ok(None) => break Ok(()),
+                Ok(Some(Event::Deflated { kind, payload })) => {
+                    let event = inflater.message(kind, payload, MESSAGE_BYTES_MAX);
+                    let event = event.map(|payload| Event::Message { kind, payload });
+                    if let Err(sentence) = event
+                        .map_err(|violation| format!("the server broke RFC 7692: {}", violation.reason()))
+                        .and_then(|event| self.handle_event(event, now_ns, message))
+                    {
+                        break Err(sentence);
+                    }
+                }
+                Ok(Some(Event::Message { payload, .. })) if self.deflate && payload.len() >= DEFLATE_BYTES_MIN => {
+                    break Err("a long message came without compression".into());
+                }
                 Ok(Some(event)) => {
                     if let Err(sentence) = self.handle_event(event, now_ns, message) {
                         break Err(sentence);
@@ -337,13 +368,14 @@ impl Link {
                 message(arrived, now_ns);
                 Ok(())
             }
-            Event::Message { payload, .. } => self.handle_setup(payload, now_ns, message),
+            Event::Message { payload, .. } | Event::Deflated { payload, .. } => {
+                self.handle_setup(payload, now_ns, message)
+            }
             Event::Ping(payload) => {
                 let key = self.next_mask();
                 encode::masked_frame(&mut self.pending, Opcode::Pong, payload, key);
                 self.flush().map_err(|error| format!("a pong could not be sent: {error}"))
             }
-            Event::Deflated { .. } => Err("the server compressed what was not to be".into()),
             Event::Pong(_) => Ok(()),
             Event::Close { code, reason } => Err(match code {
                 Some(code) => format!("the server closed with {code} {reason:?}"),

@@ -12,6 +12,8 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use wirefan::ws::deflate::Inflater;
+
 use super::{Crew, Link, Order, Scene};
 use crate::target::Target;
 
@@ -58,6 +60,7 @@ pub(crate) struct Worker<S> {
     reopening: VecDeque<usize>,
     connect_next_ns: u64,
     buffer: Vec<u8>,
+    inflater: Inflater,
     scene: S,
 }
 
@@ -79,6 +82,7 @@ impl<S: Scene> Worker<S> {
             reopening: VecDeque::new(),
             connect_next_ns: 0,
             buffer: vec![0; READ_BYTES],
+            inflater: Inflater::default(),
             scene,
         })
     }
@@ -232,6 +236,7 @@ impl<S: Scene> Worker<S> {
             &mut self.buffer,
             most,
             hung_up,
+            &mut self.inflater,
             || crew.now_ns(),
             |message, now_ns| scene.message(number, message, now_ns),
         );

@@ -1,4 +1,4 @@
-//! Starts the server under test, alone or in turn with a yardstick: the floor, or the same broker over WebSocket.
+//! Starts the server under test, alone or in turn with a yardstick: the floor, or the same broker over WebSocket or without compression.
 //! The command line calls it. Each run has a fresh server and fresh connections, both sides change places every
 //! round, and the judgement is on medians, because on a shared machine single runs differ by a third.
 //! Invariants: both run in the same shape on the same cores; what this program starts, it ends.
@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use super::fanout::{self, Measured, Shape};
+use crate::envelope::deflated_payload_bytes;
 use crate::machine::Placement;
 use crate::report::Progress;
 use crate::spawn::{Configuration, Server};
@@ -85,14 +86,33 @@ pub(crate) enum Yardstick {
     Floor,
     /// The same broker, whose subscribers come by WebSocket.
     WebSocket,
+    /// The same broker without compression, and so many bytes in a payload.
+    OfItsSize(usize),
 }
 
 impl Yardstick {
+    /// What a compressed fan-out of this shape is compared to.
+    pub(crate) fn of_its_size(shape: &Shape) -> Result<Self, String> {
+        let bytes = deflated_payload_bytes(shape.payload_bytes);
+        bytes.map(Self::OfItsSize).ok_or(format!("payloads of {} bytes are not compressed", shape.payload_bytes))
+    }
+
     /// One word for it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor",
             Self::WebSocket => "websocket",
+            Self::OfItsSize(_) => "plain",
+        }
+    }
+
+    /// What a reader has to know of it.
+    pub(crate) fn note(self) -> Option<String> {
+        match self {
+            Self::Floor | Self::WebSocket => None,
+            Self::OfItsSize(bytes) => {
+                Some(format!("Payloads of the plain side: {bytes} bytes, what the others become."))
+            }
         }
     }
 }
@@ -153,6 +173,10 @@ pub(crate) fn run(
     in_turn(rounds, yardstick.name(), progress, |side| match (side, yardstick) {
         (Side::Broker, _) => run_broker(shape, broker, transport, placement, progress),
         (Side::Yardstick, Yardstick::WebSocket) => run_broker(shape, broker, Transport::Ws, placement, progress),
+        (Side::Yardstick, Yardstick::OfItsSize(payload_bytes)) => {
+            let plain = Shape { deflate: false, payload_bytes, ..shape.clone() };
+            run_broker(&plain, broker, transport, placement, progress)
+        }
         (Side::Yardstick, Yardstick::Floor) => {
             with_floor(placement, |target, pid| fanout::run(target, shape, pid, progress))
         }

@@ -58,6 +58,8 @@ pub(crate) struct Shape {
     pub(crate) others: usize,
     /// `conflate` keys that publications take turns with; 0: they have none.
     pub(crate) conflate_keys: u32,
+    /// Whether connections offer permessage-deflate.
+    pub(crate) deflate: bool,
 }
 
 impl Shape {
@@ -197,7 +199,7 @@ fn hire<S: Scene>(
         )
         .wakes(workers.first().map(Worker::waker));
         let ramp = Ramp {
-            target: target.clone(),
+            target: Target { deflate: shape.deflate, ..target.clone() },
             sources: shape.sources,
             connects_per_second: shape.connects_per_second / shape.threads as f64,
             seed: seed ^ (thread as u64) << 56,

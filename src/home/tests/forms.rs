@@ -43,7 +43,7 @@ fn units(batch: &Arc<Batch>, form: Form) -> String {
         while !rest.is_empty() {
             let (unit, behind) = rest.split_at(form.unit_len(rest));
             said.push(match form {
-                Form::Frames => object(&unit[encode::frame_header_len(unit)..]),
+                Form::Frames | Form::Deflated => object(&unit[encode::frame_header_len(unit)..]),
                 Form::Events => {
                     let data = unit.windows(6).position(|six| six == b"data: ").expect("data");
                     if run.publications > 0 {

@@ -266,3 +266,79 @@ fn a_slow_consumer_is_told_of_compressed_publications_that_it_missed() {
     assert_eq!(missed + messages.len() as u64, 40);
     assert!(gaps.len() == 1 && offset(&gaps[0].1) == 40 - messages.len() as u64, "{gaps:?}");
 }
+
+/// Masked frames of so many publishes, compressed, each of `bytes` bytes of data; `{n}` is its number.
+fn publishes(count: usize, bytes: usize) -> Vec<u8> {
+    let text = |n: usize| format!(r#"{{"op":"publish","topic":"a","data":"{n} {}"}}"#, "0".repeat(bytes));
+    (0..count).flat_map(|n| frame(0xc1, &deflated(text(n).as_bytes()))).collect()
+}
+
+#[test]
+fn messages_that_inflate_to_more_than_a_turn_holds_are_put_off_and_handled_in_order() {
+    let (mut world, flood) = agreed("/ws", "permessage-deflate", |_| {});
+    let (other, listener) = (world.open(0), world.subscriber(0, None, "a"));
+    assert_eq!(world.hear(flood), ["welcome"]);
+    let bytes = publishes(80, 60_000);
+    assert!(bytes.len() < 64 * 1024, "it comes in one read: {}", bytes.len());
+    world.send(flood, &bytes);
+    let each_turn = limits::INFLATED_BYTES_PER_TURN / 60_000 + 1;
+    assert_eq!(world.shards[0].counters().published, each_turn as u64);
+    assert!(!world.reads(flood) && !world.reads(other), "nobody is read any more in this turn");
+    world.turn(0);
+    assert!(world.reads(other) && !world.reads(flood) && world.shards[0].has_work());
+    assert!((each_turn as u64 + 1..=3 * each_turn as u64).contains(&world.shards[0].counters().published));
+    world.say(other, r#"{"op":"ping","id":1}"#);
+    world.settle();
+    assert_eq!(world.hear(other), ["pong 1"]);
+    let heard = world.hear(listener);
+    assert_eq!(heard.len(), 80);
+    for (n, line) in heard.iter().enumerate() {
+        assert!(line.starts_with(&format!("a:{} \"{n} 000", n + 1)), "{}", &line[..20]);
+    }
+    assert!(world.reads(flood) && world.peers[flood].resumed == 1);
+    world.leave();
+}
+
+#[test]
+fn compressed_commands_with_long_answers_wait_for_their_reader() {
+    let (mut world, flood) = agreed("/ws", "permessage-deflate", |_| {});
+    assert_eq!(world.hear(flood), ["welcome"]);
+    world.peers[flood].room = 0;
+    let batch = format!("[{}]", vec![r#"{"op":"ping"}"#; 1000].join(","));
+    let bytes = frame(0xc1, &deflated(batch.as_bytes()));
+    world.send(flood, &bytes.repeat(100));
+    world.settle();
+    let id = world.peers[flood].id;
+    assert!(world.shards[0].pending(id) < 2 * limits::REPLY_BYTES_MAX, "{}", world.shards[0].pending(id));
+    assert!(!world.shards[0].has_work(), "it waits without turning");
+    world.writable(flood, usize::MAX);
+    world.settle();
+    assert_eq!(world.hear(flood).len(), 100_000);
+    world.leave();
+}
+
+#[test]
+fn what_was_put_off_goes_with_its_connection() {
+    let (mut world, flood) = agreed("/ws", "permessage-deflate", |_| {});
+    world.send(flood, &publishes(60, 60_000));
+    world.reset(flood);
+    world.assert_empty();
+}
+
+#[test]
+fn a_close_behind_what_was_put_off_is_answered_even_while_the_broker_closes() {
+    for stops in [false, true] {
+        let (mut world, flood) = agreed("/ws", "permessage-deflate", |_| {});
+        world.send(flood, &[publishes(60, 60_000), masked(Opcode::Close, &[0x03, 0xe8])].concat());
+        if stops {
+            world.shards[0].handle_stop();
+            assert!(!world.reads(flood), "what comes next must not overtake what was put off");
+        }
+        world.settle();
+        let heard = world.hear(flood);
+        assert_eq!(heard, ["welcome", if stops { "close 1001" } else { "close 1000" }]);
+        if !stops {
+            assert!(world.peers[flood].shut && world.shards[0].counters().published == 60);
+        }
+    }
+}

@@ -12,7 +12,7 @@ mod offer;
 pub use deflater::{Deflater, WINDOW_BITS_MIN};
 pub use inflater::Inflater;
 pub use offer::Agreement;
-pub(super) use offer::{Malformed, agree};
+pub(super) use offer::{Malformed, agree, is_answer};
 
 /// RFC 7692 7.2.1: every flush ends with these, and they are left out on the wire.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];

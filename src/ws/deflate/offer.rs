@@ -31,8 +31,8 @@ pub(in super::super) fn agree<'v>(values: impl Iterator<Item = &'v [u8]>) -> Res
         while !scanner.rest.is_empty() {
             // RFC 9110 5.6.1.2: a recipient takes empty elements of a list for none.
             if !scanner.takes(b',') {
-                let offer = scanner.extension()?;
-                agreed = agreed.or(offer);
+                let offer = scanner.extension()?.filter(|offer| !offer.declined);
+                agreed = agreed.or(offer.map(|offer| Agreement { server_window_bits: offer.server_window_bits }));
                 if !scanner.rest.is_empty() && !scanner.takes(b',') {
                     return Err(Malformed);
                 }
@@ -40,6 +40,18 @@ pub(in super::super) fn agree<'v>(values: impl Iterator<Item = &'v [u8]>) -> Res
         }
     }
     Ok(agreed)
+}
+
+/// Whether this is a server's answer to a client that offered no context takeover and said nothing of windows: it has to
+/// promise the first (RFC 7692 7.1.1.1), may narrow its own window, and has nothing to ask of ours (7.1.2.2).
+pub(in super::super) fn is_answer(value: &[u8]) -> bool {
+    let mut scanner = Scanner { rest: value.trim_ascii() };
+    match scanner.extension() {
+        Ok(Some(Offer { seen: [no_context_takeover, _, _, client_window], declined, .. })) => {
+            scanner.rest.is_empty() && no_context_takeover && !client_window && !declined
+        }
+        _ => false,
+    }
 }
 
 impl Agreement {
@@ -112,8 +124,8 @@ struct Scanner<'v> {
 }
 
 impl<'v> Scanner<'v> {
-    /// One extension with its parameters; if it is ours and can be kept, what is agreed to.
-    fn extension(&mut self) -> Result<Option<Agreement>, Malformed> {
+    /// One extension with its parameters, if it is ours.
+    fn extension(&mut self) -> Result<Option<Offer>, Malformed> {
         let is_ours = self.token()? == b"permessage-deflate";
         let mut offer = Offer::default();
         while self.takes(b';') {
@@ -121,7 +133,7 @@ impl<'v> Scanner<'v> {
             let value = if self.takes(b'=') { Some(self.value()?) } else { None };
             offer.take(name, value.as_deref());
         }
-        Ok((is_ours && !offer.declined).then_some(Agreement { server_window_bits: offer.server_window_bits }))
+        Ok(is_ours.then_some(offer))
     }
 
     /// Takes this byte, if it comes next, and the blanks around it.

@@ -357,6 +357,27 @@ fn s4_1_the_client_refuses_what_it_did_not_ask_for() {
 }
 
 #[test]
+fn s7692_7_1_a_client_that_offers_deflate_takes_the_answer_or_none() {
+    let mut out = Vec::new();
+    request_deflate(&mut out, "a", "/ws", KEY_BYTES, &["wirefan.v1"]);
+    let (head, len) = parse_head(&out).unwrap().unwrap();
+    assert_eq!(len, out.len());
+    let upgrade = upgrade(&head).unwrap();
+    let mut response = Vec::new();
+    upgrade.respond(&mut response);
+    let whole = response.len();
+    assert_eq!(parse_response_deflate(&response, KEY_BYTES), Ok(Some((whole, true))));
+    assert_eq!(parse_response(&response, KEY_BYTES), Err(ClientError::Extension), "it was not offered");
+    let plain = answer(&ANSWER);
+    assert_eq!(parse_response_deflate(&plain, KEY_BYTES), Ok(Some((plain.len(), false))));
+    let twice =
+        [&ANSWER[..], &["Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"; 2]].concat();
+    assert_eq!(parse_response_deflate(&answer(&twice), KEY_BYTES), Err(ClientError::Extension));
+    let other = [&ANSWER[..], &["Sec-WebSocket-Extensions: permessage-deflate"]].concat();
+    assert_eq!(parse_response_deflate(&answer(&other), KEY_BYTES), Err(ClientError::Extension));
+}
+
+#[test]
 fn the_client_shows_a_refusal_bounded_and_escaped() {
     let refusal = |body: &[u8]| {
         let mut bytes = answer(&["HTTP/1.1 403 Forbidden"]);

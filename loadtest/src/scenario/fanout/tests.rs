@@ -43,6 +43,7 @@ fn shape() -> Shape {
         load_cores: Vec::new(),
         others: 0,
         conflate_keys: 0,
+        deflate: false,
     }
 }
 

@@ -26,6 +26,7 @@ fn shape(overflow: Overflow) -> Shape {
         load_cores: Vec::new(),
         others: 7,
         conflate_keys: 0,
+        deflate: false,
     };
     let manner =
         Manner { bytes_per_second: None, receive_buffer: Some(8_192), overflow, unread_bytes_max: 16_384 + 49_152 };

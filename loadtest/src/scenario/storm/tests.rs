@@ -31,6 +31,7 @@ fn shape() -> Shape {
         load_cores: Vec::new(),
         others: 0,
         conflate_keys: 0,
+        deflate: false,
     };
     Shape { fanout, share_per_second: 3.0, away_ns_max: 60_000_000 }
 }

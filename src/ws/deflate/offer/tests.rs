@@ -125,3 +125,23 @@ fn s6455_9_1_what_is_no_list_of_extensions_is_malformed_wherever_it_stands() {
         assert_eq!(answer(&["permessage-deflate", value]), Err(Malformed), "{value} in a header of its own");
     }
 }
+
+#[test]
+fn s7_1_an_answer_has_to_promise_what_was_offered_and_may_not_ask_for_more() {
+    let promise = "permessage-deflate; server_no_context_takeover";
+    for (value, good) in [
+        (promise.to_owned(), true),
+        (format!("{promise}; client_no_context_takeover"), true),
+        (format!("{promise}; server_max_window_bits=10"), true),
+        (format!("{promise}; client_max_window_bits=10"), false),
+        (format!("{promise}; server_max_window_bits"), false),
+        (format!("{promise}; x=1"), false),
+        (format!("{promise}, {promise}"), false),
+        (format!("{promise} x"), false),
+        ("permessage-deflate".into(), false),
+        ("permessage-bzip2; server_no_context_takeover".into(), false),
+        (";".into(), false),
+    ] {
+        assert_eq!(is_answer(value.as_bytes()), good, "{value}");
+    }
+}
