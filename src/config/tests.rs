@@ -96,6 +96,8 @@ fn every_key_can_be_set_in_the_file_and_by_its_variable() {
         ("tls.key", r#""/etc/wirefan/a.key""#, "/etc/wirefan/a.key"),
         ("tls.certificates", r#"[{ cert = "/b.pem", key = "/b.key" }]"#, r#"[{ key = "/b.key", cert = "/b.pem" }]"#),
         ("tls.listen", r#"["127.0.0.2:443"]"#, "127.0.0.2:443"),
+        ("log.format", r#""json""#, "json"),
+        ("log.level", r#""debug""#, "debug"),
     ];
     // What a key demands of others.
     let beside = |name| match name {
@@ -411,6 +413,8 @@ const WRONG: &[(&str, &str)] = &[
         r#"server.listen = ["localhost:80"]: "localhost:80" is a name: write the address, 127.0.0.1:80 or [::1]:80"#,
     ),
     ("server.listen = [8080]", r#"server.listen = [8080]: must be a list of addresses, such as ["127.0.0.1:8080"]"#),
+    ("log.format = \"xml\"", r#"log.format = "xml": must be "text" or "json""#),
+    ("log.level = 3", r#"log.level = 3: must be "error", "warn", "info" or "debug""#),
     ("server.listen = []", "server.listen = []: must name at least one address to listen on"),
     (
         "server.listen = [\"127.0.0.1:1\",\"127.0.0.1:1\"]",

@@ -16,6 +16,7 @@ mod held;
 mod identity;
 mod inbound;
 mod lifecycle;
+mod notes;
 mod outbound;
 mod presence;
 mod registry;
@@ -26,6 +27,7 @@ mod wheel;
 
 pub use crate::ids::TICK_MS;
 pub use connection::CloseReason;
+pub use notes::{Note, Noted};
 pub use outbound::{Sent, Wire};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -51,6 +53,7 @@ use connection::Connection;
 use drain::Drain;
 use exchange::Line;
 use held::Held;
+use notes::Notes;
 use outbound::{Flushed, Outbound};
 use registry::Registry;
 use stop::Stop;
@@ -138,6 +141,7 @@ pub struct Shard {
     drain: Option<Drain>,
     stop: Stop,
     counters: Counters,
+    notes: Notes,
 }
 
 impl Shard {
@@ -177,6 +181,7 @@ impl Shard {
             drain: None,
             stop: Stop::default(),
             counters: Counters::default(),
+            notes: Notes::default(),
             settings: Rc::new(settings),
         }
     }

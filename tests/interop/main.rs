@@ -14,6 +14,7 @@ mod common;
 mod hand_over;
 mod http;
 mod lifecycle;
+mod log;
 mod presence;
 mod pubsub;
 mod rates;
