@@ -62,6 +62,29 @@ fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
 }
 
 #[test]
+fn a_variable_with_an_ipv6_address_first_is_a_list_and_no_array_of_toml() {
+    for (written, expected) in [
+        ("[::1]:8080", &["[::1]:8080"][..]),
+        ("[::1]:8080, 127.0.0.1:80", &["[::1]:8080", "127.0.0.1:80"]),
+        ("[::ffff:127.0.0.1]:1,[::1]:2", &["[::ffff:127.0.0.1]:1", "[::1]:2"]),
+        (r#"["[::1]:8080"]"#, &["[::1]:8080"]),
+        (r#"[ "127.0.0.1:80" , "[::1]:80" ]"#, &["127.0.0.1:80", "[::1]:80"]),
+    ] {
+        let config = load("", &[("WIREFAN_SERVER__LISTEN", written)], &Flags::default()).unwrap();
+        let listen: Vec<_> = config.server.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, expected, "{written}");
+    }
+    for (written, reason) in [
+        ("[::1]", r#""[::1]" lacks the port: write [::1]:8080"#),
+        ("[::1]8080", r#""[::1]8080" is not an address"#),
+        ("[8080]", "must be a list of addresses"),
+    ] {
+        let error = load("", &[("WIREFAN_SERVER__LISTEN", written)], &Flags::default()).unwrap_err();
+        assert!(error.contains(reason), "{written}: {error}");
+    }
+}
+
+#[test]
 fn every_key_can_be_set_in_the_file_and_by_its_variable() {
     let values = [
         ("server.listen", r#"["127.0.0.2:1", "[::1]:2"]"#, "127.0.0.2:1, [::1]:2"),

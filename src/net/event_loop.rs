@@ -343,8 +343,9 @@ impl EventLoop {
         if self.listeners.is_empty() {
             return;
         }
-        for number in 0..self.listeners.len() {
-            while all {
+        let last = if all { self.listeners.len() } else { 0 };
+        for number in 0..last {
+            loop {
                 match self.listeners[number].accept() {
                     Accepted::Connection(stream) => self.welcome(stream, number),
                     Accepted::Lost => {}

@@ -12,6 +12,7 @@ mod listener;
 pub mod log;
 mod reload;
 mod sockets;
+mod supervisor;
 mod sys;
 pub mod tls;
 
@@ -322,6 +323,9 @@ pub fn serve(
     let mut broker = Broker::start_then(config, log.clone(), take_over, move || handle.close())?;
     ready(broker.addresses());
     broker.tell_start();
+    if let Ok(socket) = std::env::var("NOTIFY_SOCKET") {
+        supervisor::tell_ready(&socket);
+    }
     let mut stopping = false;
     for signal in signals.forever() {
         match signal {
