@@ -134,6 +134,21 @@ pub const HANDSHAKES_END_MS: u64 = 500;
 /// How long it then goes on as before, so that who came last gets an answer, in milliseconds.
 pub const LAST_REQUESTS_MS: u64 = 500;
 
+/// Lines of the log that wait for the one thread that writes them; those beyond are left out and counted.
+pub const LOG_LINES_MAX: usize = 1024;
+
+/// Lines that one shard writes per second about connections, of each kind; those beyond are counted.
+pub const LOG_LINES_PER_SECOND: u32 = 10;
+
+/// Characters of one value in a line of the log.
+pub const LOG_VALUE_CHARACTERS_MAX: usize = 200;
+
+/// How long the end of the process waits for the last lines of the log, in milliseconds.
+pub const LOG_FLUSH_MS: u64 = 1_000;
+
+/// Things that a shard notes for the log in one turn; those beyond are counted.
+pub const NOTES_PER_TURN: usize = 64;
+
 /// How long a stop may take, behind a drain, before connections that are still there are dropped, in milliseconds.
 pub const STOP_MS_MAX: u64 = 10_000;
 

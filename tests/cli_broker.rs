@@ -251,11 +251,14 @@ fn sighup_takes_new_rules_and_keys_and_leaves_all_as_it_was_where_the_file_is_wr
     configure("");
     files.write("keys", &format!("{ann_line}{bob_line}"));
     let (mut broker, url) = serve(&["--shards", "2", "--config", &files.path("wirefan.toml")]);
+    assert!(line(&mut broker.err).contains(" info  serving version="));
     let mut reload = || {
         broker.signal("-HUP");
-        let mut said = vec![line(&mut broker.err)];
-        while !said[said.len() - 1].ends_with("were read again") && !said[said.len() - 1].ends_with("stays as it is") {
-            said.push(line(&mut broker.err));
+        let mut said: Vec<String> = Vec::new();
+        // Time and level stand before the sentence.
+        let ends = |last: &String| last.ends_with("were read again") || last.ends_with("stays as it is");
+        while !said.last().is_some_and(ends) {
+            said.push(line(&mut broker.err).split_once(' ').unwrap().1.to_owned());
         }
         said
     };
@@ -269,13 +272,13 @@ fn sighup_takes_new_rules_and_keys_and_leaves_all_as_it_was_where_the_file_is_wr
     configure("[[rule]]\nfilter = \"a\"\npublish = \"none\"\n");
     let said = reload();
     assert!(said[0].contains(r#"wirefan.toml:4: rule.publish = "none": must be "#), "{said:?}");
-    assert_eq!(said[1..], ["wirefan: the configuration stays as it is"]);
+    assert_eq!(said[1..], ["error the configuration stays as it is"]);
     assert_eq!(publish(&ann, "a").0, 0);
 
     configure("server.echo = true\n[[rule]]\nfilter = \"a\"\npublish = \"nobody\"\n");
     let said = reload();
-    assert_eq!(said[0], "wirefan: server.echo stays false until the next start, and is then true");
-    assert_eq!(said[1..], ["wirefan: rules, origins, keys and certificates were read again"]);
+    assert_eq!(said[0], "warn  server.echo stays false until the next start, and is then true");
+    assert_eq!(said[1..], ["info  rules, origins, keys and certificates were read again"]);
     let (code, err) = publish(&ann, "a");
     assert!(code == 1 && err.contains("the broker says 403"), "{err}");
     assert_eq!(publish(&bob, "b").0, 0);

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::outcome::{Failure, tell};
 use super::{Check, Serve};
 use crate::config::{Config, Flags};
+use crate::net::log::Log;
 use crate::net::{self, Bound, tls};
 use crate::topic::Topic;
 
@@ -17,15 +18,18 @@ pub(super) fn serve(arguments: &Serve) -> Result<(), Failure> {
         allow_anonymous: arguments.allow_anonymous,
     };
     let config = load(arguments.config.as_deref(), &flags)?;
-    warn(&config);
+    let failed = |error| Failure::Failed(format!("cannot start a thread: {error}"));
+    let log = Log::to_stderr(config.log.format, config.log.level).map_err(failed)?;
+    config.warnings().iter().for_each(|warning| log.announce(format_args!("warning: {warning}")));
     let read = || Config::load(arguments.config.as_deref(), environment(), &flags);
-    let served = net::serve(config, read, arguments.take_over, |addresses| {
+    let served = net::serve(config, &log, read, arguments.take_over, |addresses| {
         let addresses: Vec<_> = addresses.iter().map(Bound::to_string).collect();
-        tell(format_args!("listening on {}", addresses.join(", ")));
+        log.announce(format_args!("listening on {}", addresses.join(", ")));
     });
     match served {
         Ok(summary) => {
-            tell(format_args!("stopped: {summary}"));
+            log.announce(format_args!("stopped: {summary}"));
+            log.flush();
             Ok(())
         }
         Err(error) => Err(Failure::Failed(error.to_string())),

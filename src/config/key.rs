@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::{AllowAnonymous, Config, auth, tls};
+use super::{AllowAnonymous, Config, auth, log, tls};
 use crate::limits;
 
 /// Why a value cannot be taken: the end of a sentence that began with key and value.
@@ -223,6 +223,16 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
         show: |config| list(&config.tls.listen),
+    },
+    Key {
+        name: "log.format",
+        read: |config, value| log::format(&mut config.log.format, value),
+        show: |config| log::shown_format(config.log.format),
+    },
+    Key {
+        name: "log.level",
+        read: |config, value| log::level(&mut config.log.level, value),
+        show: |config| log::shown_level(config.log.level),
     },
 ];
 

@@ -10,6 +10,7 @@ mod check;
 mod error;
 mod file;
 mod key;
+mod log;
 mod reload;
 mod rule;
 mod source;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::error::{ConfigError, Problem};
 pub use self::key::{TOKEN_VARIABLE, listen_address};
+pub use self::log::{Log, LogFormat, LogLevel};
 pub use self::reload::Unchanged;
 pub use self::rule::duration_s;
 use crate::auth::Algorithm;
@@ -41,6 +43,8 @@ pub struct Config {
     pub auth: Auth,
     /// `[tls]`: certificates, and where they are shown.
     pub tls: Tls,
+    /// `[log]`: what is told, and how.
+    pub log: Log,
     /// `[[rule]]`: what topics are like, in the order of the file; see [`Rules`](crate::rules::Rules). At most
     /// [`RULES_MAX`](crate::limits::RULES_MAX), no filter twice.
     pub rules: Vec<Rule>,

@@ -60,4 +60,5 @@ impl fmt::Display for Unchanged {
 }
 
 /// And all of `[auth]`.
-const LIVE: [&str; 5] = ["server.allow_anonymous", "server.allowed_origins", "tls.cert", "tls.key", "tls.certificates"];
+const LIVE: [&str; 6] =
+    ["server.allow_anonymous", "server.allowed_origins", "tls.cert", "tls.key", "tls.certificates", "log.level"];

@@ -5,6 +5,7 @@
 //! understands and notes a problem for each other one, so that all of them are reported at once.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::path::Path;
 
 use toml::de::DeValue;
@@ -167,7 +168,7 @@ fn value_of_text(shape: &Value, text: &str) -> Value {
     match shape {
         Value::Integer(_) => text.replace('_', "").parse().map(Value::Integer).ok(),
         Value::Boolean(_) => text.parse().map(Value::Boolean).ok(),
-        Value::List(_) if text.starts_with('[') => {
+        Value::List(_) if text.starts_with('[') && !is_ipv6_first(text) => {
             DeValue::parse(text).ok().map(|value| file::value_of(value.get_ref()))
         }
         Value::List(_) => {
@@ -177,6 +178,13 @@ fn value_of_text(shape: &Value, text: &str) -> Value {
         Value::Text(_) | Value::Table(_) | Value::Other => None,
     }
     .unwrap_or_else(|| Value::Text(text.to_owned()))
+}
+
+/// `[::1]:8080,127.0.0.1:8080` begins like an array of TOML and is none: in an array something stands behind the first
+/// bracket that is no address.
+fn is_ipv6_first(text: &str) -> bool {
+    let first = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    first.is_some_and(|(address, _)| address.parse::<Ipv6Addr>().is_ok())
 }
 
 pub(super) fn unknown_key(name: &str) -> String {
@@ -248,7 +256,7 @@ fn is_service_link(name: &str) -> bool {
 }
 
 /// The tables that the keys are in.
-pub(super) const TABLES: [&str; 5] = ["server", "limits", "heartbeat", "auth", "tls"];
+pub(super) const TABLES: [&str; 6] = ["server", "limits", "heartbeat", "auth", "tls", "log"];
 
 /// The list of tables that the rules are.
 pub(super) const RULE: &str = "rule";

@@ -62,6 +62,29 @@ fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
 }
 
 #[test]
+fn a_variable_with_an_ipv6_address_first_is_a_list_and_no_array_of_toml() {
+    for (written, expected) in [
+        ("[::1]:8080", &["[::1]:8080"][..]),
+        ("[::1]:8080, 127.0.0.1:80", &["[::1]:8080", "127.0.0.1:80"]),
+        ("[::ffff:127.0.0.1]:1,[::1]:2", &["[::ffff:127.0.0.1]:1", "[::1]:2"]),
+        (r#"["[::1]:8080"]"#, &["[::1]:8080"]),
+        (r#"[ "127.0.0.1:80" , "[::1]:80" ]"#, &["127.0.0.1:80", "[::1]:80"]),
+    ] {
+        let config = load("", &[("WIREFAN_SERVER__LISTEN", written)], &Flags::default()).unwrap();
+        let listen: Vec<_> = config.server.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, expected, "{written}");
+    }
+    for (written, reason) in [
+        ("[::1]", r#""[::1]" lacks the port: write [::1]:8080"#),
+        ("[::1]8080", r#""[::1]8080" is not an address"#),
+        ("[8080]", "must be a list of addresses"),
+    ] {
+        let error = load("", &[("WIREFAN_SERVER__LISTEN", written)], &Flags::default()).unwrap_err();
+        assert!(error.contains(reason), "{written}: {error}");
+    }
+}
+
+#[test]
 fn every_key_can_be_set_in_the_file_and_by_its_variable() {
     let values = [
         ("server.listen", r#"["127.0.0.2:1", "[::1]:2"]"#, "127.0.0.2:1, [::1]:2"),
@@ -97,6 +120,8 @@ fn every_key_can_be_set_in_the_file_and_by_its_variable() {
         ("tls.key", r#""/etc/wirefan/a.key""#, "/etc/wirefan/a.key"),
         ("tls.certificates", r#"[{ cert = "/b.pem", key = "/b.key" }]"#, r#"[{ key = "/b.key", cert = "/b.pem" }]"#),
         ("tls.listen", r#"["127.0.0.2:443"]"#, "127.0.0.2:443"),
+        ("log.format", r#""json""#, "json"),
+        ("log.level", r#""debug""#, "debug"),
     ];
     // What a key demands of others.
     let beside = |name| match name {
@@ -409,6 +434,8 @@ const WRONG: &[(&str, &str)] = &[
         r#"server.listen = ["localhost:80"]: "localhost:80" is a name: write the address, 127.0.0.1:80 or [::1]:80"#,
     ),
     ("server.listen = [8080]", r#"server.listen = [8080]: must be a list of addresses, such as ["127.0.0.1:8080"]"#),
+    ("log.format = \"xml\"", r#"log.format = "xml": must be "text" or "json""#),
+    ("log.level = 3", r#"log.level = 3: must be "error", "warn", "info" or "debug""#),
     ("server.listen = []", "server.listen = []: must name at least one address to listen on"),
     (
         "server.listen = [\"127.0.0.1:1\",\"127.0.0.1:1\"]",

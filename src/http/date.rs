@@ -56,7 +56,8 @@ fn two_digits(text: &mut [u8; 29], at: usize, value: u64) {
 }
 
 /// Year, month 1..=12 and day 1..=31 of the Gregorian calendar, from days since 1970-01-01.
-fn civil(days: u64) -> (u64, u64, u64) {
+#[must_use]
+pub fn civil(days: u64) -> (u64, u64, u64) {
     // Counted from 0000-03-01, so that a leap day is the last of its year; 400 years are always 146,097 days.
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);

@@ -18,7 +18,7 @@ mod routes;
 
 pub use cors::Cors;
 pub use credential::credential;
-pub use date::Date;
+pub use date::{Date, civil};
 pub use framing::Terms;
 pub use head::{Head, parse_head, tokens};
 pub use media::MediaType;

@@ -6,9 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Seconds since 1970; 0 if the clock stands before that.
 #[must_use]
 pub fn now_unix_s() -> u64 {
+    now_unix_ms() / 1000
+}
+
+/// Milliseconds since 1970; 0 if the clock stands before that.
+#[must_use]
+pub fn now_unix_ms() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "this is net, which reads the clock")]
     let now = SystemTime::now();
-    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Random bytes that nobody can guess.

@@ -11,14 +11,16 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 
 use super::listener::{Accepted, Listener};
+use super::log::{Kind, Log, Paced, Value};
 use super::sockets::{Got, Sockets};
 use super::tls::Terms;
 use super::{DRAINING, LEAVING, RUNNING, ServeError, Shared};
 use crate::auth::{Bucket, Pace, Rate};
+use crate::config::LogLevel;
 use crate::http::{self, Date, Problem, Response};
 use crate::ids::ConnId;
 use crate::limits;
-use crate::shard::{Action, Counters, Shard};
+use crate::shard::{Action, Counters, Note, Noted, Shard};
 
 /// The token of the doorbell.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -64,6 +66,9 @@ pub(super) struct EventLoop {
     /// The number of the settings that the shard has.
     reloads_seen: u64,
     accept_pauses: u64,
+    log: Log,
+    /// What strangers make it say.
+    paced: Paced,
     /// When a stop that was begun ends whatever is left.
     stop_at_ms: Option<u64>,
 }
@@ -76,6 +81,7 @@ impl EventLoop {
         clock: Clock,
         accepts: Option<Rate>,
         shared: Arc<Shared>,
+        log: Log,
     ) -> Result<Self, ServeError> {
         for (number, listener) in listeners.iter_mut().enumerate() {
             poll.registry()
@@ -97,6 +103,8 @@ impl EventLoop {
             shared,
             reloads_seen: 0,
             accept_pauses: 0,
+            paced: Paced::new(log.clone()),
+            log,
             stop_at_ms: None,
         })
     }
@@ -115,6 +123,7 @@ impl EventLoop {
             self.accept();
             self.read();
             self.shard.end_turn(&mut self.sockets);
+            self.tell();
             self.act();
             if self.stop_at_ms.is_some_and(|at| self.shard.is_stopped() || self.now_ms >= at) {
                 let mut counters = self.shard.counters().clone();
@@ -145,7 +154,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let paused = self.listeners.iter().map(|it| it.paused_until_ms).filter(|&until| until > 0);
-        let next = paused.chain(self.shard.deadline_ms()).chain(self.stop_at_ms).min()?;
+        let own = self.stop_at_ms.into_iter().chain(self.paced.next_ms());
+        let next = paused.chain(self.shard.deadline_ms()).chain(own).min()?;
         Some(Duration::from_millis(next.saturating_sub(self.clock.now_ms())))
     }
 
@@ -187,7 +197,8 @@ impl EventLoop {
                     Accepted::Nobody => self.listeners[number].ready = false,
                     Accepted::Exhausted => {
                         if self.accept_pauses == 0 {
-                            eprintln!("wirefan: accepting pauses: the limit of open files is reached (ulimit -n)");
+                            let sentence = "accepting pauses: the limit of open files is reached (ulimit -n)";
+                            self.log.say(LogLevel::Warn, sentence, &[]);
                         }
                         self.accept_pauses += 1;
                         self.listeners[number].paused_until_ms = self.now_ms + limits::ACCEPT_PAUSE_MS;
@@ -251,8 +262,50 @@ impl EventLoop {
                 }
                 Got::Nothing => {}
                 Got::End => self.shard.handle_end(id),
-                Got::Failed => self.shard.handle_reset(id),
+                Got::Failed => {
+                    self.tell_fault(id);
+                    self.shard.handle_reset(id);
+                }
             }
+        }
+    }
+
+    /// Tells the log of connections, before their sockets go.
+    fn tell(&mut self) {
+        while let Some(Note { conn, what }) = self.shard.poll_note() {
+            let kind = match what {
+                Noted::Closed(..) => Kind::Closed,
+                Noted::Refused(..) => Kind::Refused,
+                Noted::TokenRefused(_) => Kind::TokenRefused,
+            };
+            if !self.paced.wants(kind, self.now_ms) {
+                continue;
+            }
+            let peer = self.sockets.peer(conn).map_or_else(String::new, |peer| peer.to_string());
+            let peer = ("peer", Value::Text(&peer));
+            match &what {
+                Noted::Closed(reason, user) => {
+                    let user = user.as_deref().unwrap_or_default();
+                    let why = ("why", Value::Text(reason.words()));
+                    self.paced.say(kind, &[peer, why, ("user", Value::Text(user))]);
+                }
+                Noted::Refused(status, reason) => {
+                    let status = ("status", Value::Number((*status).into()));
+                    self.paced.say(kind, &[peer, status, ("why", Value::Text(reason))]);
+                }
+                Noted::TokenRefused(word) => self.paced.say(kind, &[peer, ("why", Value::Text(word))]),
+            }
+        }
+        self.paced.leave_out(Kind::Closed, self.shard.take_notes_left_out());
+        self.paced.tell_all(self.now_ms);
+    }
+
+    fn tell_fault(&mut self, id: ConnId) {
+        let Some(fault) = self.sockets.take_fault(id) else { return };
+        if self.paced.wants(Kind::TlsFailed, self.now_ms) {
+            let peer = self.sockets.peer(id).map_or_else(String::new, |peer| peer.to_string());
+            let values = [("peer", Value::Text(&peer)), ("why", Value::Text(&fault.to_string()))];
+            self.paced.say(Kind::TlsFailed, &values);
         }
     }
 
@@ -295,8 +348,8 @@ impl EventLoop {
         if self.listeners.is_empty() {
             return;
         }
-        let waiting = if all { self.listeners.len() } else { 0 };
-        for number in 0..waiting {
+        let last = if all { self.listeners.len() } else { 0 };
+        for number in 0..last {
             loop {
                 match self.listeners[number].accept() {
                     Accepted::Connection(stream) => self.welcome(stream, number),

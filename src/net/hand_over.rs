@@ -49,12 +49,12 @@ impl Door {
 }
 
 impl Broker {
-    /// Leaves the port to a successor, if there is one: no connection comes any more, and those who came last have had the
+    /// Leaves the port to a successor; whether there is one. Then no connection comes any more, and those who came last have had the
     /// time to ask for something.
-    pub(super) fn hand_over(&self) {
+    pub(super) fn hand_over(&self) -> bool {
         let doors = self.take_doors();
         if !doors.iter().any(|door| door.successors() > 0) {
-            return;
+            return false;
         }
         doors.iter().for_each(Door::steer);
         pause(limits::HANDSHAKES_END_MS);
@@ -68,6 +68,7 @@ impl Broker {
         }
         doors.into_iter().for_each(Door::close);
         pause(limits::LAST_REQUESTS_MS);
+        true
     }
 }
 

@@ -9,8 +9,10 @@ pub mod client;
 mod event_loop;
 mod hand_over;
 mod listener;
+pub mod log;
 mod reload;
 mod sockets;
+mod supervisor;
 mod sys;
 pub mod tls;
 
@@ -29,13 +31,14 @@ use signal_hook::iterator::Signals;
 
 use crate::auth::Rate;
 use crate::auth::origin::NotAnOrigin;
-use crate::config::{Config, ConfigError, Unchanged};
+use crate::config::{Config, ConfigError};
 use crate::limits;
 use crate::mesh::{self, Wake};
 use crate::shard::{CloseReason, Counters, Shard};
 use event_loop::{EventLoop, WAKER};
 use hand_over::Door;
 use listener::Listening;
+use log::Log;
 use reload::Latest;
 use tls::{CertificateError, Terms};
 
@@ -160,6 +163,7 @@ pub struct Broker {
     shared: Arc<Shared>,
     bells: Bells,
     threads: Vec<thread::JoinHandle<Result<Counters, ServeError>>>,
+    log: Log,
     /// Empty once it stops.
     doors: Mutex<Vec<Door>>,
 }
@@ -176,12 +180,15 @@ impl Broker {
     /// # Errors
     /// An address that cannot be had, or a machine that refuses a thread or an event queue.
     pub fn start(config: Config) -> Result<Self, ServeError> {
-        Self::start_then(config, false, || {})
+        let failed = |error| ServeError::Machine("start a thread", error);
+        let log = Log::to_stderr(config.log.format, config.log.level).map_err(failed)?;
+        Self::start_then(config, log, false, || {})
     }
 
     /// The same, beside a broker that has the ports if it is to `take_over`; `ended` is called by the last shard that ends.
     fn start_then(
         config: Config,
+        log: Log,
         take_over: bool,
         ended: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, ServeError> {
@@ -216,7 +223,7 @@ impl Broker {
         for (number, ((poll, desk), listeners)) in polls.into_iter().zip(desks).zip(of_shards).enumerate() {
             let (mut settings, shared, ended) = (settings.clone(), Arc::clone(&shared), Arc::clone(&ended));
             let core = if pin && !cores.is_empty() { Some(cores[number % cores.len()]) } else { None };
-            let bells = bells.clone();
+            let (bells, log) = (bells.clone(), log.clone());
             let run = move || {
                 pin_to(core);
                 let clock = event_loop::Clock::new();
@@ -224,7 +231,7 @@ impl Broker {
                 let accepts = Rate::shared(settings.config.limits.accepts_per_second_max, shards_len);
                 let shard = Shard::new(settings, desk, clock.now_ms());
                 let all = Arc::clone(&shared);
-                let ran = EventLoop::new(poll, shard, listeners, clock, accepts, shared).and_then(EventLoop::run);
+                let ran = EventLoop::new(poll, shard, listeners, clock, accepts, shared, log).and_then(EventLoop::run);
                 if ran.is_err() {
                     all.stop(&bells); // its topics are gone: half a broker would be worse than none
                 }
@@ -234,7 +241,7 @@ impl Broker {
             let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(run);
             threads.push(thread.map_err(|error| ServeError::Machine("start a thread", error))?);
         }
-        Ok(Self { config, addresses, shared, bells, threads, doors: Mutex::new(doors) })
+        Ok(Self { config, addresses, shared, bells, threads, log, doors: Mutex::new(doors) })
     }
 
     /// Where it listens: `server.listen`, then `tls.listen`.
@@ -309,6 +316,7 @@ fn pin_to(core: Option<CoreId>) {
 /// As [`Broker::start`] and [`Broker::join`].
 pub fn serve(
     config: Config,
+    log: &Log,
     read: impl Fn() -> Result<Config, ConfigError>,
     take_over: bool,
     ready: impl FnOnce(&[Bound]),
@@ -316,38 +324,29 @@ pub fn serve(
     let failed = |error| ServeError::Machine("listen to signals", error);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
     let handle = signals.handle();
-    let mut broker = Broker::start_then(config, take_over, move || handle.close())?;
+    let mut broker = Broker::start_then(config, log.clone(), take_over, move || handle.close())?;
     ready(broker.addresses());
+    broker.tell_start();
+    if let Ok(socket) = std::env::var("NOTIFY_SOCKET") {
+        supervisor::tell_ready(&socket);
+    }
     let mut stopping = false;
     for signal in signals.forever() {
         match signal {
-            SIGHUP => tell_reload(&read().map_err(ServeError::Config).and_then(|config| broker.reload(&config))),
+            SIGHUP => {
+                let outcome = read().map_err(ServeError::Config).and_then(|config| broker.reload(&config));
+                broker.tell_reload(outcome);
+            }
             _ if stopping => std::process::exit(1),
             _ => {
                 stopping = true;
-                broker.hand_over();
+                let successor = broker.hand_over();
+                broker.tell_stop(successor);
                 broker.stop();
             }
         }
     }
     broker.join()
-}
-
-fn tell_reload(outcome: &Result<Vec<Unchanged>, ServeError>) {
-    match outcome {
-        Ok(unchanged) => {
-            for key in unchanged {
-                eprintln!("wirefan: {key}");
-            }
-            eprintln!("wirefan: rules, origins, keys and certificates were read again");
-        }
-        Err(error) => {
-            for line in error.to_string().lines() {
-                eprintln!("wirefan: {line}");
-            }
-            eprintln!("wirefan: the configuration stays as it is");
-        }
-    }
 }
 
 /// What a broker did in its life.

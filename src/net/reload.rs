@@ -7,10 +7,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::log::Value;
 use super::tls::Prepared;
 use super::{Broker, ServeError};
 use crate::auth::origin::Origins;
-use crate::config::{Config, Unchanged};
+use crate::config::{Config, LogLevel, Unchanged};
 use crate::shard::Settings;
 
 /// The newest settings, for all shards.
@@ -60,9 +61,47 @@ impl Broker {
         let certificates = certificates.map_err(ServeError::Certificates)?;
         // From here on nothing fails.
         certificates.into_iter().for_each(Prepared::show);
+        self.log.set_level(config.log.level);
         self.shared.latest.set(next);
         self.config = config;
         self.bells.iter().for_each(|bell| bell.wake());
         Ok(unchanged)
+    }
+
+    /// Says what came of a reload.
+    pub(super) fn tell_reload(&self, outcome: Result<Vec<Unchanged>, ServeError>) {
+        match outcome {
+            Ok(unchanged) => {
+                unchanged.iter().for_each(|key| self.log.say(LogLevel::Warn, key, &[]));
+                self.config.warnings().iter().for_each(|warning| self.log.say(LogLevel::Warn, warning, &[]));
+                self.log.say(LogLevel::Info, "rules, origins, keys and certificates were read again", &[]);
+            }
+            Err(error) => {
+                error.to_string().lines().for_each(|line| self.log.say(LogLevel::Error, line, &[]));
+                self.log.say(LogLevel::Error, "the configuration stays as it is", &[]);
+            }
+        }
+    }
+
+    /// Says what was started.
+    pub(super) fn tell_start(&self) {
+        let yes = |yes| Value::Text(if yes { "yes" } else { "no" });
+        let values = [
+            ("version", Value::Text(env!("CARGO_PKG_VERSION"))),
+            ("pid", Value::Number(std::process::id().into())),
+            ("shards", Value::Number(self.threads.len() as u64)),
+            ("auth", yes(self.config.auth.is_configured())),
+            ("tls", yes(self.config.tls.is_configured())),
+            ("rules", Value::Number(self.config.rules.len() as u64)),
+        ];
+        self.log.say(LogLevel::Info, "serving", &values);
+    }
+
+    /// Says that it stops.
+    pub(super) fn tell_stop(&self, successor: bool) {
+        let connections = self.shared.connections.load(Ordering::SeqCst) as u64;
+        let successor = Value::Text(if successor { "yes" } else { "no" });
+        let values = [("connections", Value::Number(connections)), ("successor", successor)];
+        self.log.say(LogLevel::Info, "stopping", &values);
     }
 }

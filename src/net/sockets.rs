@@ -5,7 +5,7 @@
 //! through which all its bytes go; who reads and writes here sees plaintext in any case.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -88,6 +88,16 @@ impl Sockets {
         if session.is_none_or(|(session, _)| session.shutdown(&mut socket.stream)) {
             let _ = socket.stream.shutdown(Shutdown::Write); // it fails if the peer is gone, which a read will tell
         }
+    }
+
+    /// Where the connection came from, if its socket still knows.
+    pub(super) fn peer(&mut self, id: ConnId) -> Option<SocketAddr> {
+        self.at(id)?.stream.peer_addr().ok()
+    }
+
+    /// What its peer did wrong in TLS, once.
+    pub(super) fn take_fault(&mut self, id: ConnId) -> Option<Box<rustls::Error>> {
+        self.with_session(id)?.1?.0.take_fault()
     }
 
     /// The socket takes bytes again: what the shard knows nothing of goes first.

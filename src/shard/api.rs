@@ -86,6 +86,7 @@ impl Shard {
             return Ok(Some(Rc::clone(user)));
         }
         let user = self.identify_for_requests(credential).map_err(|error| {
+            self.note_token(index, error);
             // RFC 6750 3.1: a token came, and another one is needed.
             let problem = Problem::new(401, error.to_string());
             problem.with_header("WWW-Authenticate", "Bearer error=\"invalid_token\"")

@@ -127,6 +127,7 @@ impl Shard {
 
     /// The token of a connection is refused: it is told why, and not to come back with the same.
     pub(super) fn refuse_token(&mut self, index: u32, error: TokenError) {
+        self.note_token(index, error);
         let code = if error.is_expired() { 4001 } else { 4501 };
         self.close(index, CloseReason::TokenRefused, code, &error.to_string());
     }

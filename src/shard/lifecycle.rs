@@ -159,6 +159,7 @@ impl Shard {
     pub(super) fn discard(&mut self, index: u32, reason: CloseReason) {
         self.leave_all(index);
         let id = self.id_of(index);
+        self.note_end(index, self.connections[index as usize].reason.unwrap_or(reason));
         let connection = self.connections.remove(index as usize);
         self.forget_exchanges(index);
         self.polls.remove(&index);

@@ -18,6 +18,7 @@ mod held;
 mod identity;
 mod inbound;
 mod lifecycle;
+mod notes;
 mod operate;
 mod outbound;
 mod presence;
@@ -31,6 +32,7 @@ mod wheel;
 
 pub use crate::ids::TICK_MS;
 pub use connection::CloseReason;
+pub use notes::{Note, Noted};
 pub use outbound::{Sent, Wire};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -58,6 +60,7 @@ use drain::Drain;
 use exchange::Line;
 use feeds::Poll;
 use held::Held;
+use notes::Notes;
 use outbound::{Flushed, Outbound};
 use registry::Registry;
 use stop::Stop;
@@ -161,6 +164,7 @@ pub struct Shard {
     drain: Option<Drain>,
     stop: Stop,
     counters: Counters,
+    notes: Notes,
 }
 
 impl Shard {
@@ -207,6 +211,7 @@ impl Shard {
             drain: None,
             stop: Stop::default(),
             counters: Counters::default(),
+            notes: Notes::default(),
             settings: Rc::new(settings),
         }
     }

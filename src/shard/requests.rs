@@ -192,6 +192,7 @@ impl Shard {
 
     /// Answers with a problem, after which the connection ends.
     pub(super) fn refuse(&mut self, index: u32, problem: &Problem, terms: Terms) -> Next {
+        self.note_refusal(index, problem);
         let terms = terms.closing();
         let document = |out: &mut Vec<u8>, date: &http::Date| Response::problem(out, problem, terms, Some(date));
         self.say(index, terms, CloseReason::HttpRefused, document)

@@ -15,6 +15,7 @@ mod feeds;
 mod hand_over;
 mod http;
 mod lifecycle;
+mod log;
 mod operators;
 mod presence;
 mod pubsub;

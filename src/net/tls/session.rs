@@ -46,6 +46,8 @@ pub(in crate::net) struct Session {
     shuts: bool,
     /// The peer broke TLS, or refused it.
     failed: bool,
+    /// How, for the log, which takes it.
+    fault: Option<Box<rustls::Error>>,
 }
 
 impl fmt::Debug for Session {
@@ -67,6 +69,7 @@ impl Session {
             said_goodbye: false,
             shuts: false,
             failed: false,
+            fault: None,
         })
     }
 
@@ -177,6 +180,11 @@ impl Session {
         let _ = self.put(stream, &sealed[..len]); // an error is met again by whoever reads
     }
 
+    /// What the peer did wrong, once.
+    pub(in crate::net) fn take_fault(&mut self) -> Option<Box<rustls::Error>> {
+        self.fault.take()
+    }
+
     /// Opens what is whole of `sealed`: how many bytes of plaintext it had. Keeps the rest.
     fn open(&mut self, sealed: &mut [u8], plain: &mut [u8]) -> usize {
         let (mut done, mut len) = (0, 0);
@@ -198,7 +206,11 @@ impl Session {
                     idle = true;
                 }
                 // Early data is not offered, and rustls has no further states today.
-                Ok(_) | Err(_) => self.failed = true,
+                Ok(_) => self.failed = true,
+                Err(error) => {
+                    self.failed = true;
+                    self.fault.get_or_insert_with(|| Box::new(error));
+                }
             }
             done += discard;
             if idle || self.failed || self.ended {
