@@ -299,7 +299,7 @@ fn who_reads_slowly_is_told_how_much_it_missed() {
         let mut publisher = Client::connect(&broker);
         let one = format!(r#"{{"op":"publish","topic":"slow/1","data":"{}"}}"#, "x".repeat(2_000));
         for _ in 0..COUNT / 10 {
-            publisher.send(format!("[{}]", vec![one.as_str(); 10].join(",")));
+            publisher.send(format!("[{}]", [one.as_str(); 10].join(",")));
         }
         publisher.send(r#"{"op":"publish","id":1,"topic":"slow/1","data":"last"}"#);
         publisher.expect("ack");

@@ -1,6 +1,6 @@
 //! Faults in streams: in their bytes, which the client's own ear has to notice, and in what they bring.
 
-use super::{caught, pairs};
+use super::{caught, pairs, sent};
 use crate::event::{Event, Frame, Note};
 use crate::model::Oracle;
 use crate::stream::Stream;
@@ -76,9 +76,10 @@ fn a_publication_that_a_stream_lost_or_got_twice_or_too_early_is_seen() {
         true
     });
     caught(&[Oracle::Hole, Oracle::Twice], None, |_, notes| {
-        let Some((first, second)) = pairs(notes).into_iter().find(|(first, _)| listens(notes, *first)) else {
-            return false;
+        let is_under_way = |&(first, second): &(usize, usize)| {
+            listens(notes, first) && sent(notes, second).is_some_and(|(at, _)| at < first)
         };
+        let Some((first, second)) = pairs(notes).into_iter().find(is_under_way) else { return false };
         notes.swap(first, second);
         true
     });

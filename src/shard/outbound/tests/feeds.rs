@@ -95,7 +95,7 @@ impl Feed {
                 }
                 Delivery::Subscribed(answer) => {
                     let Subscribed { position, replay, .. } = *answer;
-                    let missed: usize = replay.iter().map(|piece| frames_in(piece)).sum();
+                    let missed: usize = replay.iter().map(frames_in).sum();
                     let place = Position { offset: position.offset - missed as u64, ..position };
                     self.begun.push((self.asked, place));
                     self.replay.extend(replay);
