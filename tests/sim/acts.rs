@@ -7,13 +7,20 @@ use crate::client::Client;
 use crate::commands::{self, Said};
 use crate::event::{Event, Sent};
 use crate::model::Judged;
+use crate::random::Random;
+use crate::stream::Stream;
 use crate::world::World;
 
 impl World {
     pub(crate) fn random_act(&mut self) -> Judged {
         let there = self.clients.iter().filter(|client| !client.over).count();
         if !self.closed_to_new && there < self.plan.clients && self.random.chance(30) {
-            return self.connect();
+            return if self.random.chance(20) { self.listen() } else { self.connect() };
+        }
+        let listening: Vec<usize> = (0..self.clients.len()).filter(|&at| self.clients[at].listens()).collect();
+        if !listening.is_empty() && self.random.chance(5) {
+            let at = *self.random.pick(&listening);
+            return self.disturb(at);
         }
         let speaking: Vec<usize> = (0..self.clients.len()).filter(|&at| self.clients[at].speaks()).collect();
         if speaking.is_empty() {
@@ -68,6 +75,35 @@ impl World {
         self.drivers[shard].backlog.push_back(number);
         self.note(Event::Asked { client: number, status })?;
         if whole { Ok(()) } else { self.note(Event::Lapsed { client: number }) }
+    }
+
+    /// Somebody listens to some topics, where he was before if he was.
+    fn listen(&mut self) -> Judged {
+        let number = u32::try_from(self.clients.len()).expect("a run has few clients");
+        let (shard, person) = (self.random.below(self.plan.crowded), self.random.below(self.plan.people));
+        let clients =
+            self.clients.iter().filter(|client| client.person == person).map(|client| client.number).collect();
+        let memory = Memory { model: &self.model, former: self.former.as_ref(), clients };
+        let begin = |topic: &str, id: &String, random: &mut Random| memory.begin(topic, Some(id), random);
+        let Some((stream, request, sent)) = Stream::ask(&self.plan, &mut self.random, begin) else { return Ok(()) };
+        let mut client = Client::new(number, shard, person, &mut self.random);
+        client.stream = Some(stream);
+        self.clients.push(client);
+        self.drivers[shard].backlog.push_back(number);
+        self.note(Event::Asked { client: number, status: 101 })?;
+        self.note(Event::Listens { client: number })?;
+        self.say(self.clients.len() - 1, (request, sent))
+    }
+
+    /// One that listens stops to read, or goes on, or goes.
+    fn disturb(&mut self, at: usize) -> Judged {
+        if self.random.chance(self.plan.rude) {
+            return if self.random.chance(50) { self.reset(at) } else { self.half_close(at) };
+        }
+        if self.plan.stalls > 0 {
+            self.clients[at].stalled = !self.clients[at].stalled;
+        }
+        Ok(())
     }
 
     /// Puts words into a client's mouth.

@@ -9,6 +9,7 @@ use wirefan::ws::{Decoder, Event, Input, Kind, Role, encode, handshake};
 
 use crate::event::Frame;
 use crate::random::Random;
+use crate::stream::Stream;
 
 /// See the module's page.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Client {
     decoder: Decoder,
     /// The 101 came.
     pub(crate) open: bool,
+    /// It asked for a stream of events.
+    pub(crate) stream: Option<Stream>,
     /// It asked for an upgrade.
     pub(crate) websocket: bool,
     /// It ends its stream when all that is in `out` was carried.
@@ -73,6 +76,7 @@ impl Client {
             head: Vec::new(),
             decoder: Decoder::new(Role::Client),
             open: false,
+            stream: None,
             websocket: false,
             ends: false,
             ended: false,
@@ -106,9 +110,18 @@ impl Client {
         self.websocket && !self.done && !self.closed && !self.over && !self.ends && !self.ended
     }
 
+    /// Whether it listens to a stream.
+    pub(crate) fn listens(&self) -> bool {
+        self.stream.is_some() && !self.over && !self.ends && !self.ended
+    }
+
     /// What the bytes are, in order. An answer without an upgrade is reported by its status.
     pub(crate) fn receive(&mut self, mut bytes: Vec<u8>) -> Vec<Frame> {
         let mut frames = Vec::new();
+        if let Some(stream) = &mut self.stream {
+            stream.receive(&bytes, &mut frames);
+            return frames;
+        }
         if !self.open {
             self.head.append(&mut bytes);
             let parsed = handshake::parse_response(&self.head, self.key);
@@ -156,12 +169,15 @@ impl Client {
 
     /// Whether it got a part of something.
     pub(crate) fn is_torn(&self) -> bool {
+        if let Some(stream) = &self.stream {
+            return stream.is_torn();
+        }
         if self.open || self.closed { self.decoder.held_bytes() > 0 && !self.closed } else { !self.head.is_empty() }
     }
 
     /// Answers what wants an answer.
     pub(crate) fn answer(&mut self, frame: &Frame, random: &mut Random) {
-        if self.mute || self.ends || self.ended {
+        if self.mute || self.ends || self.ended || self.stream.is_some() {
             return;
         }
         let mut bytes = Vec::new();

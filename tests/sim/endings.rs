@@ -191,7 +191,7 @@ impl World {
             }
             match self.random.below(4) {
                 0 if self.clients[at].speaks() => stay.push(at),
-                1 => self.fall_mute(at)?,
+                1 if !self.clients[at].listens() => self.fall_mute(at)?,
                 2 => self.half_close(at)?,
                 _ if self.clients[at].speaks() => self.be_rude(at)?,
                 _ => self.reset(at)?,

@@ -20,6 +20,8 @@ pub(crate) struct Note {
 pub(crate) enum Event {
     /// The client opened a connection, and wants this status in answer to its request.
     Asked { client: u32, status: u16 },
+    /// It did so for a stream of events, each of which takes more than a frame.
+    Listens { client: u32 },
     /// It put a command (or frame) into its stream, which is `end` bytes long with it. `seq` numbers its commands.
     Sent { client: u32, seq: u64, end: u64, what: Sent },
     /// Its shard heard of it: an accept, bytes, or room in its socket.

@@ -18,6 +18,7 @@ mod plan;
 mod pressure;
 mod random;
 mod sockets;
+mod stream;
 mod world;
 
 use event::{Event, Frame};
@@ -28,7 +29,7 @@ use world::{Failure, World};
 const SEEDS: u64 = 1000;
 
 /// What must happen in one seed or another: else the simulator proves less than it says.
-const CORNERS: [&str; 36] = [
+const CORNERS: [&str; 38] = [
     "a full ring",
     "a pause of reading",
     "101",
@@ -65,6 +66,8 @@ const CORNERS: [&str; 36] = [
     "a list of nobody",
     "one who stayed was listed",
     "a publication of one whose join was told",
+    "a stream that goes on",
+    "a gap of a stream",
 ];
 
 fn number(variable: &str) -> Option<u64> {

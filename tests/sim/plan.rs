@@ -120,6 +120,12 @@ impl Plan {
         TOPICS.contains(&topic) && rule.is_some_and(|rule| rule.presence)
     }
 
+    /// Whether anybody may read the topic.
+    pub(crate) fn is_readable(&self, topic: &str) -> bool {
+        let rule = self.rules.iter().find(|rule| crate::model::meets(&rule.filter, topic));
+        rule.is_none_or(|rule| rule.subscribe == Access::Anyone)
+    }
+
     /// What every shard of the run is made with.
     pub(crate) fn settings(&self) -> Settings {
         let mut config = Config::default();

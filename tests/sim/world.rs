@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use wirefan::ids::{ClientName, ShardId};
 use wirefan::mesh::{self, Wake};
 
 use crate::client::Client;
@@ -14,6 +15,7 @@ use crate::event::{Event, Frame, Note};
 use crate::model::{Broken, Judged, Model};
 use crate::plan::{Ending, Plan};
 use crate::random::Random;
+use crate::stream::welcome;
 
 /// The notes that a failure shows.
 const SHOWN: usize = 30;
@@ -183,6 +185,11 @@ impl World {
         for (number, id) in std::mem::take(&mut self.drivers[shard].accepted) {
             if let Some(at) = self.client(number) {
                 self.clients[at].conn = Some(id);
+                let shard = ShardId(u16::try_from(shard).expect("few shards"));
+                let name = ClientName { shard, conn: id }.to_string();
+                if let Some(stream) = &mut self.clients[at].stream {
+                    stream.welcome = welcome(&name, &self.plan);
+                }
             }
         }
         for event in std::mem::take(&mut self.drivers[shard].sockets.events) {

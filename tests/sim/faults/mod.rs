@@ -8,6 +8,7 @@ mod goodbyes;
 mod losses;
 mod pasts;
 mod presences;
+mod streams;
 
 use serde::Deserialize;
 use serde_json::Value;

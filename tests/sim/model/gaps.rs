@@ -112,6 +112,7 @@ impl View {
         (known.last, known.base) = (newest, sure.then_some(newest));
         let behind_replay = known.replayed > 0;
         publications.tally.extend(behind_replay.then_some("a gap behind a replay"));
+        publications.tally.extend(self.listens.then_some("a gap of a stream"));
         publications.tally.insert(if least == most { "a gap, exactly" } else { "a gap, about" });
         Ok(())
     }
@@ -141,7 +142,7 @@ impl View {
                 continue;
             }
             let waited = publications.all().filter(|it| it.step > self.rest_step && self.was_exposed(&it.topic));
-            let bytes: usize = waited.map(|it| it.payload.len() + AROUND_PAYLOAD).sum();
+            let bytes: usize = waited.map(|it| self.bytes_of(it)).sum();
             let told = if self.presence.was_told() { publications.comings * AROUND_PAYLOAD } else { 0 };
             if bytes + told <= limits.outbound_bytes_max {
                 let what = format!("{topic}: {offset} was dropped, and at most {bytes} bytes can have waited");

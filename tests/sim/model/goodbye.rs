@@ -2,13 +2,16 @@
 
 use wirefan::rules::Overflow;
 
-use super::publications::Publications;
+use super::publications::{Publication, Publications};
 use super::view::{Phase, View};
 use super::{Judged, Limits, Oracle};
 use crate::event::{Event, Note};
 
 /// Bytes of the object around a payload, with the frame's header, at most.
 pub(super) const AROUND_PAYLOAD: usize = 120;
+
+/// The same where it is an event in base64, with the positions of all its topics.
+const AROUND_EVENT: usize = AROUND_PAYLOAD + 220;
 
 /// Bytes of what is remembered of the losses of one topic, at most.
 const RECORD_BYTES: usize = 200;
@@ -51,6 +54,7 @@ impl View {
             }
             Event::Blocked { .. } => (self.blocked, self.was_full) = (true, true),
             Event::Lapsed { .. } => self.lapsed = true,
+            Event::Listens { .. } => self.listens = true,
             Event::Stopping { read, .. } => self.stopped = Some(*read),
             Event::Pending { bytes, .. } => return self.pending(*bytes, publications, limits),
             Event::Ended { clean, torn, .. } => return self.ended(*clean, *torn, note.ms, limits),
@@ -59,9 +63,15 @@ impl View {
         Ok(())
     }
 
+    /// What a publication takes on its way to it, at most.
+    pub(super) fn bytes_of(&self, publication: &Publication) -> usize {
+        let len = publication.payload.len();
+        if self.listens { len * 4 / 3 + AROUND_EVENT } else { len + AROUND_PAYLOAD }
+    }
+
     /// Publications within the limit (or the rest of one, when it was cut), and its replies.
     fn pending(&self, bytes: usize, publications: &Publications, limits: &Limits) -> Judged {
-        let longest = publications.all().map(|it| it.payload.len()).max().unwrap_or(0) + AROUND_PAYLOAD;
+        let longest = publications.all().map(|it| self.bytes_of(it)).max().unwrap_or(0);
         let live = limits.outbound_bytes_max.max(longest);
         let bound = live + self.replies.bytes_max() + self.replay_bytes_max(publications) + 1000;
         if bytes > bound {
@@ -103,7 +113,7 @@ impl View {
         let missed = missed.filter(|it| self.coverage.may_come(&it.topic) || asked(&it.topic));
         let missed: Vec<_> = missed.collect();
         let told = if self.presence.was_told() { publications.comings * AROUND_PAYLOAD } else { 0 };
-        let bytes = told + missed.iter().map(|it| it.payload.len() + AROUND_PAYLOAD).sum::<usize>();
+        let bytes = told + missed.iter().map(|it| self.bytes_of(it)).sum::<usize>();
         if bytes <= limits.outbound_bytes_max && !self.lost_too_much(publications, limits) {
             return self.broken(Oracle::Slow, format!("4008 with at most {bytes} bytes of publications to come"));
         }

@@ -177,6 +177,7 @@ impl Model {
             }
             Event::Heard { client }
             | Event::Blocked { client }
+            | Event::Listens { client }
             | Event::Lapsed { client }
             | Event::Ended { client, .. }
             | Event::Pending { client, .. }

@@ -1,6 +1,5 @@
 //! Where a client's subscription begins: what its ack says of the past, and what has to follow it.
 
-use super::goodbye::AROUND_PAYLOAD;
 use super::publications::{Index, Publications};
 use super::replies::{Beginning, Due, What};
 use super::view::View;
@@ -123,7 +122,7 @@ impl View {
     pub(super) fn replay_bytes_max(&self, publications: &Publications) -> usize {
         let all = |topic: &str| -> usize {
             let of_topic = publications.all().filter(|it| it.topic == topic);
-            of_topic.map(|it| it.payload.len() + AROUND_PAYLOAD).sum()
+            of_topic.map(|it| self.bytes_of(it)).sum()
         };
         let asked = |due: &Due| match &due.what {
             What::Subscribed(it) if it.begin != Begin::Now => all(&it.filter),

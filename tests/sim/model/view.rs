@@ -63,6 +63,8 @@ pub(super) struct View {
     /// It sent a Close or broke the RFC: the code that this deserves.
     pub(super) ending: Option<Option<u16>>,
     pub(super) lapsed: bool,
+    /// What it gets are events.
+    pub(super) listens: bool,
     pub(super) blocked: bool,
     /// Its socket took less than was offered, since the last rest.
     pub(super) was_full: bool,
@@ -92,6 +94,7 @@ impl View {
             topics: BTreeMap::new(),
             ending: None,
             lapsed: false,
+            listens: false,
             blocked: false,
             was_full: false,
             rest_step: 0,
@@ -322,6 +325,8 @@ impl View {
                 self.coverage.acked(topic, due.seq, step);
                 let offset = self.own(|_| publications.offset(topic, position))?;
                 self.presence.acked(it, due.seq, step);
+                let goes_on = self.listens && reply.recovered == Some(true);
+                publications.tally.extend(goes_on.then_some("a stream that goes on"));
                 self.begins(it, offset, reply.recovered, since, publications)
             }
             (What::Published(index), Some(position)) if publications.get(*index).topic == topic => {
