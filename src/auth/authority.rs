@@ -18,10 +18,9 @@ impl<'a> Authority<'a> {
     /// `None` if `text` is no `host[:port]`.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
-        let (host, port) = match text.rfind(']') {
-            Some(end) if text.starts_with('[') => text.split_at(end + 1),
-            Some(_) => return None,
-            None => text.split_at(text.find(':').unwrap_or(text.len())),
+        let (host, port) = match text.starts_with('[') {
+            true => text.split_at(text.rfind(']')? + 1),
+            false => text.split_at(text.bytes().position(|byte| byte == b':').unwrap_or(text.len())),
         };
         let port = match port.strip_prefix(':') {
             None if port.is_empty() => None,

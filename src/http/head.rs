@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use super::{Problem, Target};
 use crate::auth::authority::Authority;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
@@ -22,8 +24,7 @@ pub struct Head<'a> {
     pub version_minor: u8,
     host: Option<&'a str>,
     bytes: &'a [u8],
-    lines: [Line; HEADERS_MAX],
-    lines_len: usize,
+    lines: SmallVec<[Line; HEADERS_USUAL]>,
     /// The bits of the [`Asked`] names that occur.
     asked: u8,
 }
@@ -54,7 +55,7 @@ impl Asked {
 
 /// Where a header line's name and value lie in the head's bytes: a quarter of what two slices take, because a head is
 /// moved about.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Line {
     name: u16,
     name_len: u16,
@@ -113,9 +114,7 @@ impl<'a> Head<'a> {
     fn lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let bytes = self.bytes;
         let part = move |at: u16, len: u16| &bytes[usize::from(at)..usize::from(at) + usize::from(len)];
-        self.lines[..self.lines_len]
-            .iter()
-            .map(move |line| (part(line.name, line.name_len), part(line.value, line.value_len)))
+        self.lines.iter().map(move |line| (part(line.name, line.name_len), part(line.value, line.value_len)))
     }
 }
 
@@ -126,7 +125,7 @@ impl fmt::Debug for Head<'_> {
             .field("method", &self.method)
             .field("target", &format_args!("{}", self.target()))
             .field("version_minor", &self.version_minor)
-            .field("headers", &self.lines_len)
+            .field("headers", &self.lines.len())
             .finish_non_exhaustive()
     }
 }
@@ -230,21 +229,12 @@ fn parse_lines<const N: usize>(bytes: &[u8]) -> Result<Option<Head<'_>>, Problem
     let (Some(method), Some(target), Some(version_minor)) = (request.method, request.path, request.version) else {
         return Err(malformed());
     };
-    let mut head = Head {
-        method,
-        path: target,
-        query: "",
-        version_minor,
-        host: None,
-        bytes,
-        lines: [Line::default(); HEADERS_MAX],
-        lines_len: request.headers.len(),
-        asked: 0,
-    };
-    for (line, header) in head.lines.iter_mut().zip(request.headers.iter()) {
+    let mut head =
+        Head { method, path: target, query: "", version_minor, host: None, bytes, lines: SmallVec::new(), asked: 0 };
+    for header in request.headers.iter() {
         let (name, name_len) = place(header.name.as_bytes(), bytes);
         let (value, value_len) = place(header.value, bytes);
-        *line = Line { name, name_len, value, value_len };
+        head.lines.push(Line { name, name_len, value, value_len });
         head.asked |= Asked::bit(header.name);
     }
     head.host = host(&head)?;

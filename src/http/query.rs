@@ -23,12 +23,18 @@ impl<'a> Query<'a> {
     /// 400 for a bad escape, for what is no UTF-8 and for too many parameters.
     pub fn parse(query: &'a str) -> Result<Self, Problem> {
         let mut pairs = SmallVec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let mut rest = Some(query);
+        while let Some(text) = rest {
+            let (pair, behind) = cut(text, b'&');
+            rest = behind;
+            if pair.is_empty() {
+                continue;
+            }
             if pairs.len() == QUERY_PARAMETERS_MAX {
                 return Err(Problem::bad_request("the query has more than 512 parameters"));
             }
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            pairs.push((decode(name, Plus::IsSpace)?, decode(value, Plus::IsSpace)?));
+            let (name, value) = cut(pair, b'=');
+            pairs.push((decode(name, Plus::IsSpace)?, decode(value.unwrap_or(""), Plus::IsSpace)?));
         }
         Ok(Self { pairs })
     }
@@ -54,6 +60,14 @@ impl<'a> Query<'a> {
     /// All pairs, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+}
+
+/// What is before the first `byte`, an ASCII character, and what is behind it. `str::split` looks at bytes one by one.
+fn cut(text: &str, byte: u8) -> (&str, Option<&str>) {
+    match memchr::memchr(byte, text.as_bytes()) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
     }
 }
 

@@ -131,7 +131,7 @@ impl Shard {
     }
 
     fn begin_events(&mut self, index: u32, (terms, cors): (Terms, Cors<'static>), joined: Vec<Joined>) -> Next {
-        let mut places = Places::default();
+        let mut places = Places::of(joined.len());
         joined.iter().for_each(|one| places.push(Filter::known(&one.filter), one.place()));
         self.date.set(self.now_unix_s());
         let mut head = Vec::new();
@@ -171,7 +171,7 @@ impl Shard {
         (terms, cors): (Terms, Cors<'static>),
         joined: Vec<Joined>,
     ) -> Next {
-        let mut places = Places::default();
+        let mut places = Places::of(joined.len());
         joined.iter().for_each(|one| places.push(Filter::known(&one.filter), one.place()));
         let recovered = joined.iter().filter_map(|one| one.recovered).reduce(|all, one| all && one);
         let replay: Vec<Piece> = joined.into_iter().flat_map(|one| one.replay).collect();

@@ -14,7 +14,7 @@ fn judge(bytes: &[u8]) -> Result<Option<Parts>, u16> {
         Ok(None) => Ok(None),
         Ok(Some((head, len))) => {
             let target = format!("{} {}?{}", head.method, head.path, head.query);
-            let shape = format!("1.{} {}", head.version_minor, head.lines_len);
+            let shape = format!("1.{} {}", head.version_minor, head.lines.len());
             Ok(Some((target, shape, head.host().map(str::to_owned), len)))
         }
         Err(problem) => Err(problem.status),

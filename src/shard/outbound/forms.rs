@@ -6,7 +6,7 @@
 //! (an event stream whose homes have all answered) or what it holds is taken out (a poll).
 
 use super::places::Places;
-use super::{BLOCKED, FORM_SHIFT, Kind, NONE, OPEN, Outbound, Range, SegmentKey};
+use super::{BLOCKED, FORM_SHIFT, Hot, Kind, NONE, OPEN, Outbound, Range, SegmentKey};
 use crate::home::Piece;
 use crate::limits;
 use crate::transport::{Form, events};
@@ -52,6 +52,11 @@ impl Outbound {
         *flags = *flags & !FORM_MASK | (form as u8) << FORM_SHIFT;
     }
 
+    /// The number that the ranges of a new queue begin at.
+    pub(super) fn first_seq(hot: &Hot) -> u64 {
+        if hot.flags & FORM_MASK == HELD { HELD_SEQ } else { 0 }
+    }
+
     /// Whether everything waits for [`Outbound::begin_stream`] or [`Outbound::take_held`].
     pub(in crate::shard) fn is_held(&self, conn: u32) -> bool {
         self.hot[conn as usize].flags & FORM_MASK == HELD
@@ -59,7 +64,10 @@ impl Outbound {
 
     /// From here on a connection for which nothing waits takes events and holds them. A flush says when something came.
     pub(in crate::shard) fn hold(&mut self, conn: u32) {
-        self.spill(conn).next_seq = HELD_SEQ;
+        // A poll may wait for long: its queue is made when something comes.
+        if let Some(spill) = self.spills.get_mut(self.hot[conn as usize].spill as usize) {
+            spill.next_seq = HELD_SEQ;
+        }
         self.hot[conn as usize].flags |= OPEN | BLOCKED | HELD;
     }
 
@@ -78,6 +86,7 @@ impl Outbound {
         replay: impl Iterator<Item = Piece>,
         places: Option<Places>,
     ) {
+        self.spill(conn); // while it is held: this numbers what it holds
         self.let_go(conn, Form::Events);
         let spill = self.spill(conn);
         let (held, next_seq) = (std::mem::take(&mut spill.ranges), std::mem::take(&mut spill.next_seq));
@@ -98,6 +107,7 @@ impl Outbound {
     /// Takes out what was held, unit by unit, as long as `take` wants more; the rest is dropped. The connection takes no
     /// more publications.
     pub(in crate::shard) fn take_held(&mut self, conn: u32, mut take: impl FnMut(&[u8]) -> bool) {
+        self.spill(conn);
         self.let_go(conn, Form::Frames);
         self.open(conn, false);
         let mut more = true;

@@ -357,7 +357,8 @@ impl Outbound {
     fn spill(&mut self, conn: u32) -> &mut Spill {
         let hot = &mut self.hot[conn as usize];
         if hot.spill == NONE {
-            let mut spill = Spill { ranges: self.spare.pop().unwrap_or_default(), ..Spill::default() };
+            let (ranges, next_seq) = (self.spare.pop().unwrap_or_default(), Self::first_seq(hot));
+            let mut spill = Spill { ranges, next_seq, ..Spill::default() };
             if hot.segment != NONE {
                 let Hot { segment, start, end, .. } = *hot;
                 spill.push(Kind::Publications, segment, start, end);

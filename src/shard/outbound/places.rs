@@ -28,6 +28,11 @@ pub(in crate::shard) enum Noted {
 }
 
 impl Places {
+    /// Room for so many topics and no more: a poll keeps it for as long as it waits.
+    pub(in crate::shard) fn of(topics: usize) -> Self {
+        Self(Vec::with_capacity(topics))
+    }
+
     /// Adds a topic.
     pub(in crate::shard) fn push(&mut self, filter: Filter<'_>, position: Option<Position>) {
         self.0.push(Place { topic: publication::quoted(filter.as_str()), position });
