@@ -296,6 +296,52 @@ fn sighup_takes_new_rules_and_keys_and_leaves_all_as_it_was_where_the_file_is_wr
 }
 
 #[test]
+fn check_warns_of_a_certificate_that_expired_and_takes_it() {
+    let files = Files::new("dates");
+    let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    files.write("cert", &parameters.self_signed(&key).unwrap().pem());
+    files.write("key", &key.serialize_pem());
+    files.write("wirefan.toml", "tls = { cert = \"cert\", key = \"key\" }");
+    let (code, _, err) = run(&mut wirefan(&["check", "--config", &files.path("wirefan.toml")]));
+    assert_eq!(code, 0);
+    assert!(err.starts_with(&format!("warning: tls: {}: expired ", files.path("cert"))), "{err}");
+}
+
+#[test]
+fn a_token_is_taken_over_wss_and_a_wrong_one_refused() {
+    let files = Files::new("wss-token");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    files.write("cert", &made.cert.pem());
+    files.write("key", &made.signing_key.serialize_pem());
+    files.write("secret", "0123456789abcdef0123456789abcdef");
+    files.write(
+        "wirefan.toml",
+        "tls = { cert = \"cert\", key = \"key\" }\nauth.keys = [{ alg = \"HS256\", secret_file = \"secret\" }]\n\
+         [[rule]]\nfilter = \"#\"\nsubscribe = \"granted\"\npublish = \"granted\"\nfrom = true\n",
+    );
+    let file = files.path("wirefan.toml");
+    let token = ["token", "--user", "ann", "--subscribe", "a", "--publish", "a", "--config", &file];
+    let (code, token, err) = run(&mut wirefan(&token));
+    assert_eq!((code, err.as_str()), (0, ""));
+    let (_broker, url) = serve(&["--shards", "2", "--config", &file]);
+    let address = url.strip_prefix("ws://").unwrap().strip_suffix(" (TLS)/ws").unwrap();
+    let url = format!("wss://localhost:{}/ws", address.rsplit_once(':').unwrap().1);
+    let ca = files.path("cert");
+    let with = ["--url", &url, "--ca", &ca];
+    let mut subscriber = wirefan(&["subscribe", "a", "--json", "--count", "1"]);
+    let mut subscriber = Running::start(subscriber.args(with).env("WIREFAN_TOKEN", token.trim()));
+    assert_eq!(subscriber.ready, "subscribed to a");
+    let publish = |token: &str, topic: &str| run(wirefan(&["publish", topic, "1", "--token", token]).args(with));
+    assert_eq!(publish(token.trim(), "a").0, 0);
+    assert!(line(&mut subscriber.out).contains(r#""from":"ann""#));
+    assert!(publish(token.trim(), "b").2.contains("the broker says 403"));
+    let (code, _, err) = publish("a.b.c", "a");
+    assert!(code == 1 && err.contains("refuses the token with 4501"), "{err}");
+}
+
+#[test]
 fn a_stopped_broker_says_goodbye_to_its_subscribers() {
     for signal in ["-TERM", "-INT"] {
         let (broker, url) = serve(&["--shards", "2"]);

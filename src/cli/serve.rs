@@ -7,7 +7,7 @@ use super::outcome::{Failure, tell};
 use super::{Check, Serve};
 use crate::config::{Config, Flags};
 use crate::net::log::Log;
-use crate::net::{self, Bound, tls};
+use crate::net::{self, Bound, ambient, tls};
 use crate::topic::Topic;
 
 /// Runs the broker until it is stopped.
@@ -42,7 +42,9 @@ pub(super) fn check(arguments: &Check) -> Result<(), Failure> {
     warn(&config);
     // A file that is no key is told here, not by the first user.
     let credentials = config.credentials().map(|_| ()).map_err(|error| error.to_string());
-    let certificates = tls::check(&config.tls).map_err(|error| error.to_string());
+    let certificates = tls::check(&config.tls, ambient::now_unix_s()).map_err(|error| error.to_string());
+    let certificates =
+        certificates.map(|warnings| warnings.iter().for_each(|warning| tell(format_args!("warning: {warning}"))));
     let wrong: Vec<_> = [credentials, certificates].into_iter().filter_map(Result::err).collect();
     if !wrong.is_empty() {
         return Err(Failure::Wrong(wrong.join("\n")));

@@ -18,6 +18,7 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use super::super::client::escape;
+use super::validity::Validity;
 use crate::config::{Certificate, Tls};
 use crate::limits::KEY_FILE_BYTES_MAX;
 
@@ -41,12 +42,18 @@ impl fmt::Display for CertificateError {
 
 impl std::error::Error for CertificateError {}
 
-/// Reads the files of `[tls]`, if there are any, for their mistakes.
+/// Reads the files of `[tls]`, if there are any, for their mistakes; warnings of those that clients refuse or soon will,
+/// by their dates.
 ///
 /// # Errors
 /// Every file that cannot be read or is not what it should be.
-pub fn check(files: &Tls) -> Result<(), CertificateError> {
-    Certificates::read(files, &super::provider()).map(|_| ())
+pub fn check(files: &Tls, now_unix_s: u64) -> Result<Vec<String>, CertificateError> {
+    let read = Certificates::read(files, &super::provider())?;
+    let warning = |(pair, certified): (&Certificate, &Arc<CertifiedKey>)| {
+        let warning = Validity::of(certified.cert.first()?)?.warning(now_unix_s)?;
+        Some(format!("tls: {}: {warning}", escape(&pair.cert.to_string_lossy())))
+    };
+    Ok(files.certificates().zip(&read.all).filter_map(warning).collect())
 }
 
 /// Every certificate, with its chain and key, in the order of the configuration.

@@ -6,6 +6,7 @@
 
 mod certificates;
 mod session;
+mod validity;
 
 use std::sync::Arc;
 
