@@ -324,7 +324,7 @@ impl Shard {
 
     /// What is alive, by name: after all connections closed and all mail was taken, all of it is 0.
     #[must_use]
-    pub fn held(&self) -> [(&'static str, usize); 15] {
+    pub fn held(&self) -> [(&'static str, usize); 16] {
         let (segments, spills) = self.outbound.held();
         let (filters, subscriptions) = self.registry.held();
         let (held, watched) = self.home.interest_len();
