@@ -154,7 +154,7 @@ impl Raw {
         heard
     }
 
-    fn read_head(&mut self) -> String {
+    pub(crate) fn read_head(&mut self) -> String {
         loop {
             if let Some(end) = self.seen.windows(4).position(|four| four == b"\r\n\r\n") {
                 let head = String::from_utf8(self.seen[..end].to_vec()).expect("the head is ASCII");

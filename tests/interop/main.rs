@@ -17,4 +17,5 @@ mod presence;
 mod pubsub;
 mod rates;
 mod rfc6455;
+mod rfc7692;
 mod tls;
