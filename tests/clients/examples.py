@@ -26,6 +26,20 @@ ROWS = {
     "GET /healthz": ("curl -sSi http://127.0.0.1:8080/healthz", r"^HTTP/1.1 200 OK"),
     "GET /readyz": ("curl -sSi http://127.0.0.1:8080/readyz", r"^HTTP/1.1 200 OK"),
 }
+# What an operator with the API key KEY asks. The last two speak of a stream that is there meanwhile.
+ASK = 'curl -sS -H "Authorization: Bearer $KEY" '
+LISTEN = (ASK + "-N --max-time 3 'http://127.0.0.1:8080/v1/events?topic=kept/a' >stream & sleep 0.5; CLIENT=$("
+    + ASK + "http://127.0.0.1:8080/v1/connections | tr '{' '\\n' | sed -n '/\"events\"/s/^\"client\":\"\\([^\"]*\\)\".*/\\1/p'); ")
+OPERATORS = {
+    "GET /v1/topics": (ASK + "'http://127.0.0.1:8080/v1/topics?filter=kept/%23'", r'^\{"topics":\['),
+    "GET /v1/connections": (ASK + "http://127.0.0.1:8080/v1/connections", r'"user":"backend","transport":"http"'),
+    "DELETE /v1/connections": (ASK + "-X DELETE 'http://127.0.0.1:8080/v1/connections?user=ann'", r'^\{"disconnected":0\}'),
+    "GET /v1/connections/CLIENT": (LISTEN + ASK + "http://127.0.0.1:8080/v1/connections/$CLIENT", r'"transport":"events"'),
+    "DELETE /v1/connections/CLIENT": (
+        LISTEN + ASK + "-iX DELETE http://127.0.0.1:8080/v1/connections/$CLIENT; wait; cat stream",
+        r'(?s)^HTTP/1.1 204 .*event: close\ndata: \{"op":"close","code":4503,',
+    ),
+}
 RULES = """
 [[rule]]
 filter = "room/#"
@@ -167,20 +181,27 @@ class Examples(Case):
         named = re.findall(r"^\| `(GET|POST|DELETE) (/[^?`]*)", document("docs/protocol.md"), re.M)
         self.assertGreater(len(named), 5)
         for row in (f"{method} {path}" for method, path in named):
-            self.assertIn(row, ROWS, "docs/protocol.md names it, and nothing here tries it")
-        self.kept()
-        for row, (command, expected) in ROWS.items():
-            code, said = self.run_to_end(command)
-            self.assertEqual(code, 0, f"{row}: {said}")
-            self.assertRegex(said, expected, row)
+            self.assertIn(row, ROWS | OPERATORS, "docs/protocol.md names it, and nothing here tries it")
+        key = self.api_key("--operate")
+        for toml, rows in (("", ROWS), ('[auth]\napi_keys_file = "keys"\n', OPERATORS)):
+            self.kept(toml)
+            for row, (command, expected) in rows.items():
+                code, said = self.run_to_end(f"KEY={key}\n{command}")
+                self.assertEqual(code, 0, f"{row}: {said}")
+                self.assertRegex(said, expected, row)
 
-    def test_the_requests_of_the_protocol_get_the_answers_that_it_shows(self):
-        make = [os.environ["WIREFAN"], "token", "--api-key", "backend", "--publish", "#"]
+    def api_key(self, *rights):
+        """A key of the backend's, known by the file `keys`."""
+        make = [os.environ["WIREFAN"], "token", "--api-key", "backend", *rights]
         made = subprocess.run(make, check=True, capture_output=True, text=True)
         key, entry = made.stdout.strip(), made.stderr.strip()
         if "\n" in key:
             key, entry = key.splitlines()
         self.file("keys", entry + "\n")
+        return key
+
+    def test_the_requests_of_the_protocol_get_the_answers_that_it_shows(self):
+        key = self.api_key("--publish", "#")
         shown = [line for block in blocks(document("docs/protocol.md")) for line in block.splitlines()]
         requests = [(line, after) for line, after in zip(shown, [*shown[1:], ""]) if line.startswith("curl ")]
         self.assertGreater(len(requests), 3)

@@ -21,4 +21,5 @@ mod presence;
 mod pubsub;
 mod rates;
 mod rfc6455;
+mod rfc7692;
 mod tls;
