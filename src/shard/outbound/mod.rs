@@ -276,7 +276,7 @@ impl Outbound {
         if hot.flags & OPEN == 0 || start == end {
             return;
         }
-        if hot.spill == NONE && hot.segment == NONE {
+        if hot.spill == NONE && hot.segment == NONE && hot.flags & BLOCKED == 0 {
             (hot.segment, hot.start, hot.end) = (segment, start, end);
             self.segments.retain(segment);
             self.enqueue(conn, bulk);
@@ -289,6 +289,7 @@ impl Outbound {
 
     fn push_spilled(&mut self, conn: u32, segment: SegmentKey, start: u32, end: u32, bulk: bool) {
         if self.is_blocked(conn) {
+            self.spill(conn); // a held connection may have none yet
             self.admit(conn, segment, start, end);
             return self.enqueue_held(conn);
         }

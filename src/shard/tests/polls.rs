@@ -109,7 +109,7 @@ fn a_poll_that_nothing_comes_for_ends_in_its_time_and_its_connection_with_the_ha
     assert!(!world.peers[peer].dropped, "the next request has its time");
     world.pass(1_500);
     assert!(world.peers[peer].dropped);
-    assert_eq!(world.closed(CloseReason::HandshakeTimeout), 1);
+    assert_eq!(world.closed(CloseReason::Idle), 1);
     // One that was answered early has no more of it.
     let peer = world.accept(0);
     world.poll(peer, "topic=a&wait=60");

@@ -54,7 +54,8 @@ impl View {
             }
             Event::Blocked { .. } => (self.blocked, self.was_full) = (true, true),
             Event::Lapsed { .. } => self.lapsed = true,
-            Event::Listens { .. } => self.listens = true,
+            // Until its homes have answered nothing of it is written, and the rules count it among the slow.
+            Event::Listens { .. } => (self.listens, self.was_full) = (true, true),
             Event::Stopping { read, .. } => self.stopped = Some(*read),
             Event::Pending { bytes, .. } => return self.pending(*bytes, publications, limits),
             Event::Ended { clean, torn, .. } => return self.ended(*clean, *torn, note.ms, limits),

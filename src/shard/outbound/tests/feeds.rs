@@ -75,7 +75,7 @@ impl Feed {
         for item in std::mem::take(self.home.parcel(ME)).items {
             match item {
                 Delivery::Batch { batch, runs } => {
-                    let segments = [Form::Frames, Form::Events].map(|form| {
+                    let segments = Form::ALL.map(|form| {
                         let batch = Arc::clone(batch.in_form(form)?);
                         Some((Arc::clone(&batch), self.desk.out.segments().insert_batch(batch)))
                     });
