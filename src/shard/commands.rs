@@ -18,7 +18,7 @@ use crate::mesh::Command as Envelope;
 use crate::protocol::{Command, Fault, Id, Op, reply};
 use crate::rules::Permit;
 use crate::topic::{Filter, presence_of};
-use crate::transport::{Form, websocket};
+use crate::transport::Form;
 
 impl Shard {
     pub(super) fn handle_command(&mut self, conn: ConnId, command: Result<Command<'_>, Fault>) {
@@ -99,7 +99,8 @@ impl Shard {
     }
 
     pub(super) fn reply(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
-        self.outbound.push_reply(index, |out| websocket::reply(out, write));
+        let form = self.outbound.form(index);
+        self.outbound.push_reply(index, |out| form.reply(out, write));
     }
 
     fn publish(&mut self, publish: Publish<'_>) {

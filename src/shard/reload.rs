@@ -36,6 +36,7 @@ impl Shard {
 
     /// Who the connection is by the keys of now.
     fn review_identity(&mut self, index: u32) {
+        self.end_poll(index); // the next one is judged anew
         let connection = &mut self.connections[index as usize];
         if connection.phase != Phase::Open {
             connection.user = None; // each request brings its credential, which is checked again

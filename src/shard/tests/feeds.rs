@@ -6,7 +6,7 @@ use crate::rules::{Overflow, Rule};
 
 impl World {
     /// A stream for this query, its head heard; and what came with it.
-    fn listen(&mut self, shard: usize, query: &str, headers: &str) -> (usize, Vec<String>) {
+    pub(super) fn listen(&mut self, shard: usize, query: &str, headers: &str) -> (usize, Vec<String>) {
         let peer = self.accept(shard);
         self.send(peer, &request(&format!("GET /v1/events?{query}"), headers, b""));
         self.settle();

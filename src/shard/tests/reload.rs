@@ -327,3 +327,24 @@ fn a_shard_that_stops_reloads_no_more() {
     world.rule(vec![Rule { subscribe: Access::Nobody, ..rule("#") }]);
     assert_eq!(world.hear(peer), ["close 1001"]);
 }
+
+#[test]
+fn a_stream_is_told_what_it_may_read_no_longer_and_a_poll_is_answered() {
+    let mut world = World::ruled(2, vec![room(false)]);
+    let (stream, begun) = world.listen(1, "topic=room/a&topic=room/b", "");
+    assert_eq!(begun.len(), 2, "{begun:?}");
+    let poll = world.accept(0);
+    world.send(poll, b"GET /v1/poll?topic=room/a HTTP/1.1\r\nHost: a\r\n\r\n");
+    world.settle();
+    let nobody = Rule { subscribe: Access::Nobody, ..rule("room/a") };
+    world.rule(vec![nobody, room(false)]);
+    let events = world.events(stream);
+    assert!(events.len() == 1 && events[0].contains("error") && events[0].contains("403"), "{events:?}");
+    world.post(0, "room/a", "1");
+    world.post(0, "room/b", "2");
+    let events = world.events(stream);
+    assert!(events.len() == 1 && events[0].contains("room/b"), "{events:?}");
+    let answers = world.answers(poll);
+    assert_eq!((answers.len(), answers[0].status), (1, 200), "its next question is judged anew");
+    world.leave();
+}
