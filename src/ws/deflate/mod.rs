@@ -1,6 +1,6 @@
 //! RFC 7692, permessage-deflate: what is agreed on in the handshake, and messages into and out of DEFLATE.
 //!
-//! `handshake` asks [`agree`] of every upgrade. A [`super::Decoder`] made for it hands compressed messages out as they
+//! `handshake` asks `agree` of every upgrade. A [`super::Decoder`] made for it hands compressed messages out as they
 //! came, and its owner puts them through its one [`Inflater`]; what goes out is made by a [`Deflater`]. Neither keeps
 //! anything from message to message ("no context takeover", in both directions), so one of each serves all connections
 //! of a thread, a connection owns nothing for it, and one compressed publication is right for all who get it.
