@@ -1,4 +1,4 @@
-// Headless Chromium as a client: WebSocket, EventSource, fetch in a loop, what CORS refuses, a certificate that nobody signed.
+// Headless Chromium as a client: WebSocket, compressed or not, EventSource, fetch in a loop, what CORS refuses, a certificate that nobody signed.
 // `tests/clients/run browser` runs it. Each test has a broker of its own; the browser is one, with a new profile.
 
 import assert from "node:assert/strict";
@@ -95,6 +95,21 @@ test("a page speaks WebSocket: text, bytes, a clean end", async (t) => {
       }),
   );
   assert.deepEqual(code, [3000, true]);
+});
+
+test("a page and the broker compress what they say to each other", async (t) => {
+  const { host } = await start(t, "[server]\ndeflate = true\n");
+  const page = await visit(t, `http://${host}/`);
+  assert.match((await connect(page, `ws://${host}/ws`)).extensions, /^permessage-deflate/);
+  await page.evaluate(() => ws.send('{"op":"subscribe","topic":"chat/1","id":1}'));
+  await until("the ack", async () => (await came(page, "ack")).length === 1);
+  // Long and short, alike and not, so that what one leaves behind would spoil the next.
+  const texts = [1, 2, 3].flatMap((n) => [`text ${n} of many `.repeat(300 * n), "short"]);
+  for (const text of texts) {
+    await page.evaluate((data) => ws.send(JSON.stringify({ op: "publish", topic: "chat/1", data })), text);
+  }
+  await heard(page, texts.length);
+  assert.deepEqual((await came(page, "message")).map((one) => one.data), texts);
 });
 
 test("the examples of the README work in the console of the broker's page", async (t) => {

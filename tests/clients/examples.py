@@ -130,7 +130,7 @@ class Examples(Case):
         return found[0]
 
     def test_every_block_of_the_readme_is_run_or_named(self):
-        tried = ("target/release/wirefan subscribe 'chat/#'\n", "curl --json", "curl -i", "openssl req", "mkdir guarded", "export ")
+        tried = ("target/release/wirefan subscribe 'chat/#'\n", "curl --json", "curl -N", "curl -i", "openssl req", "mkdir guarded", "export ", "ROOT=")
         for block in blocks(document("README.md")):
             self.assertTrue(block.startswith(NOT_RUN + tried), f"nobody tries this example:\n{block}")
 
@@ -141,6 +141,14 @@ class Examples(Case):
         self.until_heard(subscriber, lambda: self.assertEqual(self.run_to_end(publish)[0], 0), '{"text":"hi"}')
         backend = self.block("curl --json")
         self.until_heard(subscriber, lambda: self.assertEqual(self.run_to_end(backend)[0], 0), "hi from a backend")
+
+    def test_a_topic_is_a_stream_or_a_poll(self):
+        self.serve()
+        listen, poll = self.block("curl -N").splitlines()
+        backend = self.block("curl --json")
+        say = lambda: self.assertEqual(self.run_to_end(backend)[0], 0)
+        self.until_heard(self.shell(listen), say, "hi from a backend")
+        self.until_heard(self.shell(poll), say, '"next":"')
 
     def test_is_it_there_and_how_is_it_set(self):
         self.serve()
@@ -171,6 +179,11 @@ class Examples(Case):
         for line, words in ((elsewhere, "403"), (wrong, "4501")):
             code, said = self.run_to_end(f"{token}\n{line}")
             self.assertNotEqual(code, 0)
+            self.assertIn(words, said)
+
+        code, said = self.run_to_end("set -e\n" + self.block("ROOT="))
+        self.assertEqual(code, 0, said)
+        for words in ('"user":"bob","transport":"websocket"', '{"disconnected":1}'):
             self.assertIn(words, said)
 
     def kept(self, toml=""):
@@ -210,11 +223,17 @@ class Examples(Case):
             for line, after in requests:
                 if ("$KEY" in line) != asked:
                     continue
+                if line.startswith("curl -N "): # it does not end
+                    said = self.run_to_end(line.replace("curl ", "curl -sS --max-time 1 "))[1]
+                    self.assertRegex(said, r"^retry: \d+\n\nid: .*\nevent: ack\ndata: ")
+                    continue
                 code, said = self.run_to_end(f"KEY={key}\n" + line.replace("curl ", "curl -sS "))
                 self.assertEqual(code, 0, said)
                 answer = json.loads(said)
                 self.assertNotIn("status", answer, line)
-                if after[:1] in ("{", "["):
+                if "/v1/poll" in line: # of another broker's positions nothing is known here
+                    self.assertEqual(set(answer), set(json.loads(after)), line)
+                elif after[:1] in ("{", "["):
                     self.assertEqual(shape(answer), shape(json.loads(after)), line)
 
 
