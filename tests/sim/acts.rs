@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::commands::{self, Said};
 use crate::event::{Event, Sent};
 use crate::model::Judged;
+use crate::plan::TOPICS;
 use crate::random::Random;
 use crate::stream::Stream;
 use crate::world::World;
@@ -77,7 +78,7 @@ impl World {
         if whole { Ok(()) } else { self.note(Event::Lapsed { client: number }) }
     }
 
-    /// Somebody listens to some topics, where he was before if he was.
+    /// Somebody listens to some topics, or polls one, where he was before if he was.
     fn listen(&mut self) -> Judged {
         let number = u32::try_from(self.clients.len()).expect("a run has few clients");
         let (shard, person) = (self.random.below(self.plan.crowded), self.random.below(self.plan.people));
@@ -85,13 +86,25 @@ impl World {
             self.clients.iter().filter(|client| client.person == person).map(|client| client.number).collect();
         let memory = Memory { model: &self.model, former: self.former.as_ref(), clients };
         let begin = |topic: &str, id: &String, random: &mut Random| memory.begin(topic, Some(id), random);
-        let Some((stream, request, sent)) = Stream::ask(&self.plan, &mut self.random, begin) else { return Ok(()) };
+        let asked = if self.random.chance(40) {
+            let (topic, id) = (*self.random.pick(&TOPICS), String::new());
+            let known = self.model.newest(topic).map_or(0, |(_, offset)| offset);
+            let begin = begin(topic, &id, &mut self.random);
+            Stream::poll(&self.plan, &mut self.random, known, topic, begin)
+        } else {
+            Stream::ask(&self.plan, &mut self.random, begin)
+        };
+        let Some((stream, request, sent)) = asked else { return Ok(()) };
         let mut client = Client::new(number, shard, person, &mut self.random);
+        let waits = stream.waits;
         client.stream = Some(stream);
         self.clients.push(client);
         self.drivers[shard].backlog.push_back(number);
         self.note(Event::Asked { client: number, status: 101 })?;
         self.note(Event::Listens { client: number })?;
+        if waits {
+            self.note(Event::Lapsed { client: number })?;
+        }
         self.say(self.clients.len() - 1, (request, sent))
     }
 

@@ -1,12 +1,14 @@
-//! A client that subscribes by a stream of events: its request out, its events in, in the words of a WebSocket.
+//! A client that subscribes by HTTP, by a stream of events or a poll: its request out, what came in the words of a WebSocket.
 //!
-//! So the model judges both by the same promises. What is a stream's own is judged here and reported as garbage: `retry`
-//! first, ids that say where the client is in each of its topics, whole events, a head of its own.
+//! So the model judges all of them by the same promises. What is a stream's own is judged here and reported as garbage:
+//! `retry` first, ids that say where the client is in each of its topics, whole events, a head of its own. A poll is a
+//! subscriber with one answer, which is taken for its ack and what followed that; then it goes.
 
 use std::collections::VecDeque;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::commands::quoted;
 use crate::event::{Begin, Frame, Sent};
@@ -28,6 +30,10 @@ pub(crate) struct Stream {
     places: Vec<(String, String)>,
     /// The welcome that a WebSocket would have got.
     pub(crate) welcome: Vec<u8>,
+    /// A poll: the newest offset of its topic that anybody knew when it asked.
+    poll: Option<u64>,
+    /// It may be answered late: with what comes, or in some seconds.
+    pub(crate) waits: bool,
 }
 
 impl Stream {
@@ -73,6 +79,38 @@ impl Stream {
         Some((stream, request.into_bytes(), sent))
     }
 
+    /// A poll of a topic of which nobody is a member: when it was answered and when it went is not the same.
+    pub(crate) fn poll(
+        plan: &Plan,
+        random: &mut Random,
+        known: u64,
+        topic: &'static str,
+        begin: Begin,
+    ) -> Option<(Self, Vec<u8>, Vec<Sent>)> {
+        let Begin::Since(since) = begin else { return None };
+        if !plan.is_readable(topic) || plan.has_presence(topic) {
+            return None;
+        }
+        let (id, wait) = ((random.word() >> 11).to_string(), *random.pick(&[0, 1, 5]));
+        let query = format!("topic={}&since={since}&wait={wait}", encoded(topic));
+        let stream = Self { waits: wait > 0, ..Self::of_poll(topic, &since, known, &id) };
+        let request = format!("GET /v1/poll?{query} HTTP/1.1\r\nHost: sim\r\n\r\n");
+        let begin = Begin::Since(since);
+        let sent = vec![Sent::Subscribe { filter: topic.to_owned(), id: Some(id), begin, presence: false }];
+        Some((stream, request.into_bytes(), sent))
+    }
+
+    /// One that polled a topic from there, when `known` was its newest offset.
+    pub(crate) fn of_poll(topic: &str, since: &str, known: u64, id: &str) -> Self {
+        let (acks, places) = (VecDeque::from([id.to_owned()]), vec![(topic.to_owned(), since.to_owned())]);
+        Self { acks, places, poll: Some(known), ..Self::default() }
+    }
+
+    /// Whether it was a poll, and is over.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.poll.is_some() && self.over
+    }
+
     /// One that asked for these filters.
     pub(crate) fn of(filters: &[&str]) -> Self {
         let places = filters.iter().map(|filter| ((*filter).to_owned(), String::new())).collect();
@@ -83,6 +121,9 @@ impl Stream {
     /// Takes what the broker wrote.
     pub(crate) fn receive(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) {
         self.seen.extend_from_slice(bytes);
+        if let Some(known) = self.poll {
+            return self.receive_answer(known, frames);
+        }
         if !self.begun {
             let Some(end) = self.seen.windows(4).position(|end| end == b"\r\n\r\n") else { return };
             let head: Vec<u8> = self.seen.drain(..end + 4).collect();
@@ -104,6 +145,57 @@ impl Stream {
             self.over |= matches!(frame, Some(Frame::Close(_) | Frame::Garbage(_)));
             frames.extend(frame);
         }
+    }
+
+    fn receive_answer(&mut self, known: u64, frames: &mut Vec<Frame>) {
+        let Some(end) = self.seen.windows(4).position(|end| end == b"\r\n\r\n").filter(|_| !self.over) else { return };
+        let head = String::from_utf8_lossy(&self.seen[..end]).into_owned();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
+        let body = self.seen[end + 4..].to_vec();
+        if length.is_some_and(|length| body.len() < length) {
+            return;
+        }
+        self.over = true;
+        if !head.starts_with("HTTP/1.1 200 ") || length != Some(body.len()) {
+            let status = head.get(9..12).and_then(|digits| digits.parse().ok());
+            return frames.push(Frame::Http(status.filter(|status| *status != 200).unwrap_or(0)));
+        }
+        frames.extend([Frame::Http(101), Frame::Text(self.welcome.clone())]);
+        let garbage = |what| vec![Frame::Garbage(format!("{what} in {}", String::from_utf8_lossy(&body)))];
+        frames.extend(self.answer(known, &body).unwrap_or_else(garbage));
+    }
+
+    /// The ack of the subscription that a poll was, and what it brought.
+    fn answer(&mut self, known: u64, body: &[u8]) -> Result<Vec<Frame>, String> {
+        let answer: Answer<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let [(topic, since)] = &mut self.places[..] else { return Err("a poll has one topic".to_owned()) };
+        let offset = |position: &str| position.split_once(':').and_then(|(_, offset)| offset.parse::<u64>().ok());
+        // Where live began it does not say. Up to what was known it was the past, if that is whole.
+        let position = match offset(since).filter(|_| answer.recovered) {
+            Some(since) => format!("{}:{}", answer.next.split(':').next().unwrap_or(""), since.max(known)),
+            None => answer.next.clone(),
+        };
+        let (id, recovered) = (self.acks.pop_front().ok_or("a second answer")?, answer.recovered);
+        let topic = quoted(topic);
+        let ack =
+            format!(r#"{{"op":"ack","id":{id},"topic":{topic},"position":"{position}","recovered":{recovered}}}"#);
+        let mut frames = vec![Frame::Text(ack.into_bytes())];
+        for message in answer.messages {
+            let object: Object = serde_json::from_str(message.get()).map_err(|error| error.to_string())?;
+            let told = if object.op == "gap" { object.missed } else { 1 };
+            if recovered && offset(since).map(|since| since + told) != offset(&object.position) {
+                return Err(format!("a hole behind {since}"));
+            }
+            since.clone_from(&object.position);
+            frames.push(frame(message.get())?);
+        }
+        if recovered && *since != answer.next {
+            return Err(format!("next is not {since}"));
+        }
+        if !recovered && frames.len() > 1 {
+            return Err("what nobody knows the beginning of".to_owned());
+        }
+        Ok(frames)
     }
 
     /// Whether it got a part of something.
@@ -162,12 +254,26 @@ impl Stream {
         if id != Some(due) {
             return Err(format!("the id {id:?} and not {due}"));
         }
-        let Some((head, rest)) = data.split_once(r#","encoding":"base64","data":""#) else {
-            return Ok(Frame::Text(data.as_bytes().to_vec()));
-        };
-        let bytes = BASE64_STANDARD.decode(rest.trim_end_matches("\"}")).map_err(|error| error.to_string())?;
-        Ok(Frame::Binary([head.as_bytes(), b"}\n", &bytes].concat()))
+        frame(data)
     }
+}
+
+/// The object of a publication as the frame that brings it.
+fn frame(data: &str) -> Result<Frame, String> {
+    let Some((head, rest)) = data.split_once(r#","encoding":"base64","data":""#) else {
+        return Ok(Frame::Text(data.as_bytes().to_vec()));
+    };
+    let bytes = BASE64_STANDARD.decode(rest.trim_end_matches("\"}")).map_err(|error| error.to_string())?;
+    Ok(Frame::Binary([head.as_bytes(), b"}\n", &bytes].concat()))
+}
+
+/// What a poll is answered with.
+#[derive(Debug, Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    messages: Vec<&'a RawValue>,
+    next: String,
+    recovered: bool,
 }
 
 /// What is looked at of an event's data.
@@ -178,6 +284,8 @@ struct Object {
     topic: String,
     #[serde(default)]
     position: String,
+    #[serde(default)]
+    missed: u64,
     code: Option<u16>,
 }
 

@@ -15,7 +15,7 @@ use crate::event::{Event, Frame, Note};
 use crate::model::{Broken, Judged, Model};
 use crate::plan::{Ending, Plan};
 use crate::random::Random;
-use crate::stream::welcome;
+use crate::stream::{Stream, welcome};
 
 /// The notes that a failure shows.
 const SHOWN: usize = 30;
@@ -241,6 +241,9 @@ impl World {
         for frame in client.receive(bytes) {
             self.clients[at].answer(&frame, &mut self.random);
             self.hear(at, frame)?;
+        }
+        if self.clients[at].stream.as_ref().is_some_and(Stream::is_answered) {
+            return self.reset(at);
         }
         let client = &mut self.clients[at];
         let dropped = client.dropped.as_ref().and_then(|(rest, clean)| rest.is_empty().then_some(*clean));

@@ -56,6 +56,37 @@ fn a_whole_stream_is_heard_and_each_damage_of_its_bytes() {
     assert!(stream.is_torn());
 }
 
+#[test]
+fn a_whole_answer_to_a_poll_is_heard_and_each_damage_of_it() {
+    let hear = |body: &str| {
+        let (mut stream, mut frames) = (Stream::of_poll("a", "0000000a:3", 4, "7"), Vec::new());
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let (first, rest) = text.split_at(text.len() - 1);
+        stream.receive(first.as_bytes(), &mut frames);
+        assert!(frames.is_empty() && stream.is_torn() && !stream.is_answered());
+        stream.receive(rest.as_bytes(), &mut frames);
+        assert!(stream.is_answered());
+        frames.split_off(2)
+    };
+    let message = |offset: u64| format!(r#"{{"op":"message","topic":"a","position":"0000000a:{offset}","data":1}}"#);
+    let gap = r#"{"op":"gap","topic":"a","missed":2,"position":"0000000a:6"}"#;
+    let whole = format!(r#"{{"messages":[{},{gap},{}],"next":"0000000a:7","recovered":true}}"#, message(4), message(7));
+    let ack = br#"{"op":"ack","id":7,"topic":"a","position":"0000000a:4","recovered":true}"#;
+    let heard = hear(&whole);
+    assert!(heard.len() == 4 && heard[0] == Frame::Text(ack.to_vec()) && !is_garbage(&heard), "{heard:?}");
+    for (what, from, to) in [
+        ("a message too few", format!("{},", message(4)), String::new()),
+        ("a message twice", message(4), [message(4), message(4)].join(",")),
+        ("a gap that does not add up", "\"missed\":2".to_owned(), "\"missed\":1".to_owned()),
+        ("a next that stays behind", "\"next\":\"0000000a:7\"".to_owned(), "\"next\":\"0000000a:4\"".to_owned()),
+        ("messages behind nothing", "\"recovered\":true".to_owned(), "\"recovered\":false".to_owned()),
+        ("no answer", "\"recovered\":true".to_owned(), "\"recovered\":".to_owned()),
+    ] {
+        assert!(whole.contains(&from), "{what}");
+        assert!(is_garbage(&hear(&whole.replacen(&from, &to, 1))), "{what} went unseen");
+    }
+}
+
 /// Whether the note's client listens to a stream.
 fn listens(notes: &[Note], at: usize) -> bool {
     let Event::Got { client, .. } = &notes[at].event else { return false };
