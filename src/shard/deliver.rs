@@ -15,7 +15,7 @@ use crate::ids::{ConnId, ShardId};
 use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
 use crate::protocol::{Id, Position, reply};
-use crate::rules::{Access, Permit};
+use crate::rules::Permit;
 use crate::topic::{Filter, Topic};
 use crate::transport::{Form, websocket};
 
@@ -228,10 +228,8 @@ impl Shard {
             let ack = |out: &mut Vec<u8>| reply::ack_subscribe(out, id, filter, position, recovered);
             self.outbound.push_reply(index, |out| websocket::reply(out, ack));
         }
-        for Piece { chunk, frames } in replay {
-            let segment = self.outbound.segments().insert_batch(chunk);
-            self.outbound.push_replay(index, segment, frames.start, frames.end);
-            self.outbound.segments().release(segment);
+        for piece in replay {
+            self.outbound.push_piece(index, piece);
         }
         None
     }
@@ -280,7 +278,7 @@ impl Shard {
             let batch = batch.in_form(form)?;
             Some((&**batch, self.outbound.segments().insert_batch(Arc::clone(batch))))
         });
-        Shared { forms }
+        Shared { batch, forms }
     }
 
     /// The same where a connection may subscribe by several filters, or is not to get its own publications: each is marked
@@ -288,7 +286,7 @@ impl Shard {
     /// was asked by its home, those with a wildcard are asked here.
     fn deliver_with_care(&mut self, shared: &Shared<'_>, number: u32, slots: &[Slot], bulk: bool) {
         let shares = shared.shares(number);
-        let access = shared.access(number);
+        let access = shared.batch.runs[number as usize].access;
         let excepted = self.excepted(shared, number);
         for &(conn, _) in &excepted {
             self.outbound.mark(conn);
@@ -349,6 +347,7 @@ impl Shard {
 
 /// A batch on its way to its subscribers: its forms, each with its segment.
 struct Shared<'b> {
+    batch: &'b Batch,
     forms: [Option<(&'b Batch, SegmentKey)>; Form::ALL.len()],
 }
 
@@ -362,9 +361,5 @@ impl Shared<'_> {
             }
             None => Share::NOTHING,
         })
-    }
-
-    fn access(&self, number: u32) -> Access {
-        self.forms[0].map_or_else(Access::default, |(batch, _)| batch.runs[number as usize].access)
     }
 }

@@ -85,6 +85,7 @@ impl Shard {
             Phase::Open => {
                 let most_ms = u64::from(self.settings.config.server.drain_s).max(1) * 1000;
                 let retry_ms = self.retry_ms(index, most_ms);
+                self.tell_retry(index, retry_ms);
                 self.close(index, CloseReason::Stopping, 1001, &format!("retry_ms={retry_ms}"));
             }
             Phase::Http if self.polls.contains_key(&index) => self.end_poll(index),

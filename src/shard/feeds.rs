@@ -269,13 +269,15 @@ impl Shard {
 
     /// Says goodbye on a stream.
     pub(super) fn end_events(&mut self, index: u32, reason: CloseReason, code: u16, text: &str) {
-        self.outbound.push_reply(index, |out| {
-            if let Some(retry_ms) = text.strip_prefix("retry_ms=").and_then(|ms| ms.parse().ok()) {
-                events::retry(out, retry_ms);
-            }
-            events::close(out, code, text);
-        });
+        self.outbound.push_reply(index, |out| events::close(out, code, text));
         self.linger(index, reason);
+    }
+
+    /// Tells a stream, if the connection is one, after how long to come back.
+    pub(super) fn tell_retry(&mut self, index: u32, retry_ms: u64) {
+        if matches!(self.connections[index as usize].speech, Speech::Events) {
+            self.outbound.push_reply(index, |out| events::retry(out, retry_ms));
+        }
     }
 
     /// Keeps a stream that is silent from looking dead. A peer that took nothing for as long as a pong may take is gone.

@@ -92,11 +92,7 @@ impl Outbound {
         let (held, next_seq) = (std::mem::take(&mut spill.ranges), std::mem::take(&mut spill.next_seq));
         self.owed -= held.len();
         self.push_solid(conn, write);
-        for Piece { chunk, frames } in replay {
-            let segment = self.segments.insert_batch(chunk);
-            self.push_replay(conn, segment, frames.start, frames.end);
-            self.segments.release(segment);
-        }
+        replay.for_each(|piece| self.push_piece(conn, piece));
         let spill = self.spill(conn);
         spill.ranges.extend(held.iter().copied());
         spill.next_seq = next_seq;

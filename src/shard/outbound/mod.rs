@@ -16,6 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use foldhash::fast::FixedState;
 use slab::Slab;
 
+use crate::home::Piece;
 use crate::limits;
 pub(super) use flush::Flushed;
 pub use flush::{Sent, Wire};
@@ -316,6 +317,13 @@ impl Outbound {
         if !self.is_blocked(conn) {
             self.enqueue(conn, true);
         }
+    }
+
+    /// The same for a piece of a history.
+    pub(super) fn push_piece(&mut self, conn: u32, Piece { chunk, frames }: Piece) {
+        let segment = self.segments.insert_batch(chunk);
+        self.push_replay(conn, segment, frames.start, frames.end);
+        self.segments.release(segment);
     }
 
     /// Appends the connection's own bytes: replies, control frames. `write` appends whole frames.
