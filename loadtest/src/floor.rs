@@ -231,17 +231,17 @@ impl Floor {
             return false;
         };
         self.message.clear();
-        let used = if unread.is_empty() {
-            let used = responder.answer(bytes, &mut self.message);
-            unread.extend_from_slice(&bytes[used.unwrap_or(0)..]);
-            used
+        let ends = if unread.is_empty() {
+            let answered = responder.answer(bytes, &mut self.message);
+            unread.extend_from_slice(&bytes[answered.used..]);
+            answered.ends
         } else {
             unread.extend_from_slice(bytes);
-            let used = responder.answer(unread, &mut self.message);
-            unread.drain(..used.unwrap_or(0));
-            used
+            let answered = responder.answer(unread, &mut self.message);
+            unread.drain(..answered.used);
+            answered.ends
         };
-        used.is_some() && self.send(slot, &self.message)
+        self.send(slot, &self.message) && !ends
     }
 
     fn decode(&mut self, slot: usize, buffer: &mut [u8], filled: usize) -> bool {

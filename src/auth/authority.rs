@@ -20,7 +20,7 @@ impl<'a> Authority<'a> {
     pub fn parse(text: &'a str) -> Option<Self> {
         let (host, port) = match text.starts_with('[') {
             true => text.split_at(text.rfind(']')? + 1),
-            false => text.split_at(text.bytes().position(|byte| byte == b':').unwrap_or(text.len())),
+            false => text.split_at(memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len())),
         };
         let port = match port.strip_prefix(':') {
             None if port.is_empty() => None,
@@ -38,6 +38,17 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// RFC 3986 2.2 and 2.3: `unreserved` and `sub-delims`, by the byte's value. Every request's Host is held against it.
+const PLAIN: [bool; 256] = {
+    let (mut plain, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$')
+            || matches!(byte, b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=');
+        byte += 1;
+    }
+    plain
+};
+
 /// RFC 3986 3.2.2 `reg-name`, which an IPv4 address is too, but not empty.
 fn is_registered_name(host: &str) -> bool {
     let mut bytes = host.bytes();
@@ -46,7 +57,7 @@ fn is_registered_name(host: &str) -> bool {
             b'%' => {
                 [bytes.next(), bytes.next()].iter().all(|digit| digit.is_some_and(|digit| digit.is_ascii_hexdigit()))
             }
-            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte),
+            _ => PLAIN[usize::from(byte)],
         };
         if !valid {
             return false;

@@ -200,29 +200,53 @@ impl Home {
         self.archive.next_due().into_iter().chain(self.keys.next_due()).min()
     }
 
-    /// Gives the publication its position and, where somebody is interested or the rule keeps it, encodes it once.
+    /// Gives the publication its position and, where somebody is interested or the rule keeps it, encodes it once. Whoever
+    /// named it is answered.
     pub fn handle_publish(&mut self, publish: Publish<'_>) {
+        match self.take(&publish) {
+            Ok(position) => self.acknowledge(&publish, position),
+            Err(refusal) => self.refuse(publish.shard, publish.conn, publish.id, refusal),
+        }
+        self.seal_if_long();
+    }
+
+    /// The same for this very shard, which takes the answer at once.
+    ///
+    /// # Errors
+    /// The topic's rule does not admit the publisher.
+    pub fn publish(&mut self, publish: &Publish<'_>) -> Result<Position, Refusal> {
+        let answer = self.take(publish);
+        self.seal_if_long();
+        answer
+    }
+
+    fn take(&mut self, publish: &Publish<'_>) -> Result<Position, Refusal> {
         let key = self.topics.open(publish.topic, &self.rules);
         let rule = self.topics.at(key).rule.map(|rule| self.rules.at(rule));
         let Some(rule) = rule.filter(|rule| rule.publish.admits(publish.permit)) else {
             self.topics.touch(key); // refused or not, its name must not be remembered for ever
-            return self.refuse(publish.shard, publish.conn, publish.id, Refusal::Publish);
+            return Err(Refusal::Publish);
         };
         let window_s = rule.idempotency_s;
         if let Some(idempotency) = publish.key.filter(|_| window_s > 0) {
             if let Some(offset) = Keys::find(&mut self.topics, key, idempotency, self.now) {
-                return self.acknowledge(key, &publish, offset);
+                return Ok(Position { epoch: self.topics.at(key).epoch, offset });
             }
             self.topics.at(key).offset += 1;
             self.keys.remember(&mut self.topics, key, idempotency, window_s, self.now);
         } else {
             self.topics.at(key).offset += 1;
         }
-        self.encode(key, &publish);
-        let offset = self.topics.at(key).offset;
-        self.acknowledge(key, &publish, offset);
+        self.encode(key, publish);
+        let topic = self.topics.at(key);
+        let position = Position { epoch: topic.epoch, offset: topic.offset };
         self.topics.touch(key); // from here on the topic may be gone
         self.archive.make_room(&mut self.topics);
+        Ok(position)
+    }
+
+    /// A batch has its limit in the middle of a turn, too.
+    fn seal_if_long(&mut self) {
         if self.turn.len() >= limits::BATCH_BYTES_MAX {
             self.seal();
         }
@@ -257,9 +281,8 @@ impl Home {
         }
     }
 
-    fn acknowledge(&mut self, key: TopicKey, publish: &Publish<'_>, offset: u64) {
+    fn acknowledge(&mut self, publish: &Publish<'_>, position: Position) {
         if !publish.id.is_none() {
-            let position = Position { epoch: self.topics.at(key).epoch, offset };
             let parcel = &mut self.out[publish.shard.index()];
             let topic = parcel.keep(publish.topic.as_str().as_bytes());
             parcel.items.push(Delivery::Published { conn: publish.conn, id: publish.id.clone(), topic, position });

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{Date, Head, Problem, Response, Terms};
+use super::{Date, Field, Head, Problem, Response, Terms};
 use crate::auth::origin::Origins;
 
 /// What the answer to one request has to say about its origin; kept by whoever answers later.
@@ -22,7 +22,7 @@ impl<'a> Cors<'a> {
     /// # Errors
     /// 403 for an origin that is not allowed, 400 for what is none.
     pub fn judge(head: &Head<'a>, origins: &Origins) -> Result<Self, Problem> {
-        let Some(origin) = head.single("origin", "more than one Origin header")? else {
+        let Some(origin) = head.single(Field::Origin, "more than one Origin header")? else {
             return Ok(Self { origin: None });
         };
         let Ok(origin) = std::str::from_utf8(origin) else {
@@ -44,7 +44,7 @@ impl<'a> Cors<'a> {
     /// Adds what lets the page read the answer. Vary is for caches, to which no two origins are alike, even if this
     /// request has none.
     pub fn mark<'o>(&self, response: Response<'o>) -> Response<'o> {
-        let response = response.header("Vary", "Origin");
+        let response = response.fixed(b"Vary: Origin\r\n");
         match &self.origin {
             Some(origin) => response
                 .header("Access-Control-Allow-Origin", origin)

@@ -3,7 +3,8 @@
 //!
 //! `shard` asks before it answers a request. What is found is not looked at here, and never shown.
 
-use super::{Head, Problem, tokens};
+use super::query::parameters;
+use super::{Field, Head, Problem, tokens};
 
 /// The one credential of a request, if it has any.
 ///
@@ -11,15 +12,19 @@ use super::{Head, Problem, tokens};
 /// 400 for more than one (RFC 6750 2), 401 for a scheme other than Bearer.
 pub fn credential<'h>(head: &'h Head<'_>) -> Result<Option<&'h str>, Problem> {
     let mut found = None;
-    for value in head.all("authorization") {
-        keep(&mut found, bearer(value)?)?;
-    }
-    for offered in tokens(head, "sec-websocket-protocol") {
-        if let Some(token) = offered.strip_prefix(b"bearer.") {
-            keep(&mut found, std::str::from_utf8(token).map_err(|_| garbled())?)?;
+    if !head.lacks(Field::Authorization) {
+        for value in head.all("authorization") {
+            keep(&mut found, bearer(value)?)?;
         }
     }
-    for parameter in head.query.split('&') {
+    if !head.lacks(Field::SecWebSocketProtocol) {
+        for offered in tokens(head, "sec-websocket-protocol") {
+            if let Some(token) = offered.strip_prefix(b"bearer.") {
+                keep(&mut found, std::str::from_utf8(token).map_err(|_| garbled())?)?;
+            }
+        }
+    }
+    for parameter in parameters(head.query) {
         if let Some(token) = parameter.strip_prefix("access_token=") {
             keep(&mut found, token)?;
         }

@@ -6,14 +6,19 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Date {
     unix_s: u64,
-    text: [u8; 29],
+    /// The whole line of the header, as every response has it.
+    line: [u8; NAME.len() + TEXT_BYTES + END.len()],
 }
 
 impl Date {
     /// `unix_s`: seconds since 1970-01-01 00:00:00 UTC. What is later than the year 9999 is shown as its last second.
     #[must_use]
     pub fn new(unix_s: u64) -> Self {
-        Self { unix_s, text: format(unix_s.min(UNIX_S_MAX)) }
+        let mut line = [0; _];
+        line[..NAME.len()].copy_from_slice(NAME);
+        line[NAME.len()..][..TEXT_BYTES].copy_from_slice(&format(unix_s.min(UNIX_S_MAX)));
+        line[NAME.len() + TEXT_BYTES..].copy_from_slice(END);
+        Self { unix_s, line }
     }
 
     /// Moves to another time; costs nothing within the same second.
@@ -23,14 +28,23 @@ impl Date {
         }
     }
 
-    /// For the header.
+    /// The header's value.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.text
+        &self.line[NAME.len()..][..TEXT_BYTES]
+    }
+
+    /// The header, with its name and the end of its line.
+    pub(super) fn as_line(&self) -> &[u8] {
+        &self.line
     }
 }
 
-fn format(unix_s: u64) -> [u8; 29] {
+const NAME: &[u8] = b"Date: ";
+const TEXT_BYTES: usize = 29;
+const END: &[u8] = b"\r\n";
+
+fn format(unix_s: u64) -> [u8; TEXT_BYTES] {
     let (days, second) = (unix_s / 86_400, unix_s % 86_400);
     let (year, month, day) = civil(days);
     let mut text = *b"Thu, 00 Jan 0000 00:00:00 GMT";
@@ -50,7 +64,7 @@ fn format(unix_s: u64) -> [u8; 29] {
     text
 }
 
-fn two_digits(text: &mut [u8; 29], at: usize, value: u64) {
+fn two_digits(text: &mut [u8; TEXT_BYTES], at: usize, value: u64) {
     let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or(0);
     (text[at], text[at + 1]) = (digit(value / 10), digit(value));
 }
@@ -125,5 +139,6 @@ mod tests {
         assert_eq!(date, Date::new(784_111_777));
         date.set(784_111_778);
         assert_eq!(date, Date::new(784_111_778));
+        assert_eq!(date.as_line(), b"Date: Sun, 06 Nov 1994 08:49:38 GMT\r\n");
     }
 }

@@ -4,8 +4,7 @@
 //! `reader` asks once per head. Where two recipients could disagree about a body's end, the request is refused and its
 //! connection closed: that is how requests are smuggled (RFC 9112 11.2).
 
-use super::head::Asked;
-use super::{Head, Problem, tokens};
+use super::{Field, Head, Problem, tokens};
 
 /// How long a request's body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ impl Terms {
     #[must_use]
     pub fn of(head: &Head<'_>) -> Self {
         let says = |option: &[u8]| tokens(head, "connection").any(|element| element.eq_ignore_ascii_case(option));
-        let keep_alive = if head.lacks(Asked::Connection) {
+        let keep_alive = if head.lacks(Field::Connection) {
             head.version_minor > 0
         } else {
             !says(b"close") && (head.version_minor > 0 || says(b"keep-alive"))
@@ -55,8 +54,8 @@ impl Terms {
 
 /// RFC 9112 6.3, with every MAY used to refuse.
 pub(super) fn framing(head: &Head<'_>) -> Result<Framing, Problem> {
-    let length = if head.lacks(Asked::ContentLength) { None } else { content_length(head)? };
-    if head.lacks(Asked::TransferEncoding) {
+    let length = content_length(head)?;
+    if head.lacks(Field::TransferEncoding) {
         return Ok(length.map_or(Framing::Absent, Framing::Length));
     }
     let (mut count, mut last, mut earlier_faulty) = (0, &b""[..], false);
@@ -89,7 +88,7 @@ fn is_chunked(coding: &[u8]) -> bool {
 
 /// RFC 9110 8.6: digits and nothing else, once. A list of equal numbers may be refused and is.
 fn content_length(head: &Head<'_>) -> Result<Option<u64>, Problem> {
-    let Some(value) = head.single("content-length", "more than one Content-Length header")? else {
+    let Some(value) = head.single(Field::ContentLength, "more than one Content-Length header")? else {
         return Ok(None);
     };
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
@@ -106,7 +105,7 @@ fn content_length(head: &Head<'_>) -> Result<Option<u64>, Problem> {
 /// # Errors
 /// 417 for any other expectation.
 pub(super) fn expects_continue(head: &Head<'_>) -> Result<bool, Problem> {
-    if head.lacks(Asked::Expect) {
+    if head.lacks(Field::Expect) {
         return Ok(false);
     }
     let mut expects = false;

@@ -5,10 +5,13 @@
 //! URI, a Host that is missing, doubled or invalid. Bounded by `limits::HEAD_BYTES_MAX` and `limits::HEADERS_MAX`.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 
+use memchr::memchr;
 use smallvec::SmallVec;
 
-use super::{Problem, Target};
+use super::field::Fields;
+use super::{Field, Problem, Target};
 use crate::auth::authority::Authority;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 
@@ -25,32 +28,7 @@ pub struct Head<'a> {
     host: Option<&'a str>,
     bytes: &'a [u8],
     lines: SmallVec<[Line; HEADERS_USUAL]>,
-    /// The bits of the [`Asked`] names that occur.
-    asked: u8,
-}
-
-/// Names that every head is asked for, and most lack: whether they occur is noted while the lines are filed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Asked {
-    Expect = 1,
-    Connection = 2,
-    ContentLength = 4,
-    TransferEncoding = 8,
-}
-
-impl Asked {
-    /// The bit of a header's name, 0 if nobody asks for it.
-    fn bit(name: &str) -> u8 {
-        let (asked, spelled) = match name.len() {
-            6 => (Self::Expect, "expect"),
-            10 => (Self::Connection, "connection"),
-            14 => (Self::ContentLength, "content-length"),
-            17 => (Self::TransferEncoding, "transfer-encoding"),
-            _ => return 0,
-        };
-        if name.eq_ignore_ascii_case(spelled) { asked as u8 } else { 0 }
-    }
+    fields: Fields,
 }
 
 /// Where a header line's name and value lie in the head's bytes: a quarter of what two slices take, because a head is
@@ -63,7 +41,7 @@ struct Line {
     value_len: u16,
 }
 
-const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(HEAD_BYTES_MAX <= u16::MAX as usize && HEADERS_MAX <= u8::MAX as usize);
 
 impl<'a> Head<'a> {
     /// The first header of this name, in any case; its value without the white space around.
@@ -79,17 +57,15 @@ impl<'a> Head<'a> {
             .map(|(_, value)| value)
     }
 
-    /// The only header of this name.
+    /// The only value of this field.
     ///
     /// # Errors
     /// 400 with the sentence `doubled` if there are several: recipients differ in which one counts.
-    pub fn single(&self, name: &str, doubled: &'static str) -> Result<Option<&'a [u8]>, Problem> {
-        let mut values = self.all(name);
-        let first = values.next();
-        match values.next() {
-            None => Ok(first),
-            Some(_) => Err(Problem::bad_request(doubled)),
+    pub fn single(&self, field: Field, doubled: &'static str) -> Result<Option<&'a [u8]>, Problem> {
+        if self.fields.is_doubled(field) {
+            return Err(Problem::bad_request(doubled));
         }
+        Ok(self.fields.line(field).map(|line| self.value(self.lines[usize::from(line)])))
     }
 
     /// `host[:port]` that the request is for, valid by [`Authority::parse`]: the Host header, or what an absolute target
@@ -105,16 +81,23 @@ impl<'a> Head<'a> {
         Target { path: self.path, query: self.query }
     }
 
-    /// No header has this name.
-    pub(super) fn lacks(&self, asked: Asked) -> bool {
-        self.asked & asked as u8 == 0
+    /// No header is this one.
+    #[must_use]
+    pub fn lacks(&self, field: Field) -> bool {
+        self.fields.line(field).is_none()
     }
 
     /// Names and values in order.
     fn lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let bytes = self.bytes;
-        let part = move |at: u16, len: u16| &bytes[usize::from(at)..usize::from(at) + usize::from(len)];
-        self.lines.iter().map(move |line| (part(line.name, line.name_len), part(line.value, line.value_len)))
+        self.lines.iter().map(|&line| (self.part(line.name, line.name_len), self.value(line)))
+    }
+
+    fn value(&self, line: Line) -> &'a [u8] {
+        self.part(line.value, line.value_len)
+    }
+
+    fn part(&self, at: u16, len: u16) -> &'a [u8] {
+        &self.bytes[usize::from(at)..usize::from(at) + usize::from(len)]
     }
 }
 
@@ -207,7 +190,7 @@ fn ends(bytes: &[u8]) -> Ends {
 
 /// Parses bytes that end in the empty line of the head.
 pub(super) fn whole_head(bytes: &[u8]) -> Result<Head<'_>, Problem> {
-    // Most heads have few lines: room for the most that may come is cleared only for those that need it.
+    // Most heads have few lines: the others are parsed again, with room for the most that may come.
     match parse_lines::<HEADERS_USUAL>(bytes)? {
         Some(head) => Ok(head),
         None => match parse_lines::<HEADERS_MAX>(bytes)? {
@@ -219,9 +202,9 @@ pub(super) fn whole_head(bytes: &[u8]) -> Result<Head<'_>, Problem> {
 
 /// The head, or `None` if it has more than `N` lines.
 fn parse_lines<const N: usize>(bytes: &[u8]) -> Result<Option<Head<'_>>, Problem> {
-    let mut headers = [httparse::EMPTY_HEADER; N];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(bytes) {
+    let mut headers = [const { MaybeUninit::uninit() }; N];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(bytes, &mut headers) {
         Ok(_) => {}
         Err(httparse::Error::TooManyHeaders) => return Ok(None),
         Err(error) => return Err(problem(error, bytes)),
@@ -229,14 +212,17 @@ fn parse_lines<const N: usize>(bytes: &[u8]) -> Result<Option<Head<'_>>, Problem
     let (Some(method), Some(target), Some(version_minor)) = (request.method, request.path, request.version) else {
         return Err(malformed());
     };
-    let mut head =
-        Head { method, path: target, query: "", version_minor, host: None, bytes, lines: SmallVec::new(), asked: 0 };
-    for header in request.headers.iter() {
+    let (mut lines, mut fields) = (SmallVec::new(), Fields::default());
+    for (number, header) in (0..).zip(request.headers.iter()) {
         let (name, name_len) = place(header.name.as_bytes(), bytes);
         let (value, value_len) = place(header.value, bytes);
-        head.lines.push(Line { name, name_len, value, value_len });
-        head.asked |= Asked::bit(header.name);
+        lines.push(Line { name, name_len, value, value_len });
+        if let Some(field) = Field::of(header.name) {
+            fields.note(field, number);
+        }
     }
+    let mut head =
+        Head { method, path: target, query: "", version_minor, host: None, bytes, lines, fields };
     head.host = host(&head)?;
     apply_target(&mut head, target)?;
     Ok(Some(head))
@@ -288,7 +274,7 @@ fn malformed() -> Problem {
 
 /// RFC 9112 3.2: exactly one valid Host, or 400; HTTP/1.0 may do without.
 fn host<'a>(head: &Head<'a>) -> Result<Option<&'a str>, Problem> {
-    match head.single("host", "more than one Host header")? {
+    match head.single(Field::Host, "more than one Host header")? {
         None if head.version_minor == 0 => Ok(None),
         None => Err(Problem::bad_request("the Host header is missing")),
         Some(value) => match std::str::from_utf8(value) {
@@ -302,7 +288,7 @@ fn host<'a>(head: &Head<'a>) -> Result<Option<&'a str>, Problem> {
 /// and whose authority replaces Host; asterisk-form for OPTIONS. Authority-form is for proxies and refused.
 fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem> {
     // RFC 3986 2: URIs are ASCII; httparse let pass what is neither control nor space. A fragment is never sent.
-    if !target.is_ascii() || target.contains('#') {
+    if !target.is_ascii() || memchr(b'#', target.as_bytes()).is_some() {
         return Err(Problem::bad_request("the request target has a character that must be percent-encoded"));
     }
     let mut path_and_query = target;
@@ -320,7 +306,10 @@ fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem>
     } else if target != "*" || head.method != "OPTIONS" {
         return Err(Problem::bad_request("the request target is neither a path nor an http URI"));
     }
-    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+    let (path, query) = match memchr(b'?', path_and_query.as_bytes()) {
+        Some(mark) => (&path_and_query[..mark], &path_and_query[mark + 1..]),
+        None => (path_and_query, ""),
+    };
     head.path = if path.is_empty() { "/" } else { path };
     head.query = query;
     Ok(())

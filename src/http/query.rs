@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::{memchr, memchr2};
 use smallvec::SmallVec;
 
 use super::Problem;
@@ -23,13 +24,7 @@ impl<'a> Query<'a> {
     /// 400 for a bad escape, for what is no UTF-8 and for too many parameters.
     pub fn parse(query: &'a str) -> Result<Self, Problem> {
         let mut pairs = SmallVec::new();
-        let mut rest = Some(query);
-        while let Some(text) = rest {
-            let (pair, behind) = cut(text, b'&');
-            rest = behind;
-            if pair.is_empty() {
-                continue;
-            }
+        for pair in parameters(query).filter(|pair| !pair.is_empty()) {
             if pairs.len() == QUERY_PARAMETERS_MAX {
                 return Err(Problem::bad_request("the query has more than 512 parameters"));
             }
@@ -63,9 +58,19 @@ impl<'a> Query<'a> {
     }
 }
 
+/// What a query has between its ampersands, in order.
+pub(super) fn parameters(query: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(query);
+    std::iter::from_fn(move || {
+        let (parameter, behind) = cut(rest?, b'&');
+        rest = behind;
+        Some(parameter)
+    })
+}
+
 /// What is before the first `byte`, an ASCII character, and what is behind it. `str::split` looks at bytes one by one.
 fn cut(text: &str, byte: u8) -> (&str, Option<&str>) {
-    match memchr::memchr(byte, text.as_bytes()) {
+    match memchr(byte, text.as_bytes()) {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),
     }
@@ -96,8 +101,11 @@ pub fn decode_segment(segment: &str) -> Result<Cow<'_, str>, Problem> {
 }
 
 fn decode(text: &str, plus: Plus) -> Result<Cow<'_, str>, Problem> {
-    let special = |byte: u8| byte == b'%' || (byte == b'+' && plus == Plus::IsSpace);
-    let Some(first) = text.bytes().position(special) else {
+    let first = match plus {
+        Plus::IsSpace => memchr2(b'%', b'+', text.as_bytes()),
+        Plus::IsPlus => memchr(b'%', text.as_bytes()),
+    };
+    let Some(first) = first else {
         return Ok(Cow::Borrowed(text));
     };
     let bytes = text.as_bytes();

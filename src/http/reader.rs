@@ -12,7 +12,7 @@
 use super::chunked::Chunked;
 use super::framing::{Framing, expects_continue, framing};
 use super::head::{head_len, whole_head};
-use super::{Head, Problem, Terms, tokens};
+use super::{Field, Head, Problem, Terms, tokens};
 use crate::limits::{HEAD_BYTES_MAX, PIPELINE_BYTES_MAX, READ_BYTES_PER_TURN};
 
 /// What a client sent. It lives until the next call of [`Reader::next`].
@@ -357,7 +357,10 @@ impl Rest {
     fn of(head: &Head<'_>, max: usize) -> Result<(bool, Self), Problem> {
         let framing = framing(head)?;
         // RFC 6455 4.1: nothing but frames may follow a handshake, whatever a proxy may believe. It is not waited for.
-        if framing != Framing::Absent && tokens(head, "upgrade").any(|name| name.eq_ignore_ascii_case(b"websocket")) {
+        if framing != Framing::Absent
+            && !head.lacks(Field::Upgrade)
+            && tokens(head, "upgrade").any(|name| name.eq_ignore_ascii_case(b"websocket"))
+        {
             return Err(Problem::bad_request(
                 "a WebSocket handshake has no body: Content-Length and Transfer-Encoding are refused",
             ));

@@ -30,9 +30,7 @@ impl<'o> Response<'o> {
             out.extend_from_slice(b"\r\nServer: wirefan\r\n");
         }
         if let Some(date) = date {
-            out.extend_from_slice(b"Date: ");
-            out.extend_from_slice(date.as_bytes());
-            out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(date.as_line());
         }
         Self { out, status, terms, upgrade: false }
     }
@@ -45,14 +43,29 @@ impl<'o> Response<'o> {
         self
     }
 
+    /// Adds a whole line that is our own; not one that the other methods write.
+    pub(super) fn fixed(self, line: &'static [u8]) -> Self {
+        self.out.extend_from_slice(line);
+        self
+    }
+
     /// Ends the head and appends the body, or in answer to HEAD only its length (RFC 9110 9.3.2).
-    pub fn body(mut self, content_type: &str, body: &[u8]) {
+    pub fn body(self, content_type: &'static str, body: &[u8]) {
+        self.body_of(content_type, body.len(), |out| out.extend_from_slice(body));
+    }
+
+    /// The same for a body of `len` bytes, which `write` appends.
+    pub fn body_of(mut self, content_type: &'static str, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
         self.connection();
-        self.line(b"Content-Type", content_type.as_bytes());
-        self.length(body.len());
-        self.out.extend_from_slice(b"\r\n");
+        self.out.extend_from_slice(b"Content-Type: ");
+        self.out.extend_from_slice(content_type.as_bytes());
+        self.out.extend_from_slice(b"\r\nContent-Length: ");
+        push_number(self.out, len as u64);
+        self.out.extend_from_slice(b"\r\n\r\n");
         if !self.terms.head_only {
-            self.out.extend_from_slice(body);
+            let before = self.out.len();
+            write(self.out);
+            debug_assert_eq!(self.out.len() - before, len, "the body is as long as it was said to be");
         }
     }
 
@@ -67,7 +80,7 @@ impl<'o> Response<'o> {
     }
 
     /// Ends the head of a response without a length: what follows lasts until the connection ends (RFC 9112 6.3, 8).
-    pub fn stream(mut self, content_type: &str) {
+    pub fn stream(mut self, content_type: &'static str) {
         self.terms.keep_alive = false;
         self.connection();
         self.line(b"Content-Type", content_type.as_bytes());

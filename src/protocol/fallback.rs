@@ -31,12 +31,12 @@ pub(super) fn read(json: &[u8], batches: bool, item: Item<'_>) {
 
 /// A valid JSON value without the white space around it, no deeper than one inside a command may be.
 pub(super) fn value(json: &[u8]) -> Result<&[u8], Reason> {
-    let text = std::str::from_utf8(json).map_err(|error| Reason::Utf8 { at: error.valid_up_to() })?;
+    let text = simdutf8::compat::from_utf8(json).map_err(|error| Reason::Utf8 { at: error.valid_up_to() })?;
     if let Some(at) = deeper_than(JSON_DEPTH_MAX - 1, json) {
         return Err(Reason::TooDeep { at });
     }
-    let value: &RawValue = serde_json::from_str(text).map_err(|error| reason_of(json, 0, &error))?;
-    Ok(value.get().as_bytes())
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| reason_of(json, 0, &error))?;
+    Ok(json.trim_ascii()) // of white space, a valid document has only JSON's around it
 }
 
 #[expect(clippy::large_enum_variant, reason = "it lives for one call, on the stack")]
@@ -88,6 +88,9 @@ fn command<'a>(json: &[u8], index: usize, element: &'a RawValue) -> Result<Membe
 /// Where more than `depth_max` brackets are open, if anywhere. Iterative, and right up to the first error
 /// of the grammar, behind which nothing counts.
 fn deeper_than(depth_max: usize, json: &[u8]) -> Option<usize> {
+    if opening(json) <= depth_max {
+        return None; // as nearly all are; inside strings or not
+    }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for (at, &byte) in json.iter().enumerate() {
         match byte {
@@ -105,6 +108,13 @@ fn deeper_than(depth_max: usize, json: &[u8]) -> Option<usize> {
         }
     }
     None
+}
+
+/// How many `{` and `[` there are.
+fn opening(json: &[u8]) -> usize {
+    // They differ in one bit, and nothing else is one of them then. Counted in bytes, as many as fit: so many at a time.
+    let count = |some: &[u8]| some.iter().map(|&byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
+    json.chunks(128).map(|some| usize::from(count(some))).sum()
 }
 
 /// serde_json's line and column (both from 1, columns in bytes) as a byte of the message, where `json` is at `start`.

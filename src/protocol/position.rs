@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::json_text::{decimal_len, write_decimal, write_hex8};
+
 /// The epoch and the offset of one publication, or of the place before the first one (offset 0).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Position {
@@ -13,6 +15,21 @@ pub struct Position {
     pub epoch: u32,
     /// Counts the publications of that life 1, 2, 3 … without holes.
     pub offset: u64,
+}
+
+impl Position {
+    /// How many bytes [`Position::write`] appends.
+    #[must_use]
+    pub fn text_len(self) -> usize {
+        9 + decimal_len(self.offset)
+    }
+
+    /// Appends what `Display` shows.
+    pub fn write(self, out: &mut Vec<u8>) {
+        write_hex8(out, self.epoch);
+        out.push(b':');
+        write_decimal(out, self.offset);
+    }
 }
 
 impl fmt::Display for Position {
@@ -71,6 +88,12 @@ mod tests {
         let position = Position { epoch: 0xf3a9_b2c1, offset: 121 };
         assert_eq!(position.to_string(), "f3a9b2c1:121");
         assert_eq!("f3a9b2c1:121".parse(), Ok(position));
+        for offset in [0, 9, 10, u64::MAX] {
+            let (mut out, position) = (b"x".to_vec(), Position { offset, ..position });
+            position.write(&mut out);
+            assert_eq!(out, format!("x{position}").into_bytes());
+            assert_eq!(out.len(), 1 + position.text_len());
+        }
         for bad in [
             "",
             ":",

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::json_text::{write_decimal, write_display, write_hex8, write_string};
+use super::json_text::{write_decimal, write_display, write_string};
 use super::{Id, Position};
 use crate::ids::ClientName;
 
@@ -184,9 +184,7 @@ fn write_id(out: &mut Vec<u8>, id: &Id) {
 
 pub(super) fn write_position(out: &mut Vec<u8>, position: Position) {
     out.extend_from_slice(br#","position":""#);
-    write_hex8(out, position.epoch);
-    out.push(b':');
-    write_decimal(out, position.offset);
+    position.write(out);
     out.push(b'"');
 }
 

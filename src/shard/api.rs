@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use super::Shard;
 use super::calls::Call;
 use super::connection::CloseReason;
@@ -14,7 +16,7 @@ use super::exchange::{Exchange, Line, Part, too_many};
 use super::identity::User;
 use super::requests::{Next, unauthorized};
 use crate::auth::Pace;
-use crate::home::{History, Presence, Publish};
+use crate::home::{History, Presence, Publish, Refusal};
 use crate::http::{self, Cors, Date, MediaType, Problem, Query, Request};
 use crate::ids::ClientName;
 use crate::limits;
@@ -48,15 +50,15 @@ impl Shard {
         }
         self.pace(index)?;
         let user = self.admit(index, head, call)?;
-        let exchange = Exchange::new(request.terms, cors.clone());
         let query = Query::parse(head.query)?;
+        let exchange = || Exchange::new(request.terms, cors.clone());
         match call {
-            Call::Publish => self.publish_body(index, request, &query, user.as_deref(), exchange),
-            Call::Batch => self.publish_batch(index, request, user.as_deref(), exchange),
-            Call::History => self.ask_history(index, &query, user.as_deref(), exchange),
-            Call::Presence => self.ask_presence(index, &query, user.as_deref(), exchange),
-            Call::Events | Call::Poll => self.ask_feed(index, call, head, &query, exchange),
-            _ => self.operate(index, call, &query, (request.terms, exchange)),
+            Call::Publish => self.publish_body(index, request, &query, user.as_deref(), cors),
+            Call::Batch => self.publish_batch(index, request, user.as_deref(), exchange()),
+            Call::History => self.ask_history(index, &query, user.as_deref(), exchange()),
+            Call::Presence => self.ask_presence(index, &query, user.as_deref(), exchange()),
+            Call::Events | Call::Poll => self.ask_feed(index, call, head, &query, exchange()),
+            _ => self.operate(index, call, &query, (request.terms, exchange())),
         }
     }
 
@@ -118,25 +120,14 @@ impl Shard {
         request: &Request<'_>,
         query: &Query<'_>,
         user: Option<&User>,
-        mut exchange: Exchange,
+        cors: &Cors<'static>,
     ) -> Result<Next, Problem> {
-        let body = request.required_body()?;
-        let text;
-        let payload = match MediaType::of(&request.head)? {
-            Some(media) if media.is("application/json") => {
-                Payload::Json(Parser::value(body).map_err(|reason| wrong(&reason))?)
-            }
-            Some(media) if media.is_text() => {
-                let body = std::str::from_utf8(body).map_err(|_| Problem::bad_request("text must be UTF-8"))?;
-                text = serde_json::to_vec(body).expect("a string is JSON");
-                Payload::Json(&text)
-            }
-            _ => Payload::Binary(body),
-        };
+        let mut text = Vec::new();
+        let payload = payload(request, &mut text)?;
         let key = key(&request.head)?;
         let conflate = query.single("conflate")?;
         bounded("conflate", conflate, limits::CONFLATE_BYTES_MAX)?;
-        let mut topics = Vec::new();
+        let mut topics = SmallVec::<[Topic<'_>; 4]>::new();
         for name in query.all("topic") {
             topics.push(topic(name)?);
         }
@@ -147,6 +138,16 @@ impl Shard {
                 format!("topic: give one in the query, as ?topic=NAME, or up to {most} of them"),
             ));
         }
+        if let [topic] = topics[..]
+            && !self.exchanges.contains_key(&index)
+            && let Some(answer) = self.publish_here(index, user, (topic, payload, key, conflate))
+        {
+            return match answer {
+                Ok(position) => Ok(self.tell_position(index, (request.terms, cors), position)),
+                Err(refusal) => Err(Problem::new(refusal.code(), refusal.to_string())),
+            };
+        }
+        let mut exchange = Exchange::new(request.terms, cors.clone());
         exchange.list = topics.len() > 1;
         self.begin(index, exchange);
         for topic in topics {
@@ -200,12 +201,49 @@ impl Shard {
         if !first && let Err(problem) = self.pace(index) {
             return self.add_failure(index, problem.status, problem.reason.into_owned());
         }
+        if let Some(answer) = self.publish_here(index, user, publication) {
+            let (topic, ..) = publication;
+            let part = match answer {
+                Ok(position) => Part::Published(topic.as_str().into(), position),
+                Err(refusal) => Part::Failed(refusal.code(), refusal.to_string()),
+            };
+            if let Some(exchange) = self.last_exchange(index) {
+                exchange.parts.push(part);
+            }
+            return;
+        }
         let Some(id) = self.exchanges.get_mut(&index).map(Line::expect_part) else { return };
-        let (topic, payload, key, conflate) = publication;
+        let publish = Publish { id, ..self.publication(index, user, publication) };
+        self.counters.published += 1;
+        self.publish_now(publish);
+    }
+
+    /// Publishes where the topic's home is on this very shard: its answer, at once. None if it is elsewhere.
+    fn publish_here(
+        &mut self,
+        index: u32,
+        user: Option<&User>,
+        publication: Publication<'_>,
+    ) -> Option<Result<Position, Refusal>> {
+        if self.home_of(publication.0) != self.me {
+            return None;
+        }
+        let publish = self.publication(index, user, publication);
+        self.counters.published += 1;
+        let answer = self.home.publish(&publish);
+        self.counters.faults += u64::from(answer.is_err());
+        Some(answer)
+    }
+
+    fn publication<'p>(
+        &self,
+        index: u32,
+        user: Option<&'p User>,
+        (topic, payload, key, conflate): Publication<'p>,
+    ) -> Publish<'p> {
         let permit = user.map_or_else(Permit::default, |user| user.publishes(topic));
         let (shard, conn, user) = (self.me, self.id_of(index), user.map(User::name));
-        self.counters.published += 1;
-        self.publish_now(Publish { topic, payload, shard, conn, user, permit, id, echo: true, key, conflate });
+        Publish { topic, payload, shard, conn, user, permit, id: Id::None, echo: true, key, conflate }
     }
 
     /// One more command of the request, which is wrong.
@@ -256,6 +294,22 @@ impl Shard {
         self.presence(Presence { topic, shard, conn, permit, id, limit, after });
         Ok(self.all_added(index))
     }
+}
+
+/// What a request publishes; `text` has the room for what is not sent as it goes out.
+fn payload<'p>(request: &Request<'p>, text: &'p mut Vec<u8>) -> Result<Payload<'p>, Problem> {
+    let body = request.required_body()?;
+    Ok(match MediaType::of(&request.head)? {
+        Some(media) if media.is("application/json") => {
+            Payload::Json(Parser::value(body).map_err(|reason| wrong(&reason))?)
+        }
+        Some(media) if media.is_text() => {
+            let body = std::str::from_utf8(body).map_err(|_| Problem::bad_request("text must be UTF-8"))?;
+            *text = serde_json::to_vec(body).expect("a string is JSON");
+            Payload::Json(text)
+        }
+        _ => Payload::Binary(body),
+    })
 }
 
 /// Topic, payload, `key` and `conflate`.
@@ -311,7 +365,7 @@ pub(super) fn number(name: &str, text: Option<&str>, most: u32) -> Result<usize,
 
 /// The idempotency key of a request.
 fn key<'h>(head: &http::Head<'h>) -> Result<Option<&'h str>, Problem> {
-    let value = head.single("idempotency-key", "more than one Idempotency-Key header")?;
+    let value = head.single(http::Field::IdempotencyKey, "more than one Idempotency-Key header")?;
     let text = value.map(std::str::from_utf8).transpose();
     let text = text.map_err(|_| Problem::bad_request("the Idempotency-Key header is not text"))?;
     bounded("Idempotency-Key", text, limits::KEY_BYTES_MAX)?;

@@ -88,7 +88,7 @@ impl Exchange {
 pub(super) enum Part {
     /// Still to come.
     Waiting,
-    /// It was published here.
+    /// It was published here; the topic's name is for a list.
     Published(Box<str>, Position),
     /// It was not carried out.
     Failed(u16, String),
@@ -215,6 +215,9 @@ impl Shard {
             return self.answered(index, terms, end);
         }
         let done = matches!(parts[..], [Part::Done]);
+        if let (false, [Part::Published(_, position)]) = (list, &parts[..]) {
+            return self.tell_position(index, (terms, &cors), *position);
+        }
         let (body, changes) = if list { (Ok(list_of(&parts)), false) } else { sole(parts) };
         self.date.set(self.now_unix_s());
         let date = Some(&self.date);
@@ -228,6 +231,23 @@ impl Shard {
                 response.body("application/json", &body);
             }
             Err(problem) => cors.mark(Response::begin(out, problem.status, terms, date)).refuse(&problem),
+        });
+        self.answered(index, terms, CloseReason::HttpAnswered)
+    }
+
+    /// Answers a publication that came alone, and before which nothing waits.
+    pub(super) fn tell_position(&mut self, index: u32, (terms, cors): (Terms, &Cors<'_>), position: Position) -> Next {
+        const BEFORE: &[u8] = b"{\"position\":\"";
+        const AFTER: &[u8] = b"\"}\n"; // for those who read it in a terminal
+        self.date.set(self.now_unix_s());
+        let date = Some(&self.date);
+        self.outbound.push_solid(index, |out| {
+            let len = BEFORE.len() + position.text_len() + AFTER.len();
+            cors.mark(Response::begin(out, 200, terms, date)).body_of("application/json", len, |out| {
+                out.extend_from_slice(BEFORE);
+                position.write(out);
+                out.extend_from_slice(AFTER);
+            });
         });
         self.answered(index, terms, CloseReason::HttpAnswered)
     }
@@ -304,15 +324,16 @@ impl Shard {
     }
 }
 
-/// The answer to a request of one command, and whether it is a document that changes.
+/// The answer to a request of one command that is no publication, and whether it is a document that changes.
 fn sole(parts: SmallVec<[Part; 1]>) -> (Result<Vec<u8>, Problem>, bool) {
     match parts.into_iter().next() {
-        Some(Part::Published(_, position)) => (Ok(format!("{{\"position\":\"{position}\"}}").into_bytes()), false),
         Some(Part::Document(json)) => (Ok(json), true),
         Some(Part::Failed(429, reason)) => (Err(too_many(reason, 1)), false),
         Some(Part::Failed(code, reason)) => (Err(Problem::new(code, reason)), false),
         Some(Part::Done) => (Ok(Vec::new()), false),
-        Some(Part::Waiting | Part::Joined(_)) | None => unreachable!("it was answered, and asked for no feed"),
+        Some(Part::Waiting | Part::Joined(_) | Part::Published(..)) | None => {
+            unreachable!("it was answered, asked for no feed, and is no publication")
+        }
     }
 }
 

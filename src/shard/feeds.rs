@@ -320,7 +320,7 @@ pub(super) struct Wanted {
 
 impl Wanted {
     fn of_events(head: &http::Head<'_>, query: &Query<'_>) -> Result<Self, Problem> {
-        let header = head.single("last-event-id", "more than one Last-Event-ID header")?;
+        let header = head.single(http::Field::LastEventId, "more than one Last-Event-ID header")?;
         let header = header.map(std::str::from_utf8).transpose();
         let header = header.map_err(|_| Problem::bad_request("the Last-Event-ID header is not text"))?;
         let since = header.filter(|id| !id.is_empty()).or(query.single("last_event_id")?);

@@ -13,7 +13,7 @@ pub use super::client_handshake::{
     request_deflate,
 };
 use super::deflate::{self, Agreement, Malformed};
-use crate::http::{Head, Problem, tokens};
+use crate::http::{Field, Head, Problem, tokens};
 
 /// The one language spoken inside messages, and what a client that offers none gets.
 pub const SUBPROTOCOL: &str = "wirefan.v1";
@@ -39,7 +39,7 @@ pub struct Upgrade<'a> {
 /// Whether the request asks to be upgraded to WebSocket, rightly or not.
 #[must_use]
 pub fn is_upgrade(head: &Head<'_>) -> bool {
-    has_token(head, "upgrade", "websocket")
+    !head.lacks(Field::Upgrade) && has_token(head, "upgrade", "websocket")
 }
 
 /// Judges a request for which [`is_upgrade`] holds.

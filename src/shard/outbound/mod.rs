@@ -84,7 +84,7 @@ enum Kind {
     Replay,
     /// Answers to the connection's own commands, and control frames: its reading pauses instead.
     Replies,
-    /// Bytes that are no whole frames (an HTTP answer): never cut, nothing is written behind them.
+    /// Bytes that are no whole frames (HTTP answers): never cut, and nothing but more of them is written behind them.
     Solid,
 }
 
@@ -340,7 +340,7 @@ impl Outbound {
         let hot = &self.hot[conn as usize];
         let spill = self.spills.get(hot.spill as usize); // none for NONE
         let tail = spill.and_then(|spill| spill.ranges.back()).copied();
-        let tail = tail.filter(|last| kind != Kind::Solid && last.kind == kind && self.segments.grows(last.segment));
+        let tail = tail.filter(|last| last.kind == kind && self.segments.grows(last.segment, last.end));
         let (segment, start) = match tail {
             Some(last) => (last.segment, last.end),
             None => (self.segments.insert_own(), 0),

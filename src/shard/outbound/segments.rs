@@ -86,9 +86,11 @@ impl Segments {
         }
     }
 
-    /// Whether more may be written behind: own, and not so long that sent bytes would be kept for ever.
-    pub(super) fn grows(&self, key: SegmentKey) -> bool {
-        matches!(&self.slab[key as usize].bytes, Bytes::Own(bytes) if bytes.len() < limits::SPARE_BYTES_MAX)
+    /// Whether more may be written behind a range that ends there: own, whole, and not so long that sent bytes would be kept
+    /// for ever.
+    pub(super) fn grows(&self, key: SegmentKey, end: u32) -> bool {
+        let Bytes::Own(bytes) = &self.slab[key as usize].bytes else { return false };
+        bytes.len() == end as usize && bytes.len() < limits::SPARE_BYTES_MAX
     }
 
     /// Appends to an own segment; its new length.

@@ -1,0 +1,62 @@
+//! What a publication by HTTP costs a shard without sockets: reads of 64 pipelined requests, answered in one write.
+//!
+//! `cargo bench --bench http_publish`. One iteration is 64 such reads through the front door: heads parsed and judged,
+//! bodies checked, positions given by the home, responses written. The exact count of instructions per read:
+//! `valgrind --tool=callgrind --toggle-collect='*one_read*' BENCH --bench --test`, BENCH being the program of
+//! `cargo bench --bench http_publish --no-run`.
+
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use wirefan::ids::ConnId;
+
+mod rig;
+use rig::Rig;
+
+/// Requests in one read.
+const DEPTH: usize = 64;
+/// Reads of one iteration.
+const READS: usize = 64;
+
+/// As `wirefan-loadtest http-publish` sends them.
+fn requests(payload_bytes: usize) -> Vec<u8> {
+    let mut request = format!(
+        "POST /v1/publish?topic=loadtest/0123abcd/0 HTTP/1.1\r\nHost: 127.0.0.1:40123\r\n\
+        Content-Type: application/json\r\nContent-Length: {payload_bytes}\r\n\r\n\""
+    );
+    request.push_str(&"x".repeat(payload_bytes - 2));
+    request.push('"');
+    request.repeat(DEPTH).into_bytes()
+}
+
+/// One turn of the loop: a read of pipelined requests, and the write of their answers.
+#[inline(never)]
+fn one_read(rig: &mut Rig, conn: ConnId, requests: &[u8]) {
+    rig.bytes(conn, requests);
+    rig.turn();
+}
+
+fn publish(c: &mut Criterion) {
+    let mut group = c.benchmark_group("http_publish");
+    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    group.throughput(Throughput::Elements((READS * DEPTH) as u64));
+    for payload_bytes in [64, 1024] {
+        let requests = requests(payload_bytes);
+        let mut rig = Rig::new(|_| {});
+        let conn = rig.shard.handle_accept();
+        one_read(&mut rig, conn, &requests);
+        let answered = rig.sink.bytes;
+        group.bench_function(format!("{payload_bytes} B"), |b| {
+            b.iter(|| {
+                for _ in 0..READS {
+                    one_read(&mut rig, conn, &requests);
+                }
+            });
+        });
+        assert!(rig.sink.bytes >= answered * (READS as u64 + 1), "every request is answered");
+    }
+    group.finish();
+}
+
+criterion_group!(benches, publish);
+criterion_main!(benches);
