@@ -52,6 +52,8 @@ pub(super) struct EventLoop {
     events: Events,
     shard: Shard,
     listeners: Vec<Listener>,
+    /// Whose connections are accepted first in this turn: moves on with every turn.
+    first_listener: usize,
     sockets: Sockets,
     /// Connections with bytes to read, first come first served.
     readable: VecDeque<ConnId>,
@@ -93,6 +95,7 @@ impl EventLoop {
             events: Events::with_capacity(limits::EVENTS_PER_TURN),
             shard,
             listeners,
+            first_listener: 0,
             sockets: Sockets::default(),
             readable: VecDeque::new(),
             buf: vec![0; limits::READ_BYTES_PER_TURN],
@@ -183,7 +186,10 @@ impl EventLoop {
 
     fn accept(&mut self) {
         let mut budget = limits::ACCEPTS_PER_TURN;
-        for number in 0..self.listeners.len() {
+        // Or a flood at one address would leave nothing of the budget to the others.
+        self.first_listener = self.first_listener.wrapping_add(1);
+        let (first, all) = (self.first_listener, self.listeners.len());
+        for number in (0..all).map(|step| first.wrapping_add(step) % all) {
             let listener = &mut self.listeners[number];
             if listener.paused_until_ms > self.now_ms {
                 continue;

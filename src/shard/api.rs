@@ -17,7 +17,7 @@ use super::identity::User;
 use super::requests::{Next, unauthorized};
 use crate::auth::Pace;
 use crate::home::{History, Presence, Publish, Refusal};
-use crate::http::{self, Cors, Date, MediaType, Problem, Query, Request};
+use crate::http::{self, Cors, Date, MediaType, Problem, Query, Request, Response};
 use crate::ids::ClientName;
 use crate::limits;
 use crate::protocol::{Command, Excerpt, Fault, Id, Op, Parser, Payload, Position, Reason};
@@ -26,8 +26,20 @@ use crate::topic::Topic;
 
 impl Shard {
     pub(super) fn handle_api(&mut self, index: u32, request: &Request<'_>) -> Next {
-        let cors = match Cors::judge(&request.head, &self.settings.origins) {
-            Ok(cors) => cors.into_owned(),
+        let cors = Cors::judge(&request.head, &self.settings.origins).map(Cors::into_owned);
+        // Before all else: what is refused for another reason is a request, too.
+        if let Err(TooFast { problem, ends }) = self.pace(index) {
+            let cors = cors.unwrap_or_default();
+            let (terms, end) = match ends {
+                true => (request.terms.closing(), CloseReason::TooFast),
+                false => (request.terms, CloseReason::HttpAnswered),
+            };
+            return self.say(index, terms, end, |out, date| {
+                cors.mark(Response::begin(out, problem.status, terms, Some(date))).refuse(&problem);
+            });
+        }
+        let cors = match cors {
+            Ok(cors) => cors,
             Err(problem) => {
                 return self.answer(index, request.terms, |response| response.refuse(&problem), problem.status);
             }
@@ -48,7 +60,6 @@ impl Shard {
             let options = |out: &mut Vec<u8>, date: &Date| cors.respond_options(out, head, allow, Some(date));
             return Ok(self.say(index, request.terms, CloseReason::HttpAnswered, options));
         }
-        self.pace(index)?;
         let user = self.admit(index, head, call)?;
         let query = Query::parse(head.query)?;
         let exchange = || Exchange::new(request.terms, cors.clone());
@@ -100,17 +111,17 @@ impl Shard {
         Ok(user)
     }
 
-    /// Takes one request of the connection's rate.
-    fn pace(&mut self, index: u32) -> Result<(), Problem> {
+    /// Takes one request or publication of the connection's rate.
+    fn pace(&mut self, index: u32) -> Result<(), TooFast> {
         let Some(rate) = self.rate else { return Ok(()) };
-        match self.buckets[index as usize].take(rate, self.now_ms * 1000) {
-            Pace::Ok => Ok(()),
-            Pace::TooFast { retry_ms } | Pace::TooLong { retry_ms } => {
-                let most = self.settings.config.limits.commands_per_second_max;
-                let reason = format!("more than {most} commands per second (limits.commands_per_second_max)");
-                Err(too_many(reason, retry_ms.div_ceil(1000)))
-            }
-        }
+        let (retry_ms, ends) = match self.buckets[index as usize].take(rate, self.now_ms * 1000) {
+            Pace::Ok => return Ok(()),
+            Pace::TooFast { retry_ms } => (retry_ms, false),
+            Pace::TooLong { retry_ms } => (retry_ms, true),
+        };
+        let most = self.settings.config.limits.commands_per_second_max;
+        let reason = format!("more than {most} commands per second (limits.commands_per_second_max)");
+        Err(TooFast { problem: too_many(reason, retry_ms.div_ceil(1000)), ends })
     }
 
     /// `POST /v1/publish`: the body to each topic of the query.
@@ -198,7 +209,10 @@ impl Shard {
     /// One more publication of the request; all but the first take of the connection's rate here.
     fn add_publication(&mut self, index: u32, user: Option<&User>, publication: Publication<'_>) {
         let first = self.last_exchange(index).is_some_and(|exchange| exchange.parts.is_empty());
-        if !first && let Err(problem) = self.pace(index) {
+        if !first && let Err(TooFast { problem, ends }) = self.pace(index) {
+            if ends {
+                self.end_behind(index, CloseReason::TooFast);
+            }
             return self.add_failure(index, problem.status, problem.reason.into_owned());
         }
         if let Some(answer) = self.publish_here(index, user, publication) {
@@ -310,6 +324,13 @@ fn payload<'p>(request: &Request<'p>, text: &'p mut Vec<u8>) -> Result<Payload<'
         }
         _ => Payload::Binary(body),
     })
+}
+
+/// More came than the connection's rate, and whether that has gone on for so long that the connection ends: what 4029 is
+/// to a WebSocket.
+struct TooFast {
+    problem: Problem,
+    ends: bool,
 }
 
 /// Topic, payload, `key` and `conflate`.

@@ -182,13 +182,11 @@ impl Shard {
         }
     }
 
-    /// The filter's slot; a pending subscription to it if the connection has none.
+    /// The filter's slot, with a subscribe to it under way.
     fn pend(&mut self, conn: ConnId, filter: Filter<'_>, serial: u32) -> Slot {
         let rules = Rc::clone(&self.rules);
         let slot = self.registry.open(filter, || has_presence(&rules, filter));
-        if !self.registry.has(conn.index, slot) {
-            self.registry.pend(conn.index, slot, serial);
-        }
+        self.registry.pend(conn.index, slot, serial);
         slot
     }
 

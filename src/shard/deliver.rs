@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::exchange::Part;
 use super::feeds::Joined;
 use super::outbound::{SegmentKey, Share, Shares, is_bulk, shares};
-use super::registry::{Slot, Waiter};
+use super::registry::{Settled, Slot, Waiter};
 use super::{Shard, connection::Phase};
 use crate::home::{Batch, History, Piece, Presence, Span, Subscribe, Subscribed};
 use crate::ids::{ConnId, ShardId};
@@ -179,9 +179,13 @@ impl Shard {
         }
         let mut joined = None;
         if let Some(index) = self.index_of(conn) {
-            let fresh = self.registry.settle(index, slot, serial);
-            let replay = if fresh { replay } else { Vec::new() };
-            joined = self.acknowledge(index, slot, &id, (Some(position), recovered), replay);
+            match self.registry.settle(index, slot, serial) {
+                Settled::Revoked => self.refuse_revoked(conn, slot, &id),
+                settled => {
+                    let replay = if settled == Settled::Live { replay } else { Vec::new() };
+                    joined = self.acknowledge(index, slot, &id, (Some(position), recovered), replay);
+                }
+            }
             if let Some(watch) = watch {
                 self.registry.settle(index, watch, serial);
             }
@@ -193,6 +197,12 @@ impl Shard {
             self.release(slot);
         }
         self.take_joined(conn, &id, joined);
+    }
+
+    /// The home admitted a subscribe that the connection's token grants no longer.
+    fn refuse_revoked(&mut self, conn: ConnId, slot: Slot, id: &Id) {
+        let reason = format!("topic: your token does not grant {} any more", self.registry.filter(slot));
+        self.refuse_command(conn, id, 403, &reason);
     }
 
     /// One more home of a feed answered. It may be the last one, and the feed over when this returns.

@@ -32,8 +32,10 @@ pub(super) struct Exchange {
     pub(super) parts: SmallVec<[Part; 1]>,
     /// Commands without an answer, and one more while commands are still being added.
     waiting: usize,
-    /// What was answered already, but has to wait for its turn; and why the connection ends behind it, if it does.
-    written: Option<(Vec<u8>, CloseReason)>,
+    /// What was answered already, but has to wait for its turn.
+    written: Option<Vec<u8>>,
+    /// Why the connection ends behind the answer, if it does.
+    end: CloseReason,
 }
 
 /// The requests of one connection that wait, in their order; not empty.
@@ -79,7 +81,8 @@ const _: () = assert!(limits::PUBLISH_TOPICS_MAX < PARTS_MAX as usize);
 impl Exchange {
     pub(super) fn new(terms: Terms, cors: Cors<'static>) -> Self {
         let parts = SmallVec::new();
-        Self { terms, cors, list: false, feed: None, wanted: None, parts, waiting: 1, written: None }
+        let (written, end) = (None, CloseReason::HttpAnswered);
+        Self { terms, cors, list: false, feed: None, wanted: None, parts, waiting: 1, written, end }
     }
 }
 
@@ -118,6 +121,15 @@ impl Shard {
         self.begin_last(index, exchange);
         if let Some(line) = self.exchanges.get_mut(&index) {
             line.expect_part();
+        }
+    }
+
+    /// The connection ends behind the answer to the last request.
+    pub(super) fn end_behind(&mut self, index: u32, end: CloseReason) {
+        let Some(line) = self.exchanges.get_mut(&index) else { return };
+        line.closed = true;
+        if let Some(exchange) = line.exchanges.back_mut() {
+            (exchange.terms, exchange.end) = (exchange.terms.closing(), end);
         }
     }
 
@@ -205,12 +217,12 @@ impl Shard {
 
     /// Writes the answer to a request that has all its parts.
     fn finish(&mut self, index: u32, exchange: Exchange, closing: bool) -> Next {
-        let Exchange { terms, cors, list, feed, parts, written, .. } = exchange;
+        let Exchange { terms, cors, list, feed, parts, written, end, .. } = exchange;
         let terms = if closing { terms.closing() } else { terms };
         if let Some(feed) = feed {
             return self.begin_feed(index, feed, (terms, cors), parts.into_iter());
         }
-        if let Some((bytes, end)) = written {
+        if let Some(bytes) = written {
             self.outbound.push_solid(index, |out| out.extend_from_slice(&bytes));
             return self.answered(index, terms, end);
         }
@@ -232,7 +244,7 @@ impl Shard {
             }
             Err(problem) => cors.mark(Response::begin(out, problem.status, terms, date)).refuse(&problem),
         });
-        self.answered(index, terms, CloseReason::HttpAnswered)
+        self.answered(index, terms, end)
     }
 
     /// Answers a publication that came alone, and before which nothing waits.
@@ -284,7 +296,8 @@ impl Shard {
         write(&mut bytes, &self.date);
         line.exchanges.push_back(Exchange {
             waiting: 0,
-            written: Some((bytes, end)),
+            written: Some(bytes),
+            end,
             ..Exchange::new(terms, Cors::default())
         });
         line.closed |= !terms.keep_alive;

@@ -385,8 +385,8 @@ fn topics<'q>(
         None => From::Now,
         Some(text) => {
             let most = limits::HISTORY_LAST_MAX;
-            let last = text.parse().ok().filter(|last| (1..=most).contains(last));
-            From::Last(last.ok_or_else(|| Problem::new(400, format!("last: it is 1 to {most}")))?)
+            let last = text.parse().ok().filter(|last| *last <= most);
+            From::Last(last.ok_or_else(|| Problem::new(400, format!("last: it is 0 to {most}")))?)
         }
     };
     let Some(since) = since else {

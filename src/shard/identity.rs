@@ -174,6 +174,9 @@ impl Shard {
     /// member, the user is.
     pub(super) fn review_subscriptions(&mut self, conn: ConnId, user: &User, fresh: bool, why: &str) {
         for slot in self.registry.slots(conn.index) {
+            if !self.registry.has(conn.index, slot) {
+                continue; // it went with the topic that it is about
+            }
             let text: Box<str> = self.registry.filter(slot).into();
             let filter = Filter::known(&text);
             if filter.is_broker() {
@@ -182,6 +185,10 @@ impl Shard {
             let permit = user.reads(filter);
             match filter.as_topic() {
                 None => self.registry.grant(conn.index, slot, permit.granted),
+                // The answer to a subscribe that is under way is then the error.
+                Some(topic) if !self.admits_reader(topic, permit) && self.registry.revoke(conn.index, slot) => {
+                    self.end_watch(conn.index, topic);
+                }
                 Some(topic) if !self.admits_reader(topic, permit) => self.end_subscription(conn, filter, 403, why),
                 Some(topic) if fresh && self.registry.has_members(slot) => {
                     self.leave_home(conn, topic);

@@ -60,6 +60,10 @@ impl Shard {
             Phase::Http if self.answers_next(index) => {}
             Phase::Http if self.outbound.pending(index) > 0 => self.linger(index, CloseReason::HttpAnswered),
             Phase::Lingering if self.outbound.pending(index) > 0 => {}
+            // RFC 9293 3.6: it may still read, and what it was told before it ended its side is its own.
+            Phase::Open | Phase::Closing if self.outbound.pending(index) > 0 => {
+                self.linger(index, CloseReason::PeerGone);
+            }
             _ => self.discard(index, CloseReason::PeerGone),
         }
     }

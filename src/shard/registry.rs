@@ -1,8 +1,9 @@
 //! Who subscribes to what on this shard: filters with their subscribers, connections with their subscriptions.
 //!
 //! Both directions point at each other, so that unsubscribing is O(1) and a disconnect costs its own subscriptions only.
-//! A subscription is *pending* from the command until the home's answer stands in the queue, then *live*. Invariant: a
-//! filter's slot stays while a subscriber or an answer on its way refers to it, so an answer always finds its slot.
+//! A subscription is *pending* from the command until the home's answer stands in the queue, then *live*; what other
+//! subscribes to it are under way meanwhile is kept beside it, so that each answer is told apart. Invariant: a filter's slot
+//! stays while a subscriber or an answer on its way refers to it, so an answer always finds its slot.
 
 use std::collections::HashMap;
 
@@ -75,6 +76,25 @@ struct Subscription {
     at: u32,
 }
 
+/// A subscribe of which the home's answer is still to come.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    serial: u32,
+    /// What it was sent with is not granted any more.
+    revoked: bool,
+}
+
+/// What an answer of a home has done to a connection's subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// It is live from here on.
+    Live,
+    /// It was revoked while the answer was on its way, and is not to be.
+    Revoked,
+    /// It was live, or taken away, before.
+    Before,
+}
+
 /// A subscriber of a wildcard filter that not all homes have answered yet.
 #[derive(Debug)]
 pub(super) struct Waiter {
@@ -93,6 +113,9 @@ pub(super) struct Registry {
     waiters: HashMap<Slot, Vec<Waiter>, FixedState>,
     /// By connection.
     subscriptions: Vec<SmallVec<[Subscription; 2]>>,
+    /// By connection and slot, the subscribes to a pending subscription in their order, where there are several or they
+    /// were revoked. The first one's number is that of the subscription.
+    under_way: HashMap<(u32, Slot), SmallVec<[UnderWay; 2]>, FixedState>,
     serial: u32,
 }
 
@@ -105,6 +128,7 @@ impl Registry {
             cache: MatchCache::new(seed ^ 2),
             waiters: HashMap::with_hasher(FixedState::with_seed(seed ^ 3)),
             subscriptions: Vec::new(),
+            under_way: HashMap::with_hasher(FixedState::with_seed(seed ^ 4)),
             serial: 0,
         }
     }
@@ -210,21 +234,64 @@ impl Registry {
         self.serial
     }
 
-    /// Adds a pending subscription of that number.
+    /// A subscribe of that number is under way: adds a pending subscription, if there is none.
     pub(super) fn pend(&mut self, conn: u32, slot: Slot, serial: u32) {
+        if let Some(at) = self.position_of(conn, slot) {
+            let before = self.subscriptions[conn as usize][at].at;
+            if before & PENDING != 0 {
+                self.all_under_way(conn, slot, before & !PENDING).push(UnderWay { serial, revoked: false });
+            }
+            return;
+        }
         if self.subscriptions.len() <= conn as usize {
             self.subscriptions.resize_with(conn as usize + 1, SmallVec::new);
         }
         self.subscriptions[conn as usize].push(Subscription { slot, at: PENDING | serial });
     }
 
-    /// Makes that very pending subscription live. False if it was taken back meanwhile, or was none.
-    pub(super) fn settle(&mut self, conn: u32, slot: Slot, serial: u32) -> bool {
-        let Some(at) = self.pending(conn, slot, serial) else { return false };
+    fn all_under_way(&mut self, conn: u32, slot: Slot, first: u32) -> &mut SmallVec<[UnderWay; 2]> {
+        let all = self.under_way.entry((conn, slot)).or_default();
+        if all.is_empty() {
+            all.push(UnderWay { serial: first, revoked: false });
+        }
+        all
+    }
+
+    /// The connection's pending subscription is not granted any more: what is under way for it will not make it live.
+    /// False if it is live, or there is none.
+    pub(super) fn revoke(&mut self, conn: u32, slot: Slot) -> bool {
+        let at = self.position_of(conn, slot).map(|at| self.subscriptions[conn as usize][at].at);
+        let Some(at) = at.filter(|at| at & PENDING != 0) else { return false };
+        self.all_under_way(conn, slot, at & !PENDING).iter_mut().for_each(|one| one.revoked = true);
+        true
+    }
+
+    /// The home admits the subscribe of that number.
+    pub(super) fn settle(&mut self, conn: u32, slot: Slot, serial: u32) -> Settled {
+        let Some(at) = self.pending(conn, slot, serial) else { return Settled::Before };
+        let first = self.under_way.get(&(conn, slot)).and_then(|all| all.first());
+        if first.is_some_and(|first| first.revoked) {
+            self.pass_on(conn, slot, at);
+            return Settled::Revoked;
+        }
+        self.under_way.remove(&(conn, slot));
         let subscribers = &mut self.entries[slot as usize].subscribers;
         self.subscriptions[conn as usize][at].at = index(subscribers.len());
         subscribers.push(Subscriber { conn, at: index(at) });
-        true
+        Settled::Live
+    }
+
+    /// The subscribe that the pending subscription at that place waited for came to nothing: it is the next one's, or goes.
+    /// True if it went.
+    fn pass_on(&mut self, conn: u32, slot: Slot, at: usize) -> bool {
+        let all = self.under_way.get_mut(&(conn, slot)).filter(|all| all.len() > 1);
+        let Some(all) = all else {
+            self.detach(conn, at);
+            return true;
+        };
+        all.remove(0);
+        self.subscriptions[conn as usize][at].at = PENDING | all[0].serial;
+        false
     }
 
     /// Notes whether the connection's token grants the whole filter; nothing if the subscription is not live.
@@ -243,11 +310,10 @@ impl Registry {
         all.map(|subscription| subscription.slot).collect()
     }
 
-    /// Takes that very pending subscription away, because its home refused it. False if it was not there any more.
+    /// The home refuses the subscribe of that number. True if its pending subscription goes with it: it was there, and no
+    /// other subscribe is under way for it.
     pub(super) fn take_back(&mut self, conn: u32, slot: Slot, serial: u32) -> bool {
-        let Some(at) = self.pending(conn, slot, serial) else { return false };
-        self.detach(conn, at);
-        true
+        self.pending(conn, slot, serial).is_some_and(|at| self.pass_on(conn, slot, at))
     }
 
     fn pending(&self, conn: u32, slot: Slot, serial: u32) -> Option<usize> {
@@ -277,6 +343,9 @@ impl Registry {
     fn detach(&mut self, conn: u32, at: usize) {
         let own = &mut self.subscriptions[conn as usize];
         let gone = own.swap_remove(at);
+        if gone.at & PENDING != 0 {
+            self.under_way.remove(&(conn, gone.slot));
+        }
         if let Some(&moved) = own.get(at)
             && moved.at & PENDING == 0
         {
@@ -321,7 +390,8 @@ impl Registry {
 
     /// Filters alive and subscriptions alive, for the proof that nothing is left behind.
     pub(super) fn held(&self) -> (usize, usize) {
-        (self.entries.len(), self.subscriptions.iter().map(SmallVec::len).sum())
+        let subscriptions = self.subscriptions.iter().map(SmallVec::len).sum::<usize>();
+        (self.entries.len(), subscriptions + self.under_way.len())
     }
 }
 

@@ -49,6 +49,11 @@ impl Raw {
         Self { stream, seen: Vec::new() }
     }
 
+    /// Over a connection that is there already.
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self { stream, seen: Vec::new() }
+    }
+
     /// The same with a receive buffer of so many bytes, to be slow with.
     pub(crate) fn dial_narrow(broker: &Broker, receive_bytes: usize) -> Self {
         Self { stream: dial(broker.address, Some(receive_bytes)), seen: Vec::new() }
@@ -123,6 +128,16 @@ impl Raw {
         let head = self.read_head();
         while self.fill() {}
         Answer { head, body: self.seen }
+    }
+
+    /// Reads what follows a head that was read, to the end of the connection.
+    pub(crate) fn answer_body(mut self) -> Vec<u8> {
+        self.read_to_end()
+    }
+
+    /// A second hand on the same connection, to write with.
+    pub(crate) fn try_clone(&self) -> Self {
+        Self { stream: self.stream.try_clone().expect("a descriptor"), seen: Vec::new() }
     }
 
     /// Reads one response of a connection that stays open; its body by its Content-Length.

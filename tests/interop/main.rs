@@ -12,9 +12,11 @@ mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod feeds;
+mod flood;
 mod hand_over;
 mod http;
 mod lifecycle;
+mod limits;
 mod log;
 mod operators;
 mod presence;

@@ -305,6 +305,48 @@ fn the_rate_of_commands_holds_for_requests() {
     world.leave();
 }
 
+#[test]
+fn whoever_goes_on_too_fast_is_told_the_last_time_with_the_end() {
+    let publish = request("POST /v1/publish?topic=bare/a", JSON, b"1");
+    let refused = [
+        request("GET /v1/nothing", "", b""),
+        request("OPTIONS /v1/publish", "", b""),
+        request("GET /v1/poll?topic=a/%23", "", b""),
+        request("GET /v1/events?topic=a//b", "", b""),
+        request("GET /v1/history?topic=a", "Origin: https://evil.example\r\n", b""),
+    ];
+    for one in refused.iter().chain([&publish]) {
+        let mut world = world(|config| config.limits.commands_per_second_max = 3);
+        let backend = world.accept(0);
+        for _ in 0..60 {
+            world.send(backend, one);
+            world.settle();
+        }
+        let answers = world.answers(backend);
+        let counts = [answers.iter().filter(|answer| answer.status != 429).count(), answers.len()];
+        assert_eq!(counts, [6, 6 + 31], "two seconds' worth pass, ten are told");
+        let (last, before) = answers.split_last().expect("some");
+        let ends = |answer: &Answer| answer.head.contains("\r\nConnection: close\r\n");
+        assert!(last.status == 429 && ends(last) && !before.iter().any(ends), "{last:?}");
+        assert!(world.peers[backend].shut);
+        world.leave();
+        assert_eq!(world.closed(CloseReason::TooFast), 1);
+    }
+    // So it is within one batch, whose answer still says what became of each.
+    let mut world = world(|config| config.limits.commands_per_second_max = 3);
+    let backend = world.accept(0);
+    let batch = json!(vec![json!({ "topic": "bare/1", "data": 1 }); 100]).to_string();
+    world.send(backend, &[request("POST /v1/batch", JSON, batch.as_bytes()), publish].concat());
+    world.settle();
+    let answers = world.answers(backend);
+    let [answer] = &answers[..] else { panic!("{answers:?}") };
+    assert!(answer.status == 200 && answer.head.contains("\r\nConnection: close\r\n"), "{}", answer.head);
+    let published = answer.json().as_array().unwrap().iter().filter(|part| part["error"].is_null()).count();
+    assert_eq!((published, answer.json().as_array().unwrap().len()), (6, 100));
+    world.leave();
+    assert_eq!(world.closed(CloseReason::TooFast), 1);
+}
+
 /// A topic that keeps `count` publications of `len` bytes, made by this connection.
 fn fill(world: &mut World, backend: usize, topic: &str, count: usize, len: usize) {
     let line = format!("POST /v1/publish?topic={topic}");

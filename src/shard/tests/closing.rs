@@ -201,3 +201,35 @@ fn a_stop_waits_for_the_commands_of_a_shard_that_is_behind() {
     assert_eq!(got, 5, "all that was accepted was delivered");
     world.leave();
 }
+
+#[test]
+fn who_ends_its_side_still_reads_what_it_was_told_before() {
+    let mut world = World::new(1);
+    for events in [false, true] {
+        let peer = if events { world.listen(0, "topic=chat", "").0 } else { world.open(0) };
+        if !events {
+            world.tell(peer, r#"{"op":"subscribe","topic":"chat"}"#);
+        }
+        let publisher = world.open(0);
+        world.peers[peer].room = 5;
+        let before = world.peers[peer].got.len();
+        world.tell(publisher, r#"{"op":"publish","topic":"chat","data":"before"}"#);
+        world.end(peer);
+        world.tell(publisher, r#"{"op":"publish","topic":"chat","data":"behind"}"#);
+        assert!(!world.peers[peer].dropped, "some of it is still to be written");
+        world.writable(peer, usize::MAX);
+        world.settle();
+        let got = String::from_utf8_lossy(&world.peers[peer].got[before..]).into_owned();
+        assert!(got.contains("before") && !got.contains("behind"), "{got}");
+        assert!(world.peers[peer].dropped);
+    }
+    // And whoever takes nothing more does not stay for ever.
+    let peer = world.open(0);
+    world.peers[peer].room = 0;
+    world.tell(peer, r#"{"op":"ping"}"#);
+    world.end(peer);
+    world.pass(limits::CLOSE_MS_MAX);
+    assert!(world.peers[peer].dropped);
+    world.leave();
+    assert_eq!(world.closed(CloseReason::PeerGone), 3);
+}

@@ -211,6 +211,62 @@ fn subscriptions_that_a_new_token_does_not_grant_end_with_an_error_each() {
 }
 
 #[test]
+fn a_subscription_that_ends_takes_what_it_was_told_of_members_along() {
+    for shard in [0, 1] {
+        let mut world = world(false);
+        let ann = world.open_with(shard, &token("ann", &["granted/#"], &[], 3_600));
+        for topic in ["granted/1", "granted/2", "granted/3", "granted/4"] {
+            world.ask(ann, &format!(r#"{{"op":"subscribe","topic":"{topic}","presence":true}}"#));
+        }
+        let heard = world.ask(ann, &auth(&token("ann", &["granted/3"], &[], 3_600)));
+        assert_eq!(heard, ["ack 9 ", "error null 403", "error null 403", "error null 403"]);
+        let bob = world.open_with(0, &token("bob", &["granted/#"], &[], 3_600));
+        for topic in ["granted/1", "granted/2", "granted/3", "granted/4"] {
+            world.ask(bob, &subscribe(topic));
+        }
+        assert_eq!(world.hear(ann), ["join granted/3 bob"]);
+        world.leave();
+    }
+}
+
+#[test]
+fn a_subscribe_that_is_under_way_when_its_grant_ends_is_answered_by_the_error_alone() {
+    for (more, presence) in [(false, ""), (true, ""), (false, r#","presence":true"#), (true, r#","presence":true"#)] {
+        for home in [0, 1] {
+            let mut world = world(false);
+            let mut names = (0..).map(|number| format!("granted/{number}"));
+            let here = |name: &String| world.shards[0].home_of(Topic::known(name)) == ShardId(home);
+            let topic = names.find(here).expect("some");
+            let (all, none) = (token("ann", &["#"], &["#"], 3_600), token("ann", &[], &[], 3_600));
+            let ann = world.open_with(0, &all);
+            let command = |id| format!(r#"{{"op":"subscribe","id":{id},"topic":"{topic}"{presence}}}"#);
+            world.say(ann, &command(1));
+            world.say(ann, &command(2));
+            world.say(ann, &auth(&none));
+            if more {
+                world.say(ann, &auth(&all));
+                world.say(ann, &command(3));
+            }
+            world.settle();
+            let mut heard = world.hear(ann);
+            heard.retain(|line| line != "ack 9 ");
+            let expected = match (more, presence.is_empty()) {
+                (false, _) => vec!["error 1 403".to_owned(), "error 2 403".to_owned()],
+                (true, _) => vec!["error 1 403".to_owned(), "error 2 403".to_owned(), format!("ack 3 {topic} @0")],
+            };
+            heard.retain(|line| !line.starts_with("join"));
+            assert_eq!(heard, expected, "home {home} {presence}");
+            let bob = world.open_with(1, &all);
+            world.tell(bob, &publish(&topic));
+            let heard = world.hear(ann);
+            assert_eq!(heard.len(), usize::from(more), "an ack is a promise, an error the end: {heard:?}");
+            assert_eq!(world.shards.iter().map(|shard| shard.home.members_len()).sum::<usize>(), usize::from(more));
+            world.leave();
+        }
+    }
+}
+
+#[test]
 fn a_stranger_who_is_a_member_becomes_the_user() {
     let mut world = world(true);
     let (watcher, peer) = (world.open(0), world.open(1));

@@ -1,6 +1,6 @@
 //! Polls: what they are answered with and when, where the next one goes on, and what may stand around them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::api::{Answer, JSON, request, world};
 use super::*;
@@ -366,6 +366,9 @@ fn what_a_poll_cannot_be_is_refused() {
     ] {
         assert_eq!(world.request(peer, &format!("GET /v1/poll?{query}"), "", b"").status, status, "{query}");
     }
+    // As with `"last":0` over WebSocket: none of the past.
+    world.post(0, "a", "1");
+    assert_eq!(world.request(peer, "GET /v1/poll?topic=a&wait=0&last=0", "", b"").json()["messages"], json!([]));
     world.send(peer, &request("HEAD /v1/poll?topic=a&wait=60", "", b""));
     world.settle();
     let head = world.hear_head(peer);

@@ -195,6 +195,31 @@ fn shards_that_reload_one_after_the_other_lose_no_member_and_keep_none() {
 }
 
 #[test]
+fn a_subscribe_behind_one_that_is_refused_holds_once_it_is_acknowledged() {
+    // The shard of the subscriber still knows presence, the homes do not any more.
+    let mut world = World::ruled(2, vec![room(true)]);
+    let (peer, publisher) = (world.open(0), world.open(1));
+    let settings = world.settings(|settings| settings.config.rules = vec![room(false)]);
+    world.shards[1].handle_reload(&settings);
+    let mut names = (0..).map(|number| format!("room/{number}"));
+    let topic = names.find(|name| world.shards[0].home_of(Topic::known(name)) == ShardId(1)).expect("some");
+    for (id, presence) in [(1, true), (2, false), (3, true), (4, false)] {
+        world.say(peer, &format!(r#"{{"op":"subscribe","id":{id},"topic":"{topic}","presence":{presence}}}"#));
+    }
+    world.settle();
+    let acks = [2, 4].map(|id| format!("ack {id} {topic} @0"));
+    let mut heard = world.hear(peer);
+    heard.sort();
+    assert_eq!(heard, [acks[0].as_str(), &acks[1], "error 1 404", "error 3 404"]);
+    world.tell(publisher, &publish(&topic));
+    assert_eq!(world.hear(peer), [format!("{topic}:1 1")]);
+    world.shards[0].handle_reload(&settings);
+    world.settle();
+    assert_eq!(world.members(), 0);
+    world.leave();
+}
+
+#[test]
 fn history_is_cut_to_the_new_rule_and_begins_where_one_is_given() {
     let kept = |count, age_s| Rule { history: Some(History { count, age_s }), ..rule("room/#") };
     let mut world = World::ruled(2, vec![kept(100, 3_600)]);
