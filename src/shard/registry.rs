@@ -93,6 +93,8 @@ pub(super) struct Registry {
     waiters: HashMap<Slot, Vec<Waiter>, FixedState>,
     /// By connection.
     subscriptions: Vec<SmallVec<[Subscription; 2]>>,
+    /// How many all connections have.
+    subscribed: usize,
     serial: u32,
 }
 
@@ -105,6 +107,7 @@ impl Registry {
             cache: MatchCache::new(seed ^ 2),
             waiters: HashMap::with_hasher(FixedState::with_seed(seed ^ 3)),
             subscriptions: Vec::new(),
+            subscribed: 0,
             serial: 0,
         }
     }
@@ -216,6 +219,7 @@ impl Registry {
             self.subscriptions.resize_with(conn as usize + 1, SmallVec::new);
         }
         self.subscriptions[conn as usize].push(Subscription { slot, at: PENDING | serial });
+        self.subscribed += 1;
     }
 
     /// Makes that very pending subscription live. False if it was taken back meanwhile, or was none.
@@ -277,6 +281,7 @@ impl Registry {
     fn detach(&mut self, conn: u32, at: usize) {
         let own = &mut self.subscriptions[conn as usize];
         let gone = own.swap_remove(at);
+        self.subscribed -= 1;
         if let Some(&moved) = own.get(at)
             && moved.at & PENDING == 0
         {
@@ -319,7 +324,12 @@ impl Registry {
         &self.entries[slot as usize].subscribers
     }
 
-    /// Filters alive and subscriptions alive, for the proof that nothing is left behind.
+    /// How many filters and subscriptions there are.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.entries.len(), self.subscribed)
+    }
+
+    /// The same by looking at all, for the proof that nothing is left behind.
     pub(super) fn held(&self) -> (usize, usize) {
         (self.entries.len(), self.subscriptions.iter().map(SmallVec::len).sum())
     }
@@ -382,6 +392,7 @@ mod tests {
             }
             let names: std::collections::BTreeSet<_> = model.iter().map(|(_, name)| name.clone()).collect();
             assert_eq!(registry.held(), (names.len(), model.len()));
+            assert_eq!(registry.counts(), registry.held());
         }
         for number in 0..15 {
             let name = format!("t/{number}");
