@@ -5,7 +5,7 @@
 //! home gives it its position, encodes it once ([`transport`]), keeps it where a rule says so ([`rules`]), and at the end
 //! of the turn sends one batch to every shard with subscribers. There [`shard`] appends a range of the batch to each
 //! subscriber's outbound queue, and [`net`] writes every connection once. [`topic`] knows names and filters, [`http`] and
-//! [`auth`] guard the door, [`config`] and [`limits`] bound everything. docs/architecture.md says why.
+//! [`auth`] guard the door, [`telemetry`] says how it goes, [`config`] and [`limits`] bound everything. docs/architecture.md says why.
 
 pub mod auth;
 pub mod cli;
@@ -21,6 +21,7 @@ pub mod rules;
 pub mod shard;
 #[expect(unsafe_code, reason = "vector instructions are the one place that needs it")]
 pub mod simd;
+pub mod telemetry;
 pub mod topic;
 pub mod transport;
 pub mod ws;

@@ -107,6 +107,13 @@ pub const SWEEP_SLOTS_PER_TURN: usize = 4096;
 /// Questions of operators that wait for the other shards' answers, of one shard.
 pub const SURVEYS_MAX: usize = 16;
 
+/// Milliseconds after which the figures of the shards are told without those of a shard that has not answered: far less
+/// than Prometheus waits for a scrape (10 s).
+pub const FIGURES_MS_MAX: u64 = 2_000;
+
+/// Queues of connections that one look at a shard's figures adds up: some 0.1 ms.
+pub const QUEUES_LOOKED_AT: usize = 32_768;
+
 /// Bytes of a publication's `key`, after its escapes are resolved.
 pub const KEY_BYTES_MAX: usize = 128;
 

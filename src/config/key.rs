@@ -59,23 +59,8 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "server.allow_anonymous",
-        read: |config, value| {
-            config.server.allow_anonymous = match value {
-                Value::Text(word) if word == "loopback" => AllowAnonymous::Loopback,
-                Value::Text(word) if word == "always" => AllowAnonymous::Always,
-                Value::Text(word) if word == "never" => AllowAnonymous::Never,
-                _ => return Err(r#"must be "loopback", "always" or "never""#.into()),
-            };
-            Ok(())
-        },
-        show: |config| {
-            let word = match config.server.allow_anonymous {
-                AllowAnonymous::Loopback => "loopback",
-                AllowAnonymous::Always => "always",
-                AllowAnonymous::Never => "never",
-            };
-            Value::Text(word.to_owned())
-        },
+        read: |config, value| anonymous(&mut config.server.allow_anonymous, value),
+        show: |config| shown_anonymous(config.server.allow_anonymous),
     },
     Key {
         name: "server.allowed_origins",
@@ -99,6 +84,14 @@ pub(super) const KEYS: &[Key] = &[
         name: "server.drain_s",
         read: |config, value| whole(&mut config.server.drain_s, value, 0..=DRAIN_S_MAX, " of seconds"),
         show: |config| Value::Integer(config.server.drain_s.into()),
+    },
+    Key {
+        name: "server.silence_ms_max",
+        read: |config, value| match value {
+            Value::Integer(1..SILENCE_MS_MIN) => Err(SILENCE_SHAPE.into()),
+            _ => whole(&mut config.server.silence_ms_max, value, 0..=SILENCE_MS_MAX, " of milliseconds"),
+        },
+        show: |config| Value::Integer(config.server.silence_ms_max),
     },
     Key {
         name: "limits.connections_max",
@@ -234,7 +227,31 @@ pub(super) const KEYS: &[Key] = &[
         read: |config, value| log::level(&mut config.log.level, value),
         show: |config| log::shown_level(config.log.level),
     },
+    Key {
+        name: "metrics.allow_anonymous",
+        read: |config, value| anonymous(&mut config.metrics.allow_anonymous, value),
+        show: |config| shown_anonymous(config.metrics.allow_anonymous),
+    },
 ];
+
+fn anonymous(place: &mut AllowAnonymous, value: &Value) -> Result<(), Reason> {
+    *place = match value {
+        Value::Text(word) if word == "loopback" => AllowAnonymous::Loopback,
+        Value::Text(word) if word == "always" => AllowAnonymous::Always,
+        Value::Text(word) if word == "never" => AllowAnonymous::Never,
+        _ => return Err(r#"must be "loopback", "always" or "never""#.into()),
+    };
+    Ok(())
+}
+
+fn shown_anonymous(anonymous: AllowAnonymous) -> Value {
+    let word = match anonymous {
+        AllowAnonymous::Loopback => "loopback",
+        AllowAnonymous::Always => "always",
+        AllowAnonymous::Never => "never",
+    };
+    Value::Text(word.to_owned())
+}
 
 impl Key {
     /// The table and the key in it.
@@ -376,6 +393,10 @@ const OUTBOUND_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 const HISTORY_BYTES_MAX: u64 = 1 << 40;
 const HANDSHAKE_MS_MAX: u64 = 600_000;
 const DRAIN_S_MAX: u64 = 3600;
+/// Several canaries have to fit.
+const SILENCE_MS_MIN: u64 = 1000;
+const SILENCE_MS_MAX: u64 = 600_000;
+const SILENCE_SHAPE: &str = "must be 0, or a whole number of milliseconds from 1000 to 600000";
 const HEARTBEAT_S_MAX: u64 = 86_400;
 /// Above it the whole microseconds that a rate is kept in would be too coarse.
 const PER_SECOND_MAX: u64 = 100_000;

@@ -45,6 +45,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[log]`: what is told, and how.
     pub log: Log,
+    /// `[metrics]`: who may see the broker's figures.
+    pub metrics: Metrics,
     /// `[[rule]]`: what topics are like, in the order of the file; see [`Rules`](crate::rules::Rules). At most
     /// [`RULES_MAX`](crate::limits::RULES_MAX), no filter twice.
     pub rules: Vec<Rule>,
@@ -70,6 +72,8 @@ pub struct Server {
     pub deflate: bool,
     /// Over how many seconds a stop spreads its disconnects.
     pub drain_s: u32,
+    /// Milliseconds for which a shard may not be heard of by the others before `/readyz` is 503. 0: nobody listens.
+    pub silence_ms_max: u64,
 }
 
 /// On which addresses connections without a token are welcome. With `[auth]` only [`AllowAnonymous::Always`] lets them
@@ -112,6 +116,20 @@ pub struct Heartbeat {
     pub interval_s: u32,
     /// Seconds that its pong may take.
     pub timeout_s: u32,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    /// Where `/metrics` and `$sys/stats` are for everybody and not only for operators; [`AllowAnonymous::Loopback`]: where
+    /// there is no `[auth]` and the broker listens on loopback addresses alone.
+    pub allow_anonymous: AllowAnonymous,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { allow_anonymous: AllowAnonymous::Loopback }
+    }
 }
 
 /// `[auth]`. Without keys and without API keys nobody can say who they are.
@@ -196,6 +214,7 @@ impl Default for Server {
             echo: false,
             deflate: false,
             drain_s: 30,
+            silence_ms_max: 5_000,
         }
     }
 }

@@ -256,7 +256,7 @@ fn is_service_link(name: &str) -> bool {
 }
 
 /// The tables that the keys are in.
-pub(super) const TABLES: [&str; 6] = ["server", "limits", "heartbeat", "auth", "tls", "log"];
+pub(super) const TABLES: [&str; 7] = ["server", "limits", "heartbeat", "auth", "tls", "log", "metrics"];
 
 /// The list of tables that the rules are.
 pub(super) const RULE: &str = "rule";

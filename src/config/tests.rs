@@ -95,6 +95,7 @@ fn every_key_can_be_set_in_the_file_and_by_its_variable() {
         ("server.echo", "true", "true"),
         ("server.deflate", "true", "true"),
         ("server.drain_s", "0", "0"),
+        ("server.silence_ms_max", "0", "0"),
         ("limits.connections_max", "1_000", "1_000"),
         ("limits.message_bytes_max", "1000", "1000"),
         ("limits.subscriptions_max", "0x10", "16"),
@@ -122,6 +123,7 @@ fn every_key_can_be_set_in_the_file_and_by_its_variable() {
         ("tls.listen", r#"["127.0.0.2:443"]"#, "127.0.0.2:443"),
         ("log.format", r#""json""#, "json"),
         ("log.level", r#""debug""#, "debug"),
+        ("metrics.allow_anonymous", r#""never""#, "never"),
     ];
     // What a key demands of others.
     let beside = |name| match name {
@@ -402,6 +404,10 @@ const WRONG: &[(&str, &str)] = &[
     ("server.shards = -1", "server.shards = -1: must be a whole number from 0 to 128"),
     ("server.shards = \"2\"", "server.shards = \"2\": must be a whole number from 0 to 128"),
     ("server.pin = 1", "server.pin = 1: must be true or false"),
+    (
+        "server.silence_ms_max = 999",
+        "server.silence_ms_max = 999: must be 0, or a whole number of milliseconds from 1000 to 600000",
+    ),
     ("server.allow_anonymous = true", r#"server.allow_anonymous = true: must be "loopback", "always" or "never""#),
     (
         "server.allowed_origins = \"*\"",

@@ -448,6 +448,12 @@ impl Home {
         Kept { bytes: self.archive.bytes(), evicted: self.archive.evicted(), keys, keys_evicted }
     }
 
+    /// How many publications were compressed since the home began.
+    #[must_use]
+    pub fn deflated(&self) -> u64 {
+        self.turn.deflated()
+    }
+
     /// How many members all topics have.
     #[must_use]
     pub fn members_len(&self) -> usize {

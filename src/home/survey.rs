@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Span;
 use crate::ids::{ClientName, ConnId, Mark};
 use crate::limits;
+use crate::telemetry::Figures;
 
 /// What an operator wants to know or to be done.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub enum Question {
         /// At most so many.
         limit: usize,
     },
+    /// Everything that this shard counts: answered by [`Answer::Figures`].
+    Figures,
     /// One connection: answered by an [`Answer::Page`] with it or with nothing.
     Connection(ConnId),
     /// One connection is to end: answered by [`Answer::Ended`].
@@ -55,6 +58,8 @@ pub enum Answer {
     Counts(Vec<usize>),
     /// How many connections it ended.
     Ended(usize),
+    /// What it counts.
+    Figures(Box<Figures>),
 }
 
 /// One item of a page.

@@ -25,6 +25,8 @@ pub(super) struct Turn {
     others: [Draft; Form::OTHERS.len()],
     /// Made for the first publication that somebody wants compressed.
     deflater: Option<Box<Deflater>>,
+    /// Publications that were compressed since the home began.
+    deflated: u64,
 }
 
 /// One form's batch in the making.
@@ -69,6 +71,10 @@ impl Turn {
         self.topics.is_empty()
     }
 
+    pub(super) fn deflated(&self) -> u64 {
+        self.deflated
+    }
+
     /// Encodes one publication, whose offset the topic already counts.
     pub(super) fn push(
         &mut self,
@@ -85,13 +91,15 @@ impl Turn {
         let forms = topic.forms();
         let head = Head { prefix: topic.prefix(), offset, from };
         self.frames.push(traits, |out| websocket::publication(out, head, publish.payload));
-        let Self { frames, others, deflater, .. } = self;
+        let Self { frames, others, deflater, deflated, .. } = self;
         push_others(others, forms, traits, |form, out| match form {
             Form::Frames => out.extend_from_slice(frames.last()),
             Form::Events => events::of_frame(out, frames.last()),
             Form::Deflated => {
                 let deflater = deflater.get_or_insert_with(|| Box::new(Deflater::new(limits::DEFLATE_WINDOW_BITS)));
-                if !websocket::deflated_publication(out, deflater, head, publish.payload) {
+                if websocket::deflated_publication(out, deflater, head, publish.payload) {
+                    *deflated += 1;
+                } else {
                     out.extend_from_slice(frames.last());
                 }
             }

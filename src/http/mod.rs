@@ -3,6 +3,7 @@
 //! `shard` reads a connection through a [`Reader`], looks at the path, and writes a [`Response`]; [`respond_to`] answers
 //! what is outside the API. Everything a stranger can send is bounded by `limits`.
 
+mod accept;
 mod chunked;
 mod cors;
 mod credential;
@@ -17,6 +18,7 @@ mod reader;
 mod response;
 mod routes;
 
+pub use accept::weight;
 pub use cors::Cors;
 pub use credential::credential;
 pub use date::{Date, civil};

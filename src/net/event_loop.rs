@@ -14,13 +14,14 @@ use super::listener::{Accepted, Listener};
 use super::log::{Kind, Log, Paced, Value};
 use super::sockets::{Got, Sockets};
 use super::tls::Terms;
-use super::{DRAINING, LEAVING, RUNNING, ServeError, Shared};
+use super::{DRAINING, LEAVING, RUNNING, ServeError, Shared, sys};
 use crate::auth::{Bucket, Pace, Rate};
 use crate::config::LogLevel;
 use crate::http::{self, Date, Problem, Response};
 use crate::ids::ConnId;
 use crate::limits;
 use crate::shard::{Action, Counters, Note, Noted, Shard};
+use crate::telemetry::Refused;
 
 /// The token of the doorbell.
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -41,7 +42,11 @@ impl Clock {
     }
 
     pub(super) fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.now_us() / 1000
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -64,10 +69,11 @@ pub(super) struct EventLoop {
     accepts: Option<Rate>,
     accepted: Bucket,
     now_ms: u64,
+    /// When the last turn ended, in microseconds of the clock.
+    ended_us: u64,
     shared: Arc<Shared>,
     /// The number of the settings that the shard has.
     reloads_seen: u64,
-    accept_pauses: u64,
     log: Log,
     /// What strangers make it say.
     paced: Paced,
@@ -103,9 +109,9 @@ impl EventLoop {
             accepts,
             accepted: Bucket::default(),
             now_ms: 0,
+            ended_us: 0,
             shared,
             reloads_seen: 0,
-            accept_pauses: 0,
             paced: Paced::new(log.clone()),
             log,
             stop_at_ms: None,
@@ -116,7 +122,8 @@ impl EventLoop {
     pub(super) fn run(mut self) -> Result<Counters, ServeError> {
         loop {
             self.wait()?;
-            self.now_ms = self.clock.now_ms();
+            let began_us = self.clock.now_us();
+            self.now_ms = began_us / 1000;
             self.shard.begin_turn(self.now_ms);
             if let Some(settings) = self.shared.latest.newer(&mut self.reloads_seen) {
                 self.shard.handle_reload(&settings);
@@ -125,21 +132,35 @@ impl EventLoop {
             self.begin_stop();
             self.accept();
             self.read();
+            if self.shard.wants_process() {
+                self.shard.handle_process(sys::process(self.shared.began_unix_s));
+            }
             self.shard.end_turn(&mut self.sockets);
             self.tell();
             self.act();
+            self.note_turn(began_us);
             if self.stop_at_ms.is_some_and(|at| self.shard.is_stopped() || self.now_ms >= at) {
                 let mut counters = self.shard.counters().clone();
-                counters.accept_pauses = self.accept_pauses;
+                counters.accept_pauses = self.shard.machine().accept_pauses;
                 return Ok(counters);
             }
         }
+    }
+
+    /// What is counted once a turn.
+    fn note_turn(&mut self, began_us: u64) {
+        self.ended_us = self.clock.now_us();
+        let (delivered, owes) = (self.shard.counters().delivered, self.shard.owes());
+        let machine = self.shard.machine();
+        machine.traffic = self.sockets.traffic;
+        machine.note_turn(began_us, self.ended_us, delivered, owes);
     }
 
     fn wait(&mut self) -> Result<(), ServeError> {
         let timeout = self.timeout();
         let sleeps = timeout != Some(Duration::ZERO) && self.shard.lie_down();
         let timeout = if sleeps { timeout } else { Some(Duration::ZERO) };
+        self.shard.machine().polls += 1;
         let polled = self.poll.poll(&mut self.events, timeout);
         self.shard.rise();
         match polled {
@@ -159,7 +180,7 @@ impl EventLoop {
         let paused = self.listeners.iter().map(|it| it.paused_until_ms).filter(|&until| until > 0);
         let own = self.stop_at_ms.into_iter().chain(self.paced.next_ms());
         let next = paused.chain(self.shard.deadline_ms()).chain(own).min()?;
-        Some(Duration::from_millis(next.saturating_sub(self.clock.now_ms())))
+        Some(Duration::from_millis(next.saturating_sub(self.ended_us / 1000)))
     }
 
     fn take_events(&mut self) {
@@ -197,16 +218,17 @@ impl EventLoop {
             listener.paused_until_ms = 0;
             while self.listeners[number].ready && budget > 0 {
                 budget -= 1;
+                self.shard.machine().accepts += 1;
                 match self.listeners[number].accept() {
                     Accepted::Connection(stream) => self.welcome(stream, number),
                     Accepted::Lost => {}
                     Accepted::Nobody => self.listeners[number].ready = false,
                     Accepted::Exhausted => {
-                        if self.accept_pauses == 0 {
+                        if self.shard.machine().accept_pauses == 0 {
                             let sentence = "accepting pauses: the limit of open files is reached (ulimit -n)";
                             self.log.say(LogLevel::Warn, sentence, &[]);
                         }
-                        self.accept_pauses += 1;
+                        self.shard.machine().accept_pauses += 1;
                         self.listeners[number].paused_until_ms = self.now_ms + limits::ACCEPT_PAUSE_MS;
                         break;
                     }
@@ -229,12 +251,14 @@ impl EventLoop {
         };
         if self.accepts.is_some_and(|rate| self.accepted.take(rate, self.now_ms * 1000) != Pace::Ok) {
             refuse("more connections come than limits.accepts_per_second_max", "1");
+            self.shard.machine().refused.note(Refused::AcceptsRate);
             return;
         }
         let before = self.shared.connections.fetch_add(1, Ordering::Relaxed);
         if before >= self.shared.connections_max {
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
             refuse("there are as many connections as limits.connections_max", "5");
+            self.shard.machine().refused.note(Refused::ConnectionsMax);
             return;
         }
         let session = terms.and_then(Terms::session);
@@ -308,6 +332,7 @@ impl EventLoop {
 
     fn tell_fault(&mut self, id: ConnId) {
         let Some(fault) = self.sockets.take_fault(id) else { return };
+        self.shard.machine().refused.note(Refused::Tls);
         if self.paced.wants(Kind::TlsFailed, self.now_ms) {
             let peer = self.sockets.peer(id).map_or_else(String::new, |peer| peer.to_string());
             let values = [("peer", Value::Text(&peer)), ("why", Value::Text(&fault.to_string()))];
@@ -357,6 +382,7 @@ impl EventLoop {
         let last = if all { self.listeners.len() } else { 0 };
         for number in 0..last {
             loop {
+                self.shard.machine().accepts += 1;
                 match self.listeners[number].accept() {
                     Accepted::Connection(stream) => self.welcome(stream, number),
                     Accepted::Lost => {}

@@ -100,6 +100,8 @@ struct Shared {
     connections_max: usize,
     /// How long a drain spreads the disconnects.
     drain_ms: u64,
+    /// When the process began, for whoever asks.
+    began_unix_s: u64,
     /// What TLS listeners speak.
     tls: Option<Terms>,
     /// What a reload brought.
@@ -209,6 +211,7 @@ impl Broker {
             connections: AtomicUsize::new(0),
             connections_max: config.limits.connections_max,
             drain_ms: u64::from(config.server.drain_s) * 1000,
+            began_unix_s: ambient::now_unix_s(),
             tls,
             latest: Latest::default(),
         });

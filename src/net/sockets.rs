@@ -13,6 +13,7 @@ use mio::{Interest, Registry, Token};
 use super::tls::{Scratch, Session};
 use crate::ids::ConnId;
 use crate::shard::{Sent, Wire};
+use crate::telemetry::Traffic;
 
 /// One connection's socket.
 #[derive(Debug)]
@@ -45,7 +46,47 @@ pub(super) struct Sockets {
     /// The sessions of those with TLS, by the same slots; as long as the last of them needs it, so nothing without TLS.
     sessions: Vec<Option<Box<Session>>>,
     scratch: Scratch,
+    /// What was read and written so far.
+    pub(super) traffic: Traffic,
 }
+
+/// A socket whose system calls are counted.
+struct Metered<'s> {
+    stream: &'s mut TcpStream,
+    traffic: &'s mut Traffic,
+}
+
+impl Read for Metered<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.traffic.reads += 1;
+        let read = self.stream.read(buf);
+        self.traffic.bytes_in += *read.as_ref().unwrap_or(&0) as u64;
+        read
+    }
+}
+
+impl Write for Metered<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.traffic.writes += 1;
+        let written = self.stream.write(bytes);
+        self.traffic.bytes_out += *written.as_ref().unwrap_or(&0) as u64;
+        written
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.traffic.writes += 1;
+        let written = self.stream.write_vectored(pieces);
+        self.traffic.bytes_out += *written.as_ref().unwrap_or(&0) as u64;
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(()) // a socket keeps nothing back
+    }
+}
+
+/// A socket, its session with what that works in, if it has one, and where its system calls are counted.
+type Open<'s> = (&'s mut Socket, Option<(&'s mut Session, &'s mut Scratch)>, &'s mut Traffic);
 
 impl Sockets {
     /// Takes a socket in, with its session if it has TLS, and registers it. On an error the socket is closed.
@@ -74,9 +115,9 @@ impl Sockets {
     /// Closes and forgets it. The kernel takes a closed socket off the event queue by itself.
     /// Does nothing if it never came in, or if the slot has its next tenant already.
     pub(super) fn remove(&mut self, id: ConnId) {
-        let Some((socket, session)) = self.with_session(id) else { return };
+        let Some((socket, session, traffic)) = self.with_session(id) else { return };
         if let Some((session, _)) = session {
-            session.say_goodbye(&mut socket.stream);
+            session.say_goodbye(&mut Metered { stream: &mut socket.stream, traffic });
             self.sessions[id.index as usize] = None;
         }
         self.slots[id.index as usize] = None;
@@ -84,8 +125,9 @@ impl Sockets {
 
     /// Ends our side of the stream.
     pub(super) fn shutdown(&mut self, id: ConnId) {
-        let Some((socket, session)) = self.with_session(id) else { return };
-        if session.is_none_or(|(session, _)| session.shutdown(&mut socket.stream)) {
+        let Some((socket, session, traffic)) = self.with_session(id) else { return };
+        let stream = &mut Metered { stream: &mut socket.stream, traffic };
+        if session.is_none_or(|(session, _)| session.shutdown(stream)) {
             let _ = socket.stream.shutdown(Shutdown::Write); // it fails if the peer is gone, which a read will tell
         }
     }
@@ -102,8 +144,8 @@ impl Sockets {
 
     /// The socket takes bytes again: what the shard knows nothing of goes first.
     pub(super) fn handle_writable(&mut self, id: ConnId) {
-        if let Some((socket, Some((session, _)))) = self.with_session(id)
-            && session.handle_writable(&mut socket.stream)
+        if let Some((socket, Some((session, _)), traffic)) = self.with_session(id)
+            && session.handle_writable(&mut Metered { stream: &mut socket.stream, traffic })
         {
             let _ = socket.stream.shutdown(Shutdown::Write); // as above
         }
@@ -126,12 +168,16 @@ impl Sockets {
 
     /// Reads once. A read shorter than `buf` proves that nothing more was there: the kernel will say when there is.
     pub(super) fn read(&mut self, id: ConnId, buf: &mut [u8]) -> Got {
-        let Some((socket, session)) = self.with_session(id) else { return Got::Nothing };
+        let Some((socket, session, traffic)) = self.with_session(id) else { return Got::Nothing };
+        let mut stream = Metered { stream: &mut socket.stream, traffic };
         if let Some((session, scratch)) = session {
-            return session.read(&mut socket.stream, scratch, buf, socket.ended);
+            let began = session.is_handshaking();
+            let got = session.read(&mut stream, scratch, buf, socket.ended);
+            traffic.tls_handshakes += u64::from(began && !session.is_handshaking());
+            return got;
         }
         loop {
-            return match socket.stream.read(buf) {
+            return match stream.read(buf) {
                 Ok(0) => Got::End,
                 Ok(len) => Got::Bytes { len, more: len == buf.len() || socket.ended },
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -145,26 +191,27 @@ impl Sockets {
         self.slots.get_mut(id.index as usize)?.as_mut().filter(|socket| socket.generation == id.generation)
     }
 
-    /// The socket, and its session, if it has one, with what this one works in.
-    fn with_session(&mut self, id: ConnId) -> Option<(&mut Socket, Option<(&mut Session, &mut Scratch)>)> {
+    /// All there is of it.
+    fn with_session(&mut self, id: ConnId) -> Option<Open<'_>> {
         let index = id.index as usize;
         let socket = self.slots.get_mut(index)?.as_mut().filter(|socket| socket.generation == id.generation)?;
         let session = self.sessions.get_mut(index).and_then(Option::as_deref_mut);
-        Some((socket, session.map(|session| (session, &mut self.scratch))))
+        Some((socket, session.map(|session| (session, &mut self.scratch)), &mut self.traffic))
     }
 
     fn write(
         &mut self,
         conn: u32,
         pieces: &[IoSlice<'_>],
-        write: impl Fn(&mut TcpStream) -> io::Result<usize>,
+        write: impl Fn(&mut Metered<'_>) -> io::Result<usize>,
     ) -> Sent {
         let Some(Some(socket)) = self.slots.get_mut(conn as usize) else { return Sent::Gone };
+        let mut stream = Metered { stream: &mut socket.stream, traffic: &mut self.traffic };
         if let Some(Some(session)) = self.sessions.get_mut(conn as usize) {
-            return session.send(&mut socket.stream, &mut self.scratch, pieces);
+            return session.send(&mut stream, &mut self.scratch, pieces);
         }
         loop {
-            return match write(&mut socket.stream) {
+            return match write(&mut stream) {
                 Ok(sent) => Sent::Bytes(sent),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Bytes(0),

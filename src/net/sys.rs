@@ -15,6 +15,7 @@ use mio::net::TcpStream;
 use socket2::Socket;
 
 use crate::limits;
+use crate::telemetry::Process;
 
 /// Sets what is to hold for every connection of this listener. `patience` is how long one may leave data unacknowledged:
 /// who only listens, to a stream of events, answers no ping.
@@ -117,6 +118,36 @@ pub(super) fn steer(socket: &TcpListener, place: usize) {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn steer(_: &TcpListener, _: usize) {}
 
+/// What the process holds; what this kernel does not say is left out.
+pub(super) fn process(began_unix_s: u64) -> Process {
+    let descriptors_max = rlimit::Resource::NOFILE.get_soft().ok();
+    measure(Process { began_unix_s, descriptors_max, ..Process::default() })
+}
+
+#[cfg(target_os = "linux")]
+fn measure(process: Process) -> Process {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
+    let number = |number: i64| u64::try_from(number).unwrap_or(0);
+    let us = |time: nix::sys::time::TimeVal| number(time.tv_sec()) * 1_000_000 + number(time.tv_usec());
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    // Since Linux 6.2 the directory's size is how many there are; to count a million of them would take a while.
+    let descriptors = std::fs::metadata("/proc/self/fd").ok().map(|folder| folder.len()).filter(|len| *len > 0);
+    Process {
+        resident_bytes: resident.and_then(|kib| kib.parse::<u64>().ok()).map(|kib| kib * 1024),
+        cpu_us: usage.map(|usage| us(usage.user_time()) + us(usage.system_time())),
+        switches: usage.map(|it| (number(it.voluntary_context_switches()), number(it.involuntary_context_switches()))),
+        descriptors,
+        ..process
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn measure(process: Process) -> Process {
+    process
+}
+
 /// Raises the limit of open files to the hard limit. Where it cannot, `accept` meets the lower one and pauses.
 pub(super) fn raise_file_limit() {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
@@ -136,6 +167,22 @@ mod tests {
             drop(socket);
             assert_eq!(listeners(address), Some(0), "{address}");
         }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "this is net, which opens sockets")]
+    fn the_process_knows_what_it_holds() {
+        let before = process(7);
+        let held: Vec<_> = (0..100).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let after = process(7);
+        assert!(before.resident_bytes.unwrap() > 1 << 20 && before.resident_bytes.unwrap() < 1 << 40);
+        assert!(after.cpu_us.unwrap() >= before.cpu_us.unwrap() && after.cpu_us.unwrap() > 0);
+        assert!(after.switches.is_some() && after.began_unix_s == 7);
+        if let (Some(before), Some(after)) = (before.descriptors, after.descriptors) {
+            assert!(after >= before + held.len() as u64 / 2, "{before} {after}: others close theirs meanwhile");
+            assert!(before > 3);
+        }
+        assert!(after.descriptors_max.unwrap() >= 100);
     }
 
     #[test]

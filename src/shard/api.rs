@@ -22,6 +22,7 @@ use crate::ids::ClientName;
 use crate::limits;
 use crate::protocol::{Command, Excerpt, Fault, Id, Op, Parser, Payload, Position, Reason};
 use crate::rules::Permit;
+use crate::telemetry::Refused;
 use crate::topic::Topic;
 
 impl Shard {
@@ -41,6 +42,7 @@ impl Shard {
         let cors = match cors {
             Ok(cors) => cors,
             Err(problem) => {
+                self.counters.refused.note(Refused::of_status(problem.status));
                 return self.answer(index, request.terms, |response| response.refuse(&problem), problem.status);
             }
         };
@@ -48,6 +50,7 @@ impl Shard {
             Ok(next) => next,
             Err(problem) => {
                 let status = problem.status;
+                self.counters.refused.note(Refused::of_status(status));
                 self.answer(index, request.terms, |response| cors.mark(response).refuse(&problem), status)
             }
         }
@@ -69,6 +72,7 @@ impl Shard {
             Call::History => self.ask_history(index, &query, user.as_deref(), exchange()),
             Call::Presence => self.ask_presence(index, &query, user.as_deref(), exchange()),
             Call::Events | Call::Poll => self.ask_feed(index, call, head, &query, exchange()),
+            Call::Metrics => Ok(self.ask_metrics(index, head, exchange())),
             _ => self.operate(index, call, &query, (request.terms, exchange())),
         }
     }
@@ -84,6 +88,9 @@ impl Shard {
 
     /// Who asks, if it may.
     fn admit(&mut self, index: u32, head: &http::Head<'_>, call: Call<'_>) -> Result<Option<Rc<User>>, Problem> {
+        if call == Call::Metrics {
+            return self.admit_observer(index, head);
+        }
         let user = self.authorise(index, head)?;
         if call.needs_operator() {
             self.check_operator(user.as_deref())?;
@@ -92,7 +99,7 @@ impl Shard {
     }
 
     /// Who asks. A connection that sends the same credential again is not asked twice.
-    fn authorise(&mut self, index: u32, head: &http::Head<'_>) -> Result<Option<Rc<User>>, Problem> {
+    pub(super) fn authorise(&mut self, index: u32, head: &http::Head<'_>) -> Result<Option<Rc<User>>, Problem> {
         let credential = http::credential(head)?;
         let known = self.connections[index as usize].user.as_ref();
         if let Some(user) = known.filter(|user| credential.is_some_and(|text| user.is_of(text, self.now_unix_s()))) {

@@ -23,7 +23,12 @@ pub(super) enum Call<'h> {
     EndUser,
     /// Ends one connection, by its name.
     End(&'h str),
+    /// The figures of the broker, for Prometheus.
+    Metrics,
 }
+
+/// The one path outside `/v1/`: where Prometheus looks.
+pub(super) const METRICS: &str = "/metrics";
 
 impl<'h> Call<'h> {
     /// The call of a request under `/v1/`.
@@ -39,6 +44,7 @@ impl<'h> Call<'h> {
             "/v1/presence" => (Some(Self::Presence), None),
             "/v1/events" => (Some(Self::Events), None),
             "/v1/poll" => (Some(Self::Poll), None),
+            METRICS => (Some(Self::Metrics), None),
             "/v1/topics" => (Some(Self::Topics), None),
             "/v1/connections" => (Some(Self::Connections), Some(("DELETE", Self::EndUser))),
             _ => match client {
@@ -65,6 +71,7 @@ impl<'h> Call<'h> {
             Self::Topics | Self::Connections | Self::Connection(_) | Self::EndUser | Self::End(_) => true,
             Self::Options(_) | Self::Publish | Self::Batch => false,
             Self::History | Self::Presence | Self::Events | Self::Poll => false,
+            Self::Metrics => false, // it has terms of its own
         }
     }
 }

@@ -85,6 +85,28 @@ impl CloseReason {
         Self::Revoked,
     ];
 
+    /// In one word, for metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::PeerClosed => "peer_closed",
+            Self::PeerGone => "peer_gone",
+            Self::Reset => "reset",
+            Self::Violation => "violation",
+            Self::SlowConsumer => "slow_consumer",
+            Self::HeartbeatMissed => "heartbeat_missed",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::Idle => "idle",
+            Self::HttpAnswered => "http_answered",
+            Self::HttpRefused => "http_refused",
+            Self::Stopping => "stopping",
+            Self::TokenExpired => "token_expired",
+            Self::TokenRefused => "token_refused",
+            Self::TooFast => "too_fast",
+            Self::Revoked => "revoked",
+        }
+    }
+
     /// In a few words, for people.
     #[must_use]
     pub fn words(self) -> &'static str {

@@ -97,6 +97,8 @@ pub(super) enum Part {
     Failed(u16, String),
     /// A whole JSON document.
     Document(Vec<u8>),
+    /// A whole document of that media type.
+    Text(&'static str, String),
     /// It subscribed.
     Joined(Box<Joined>),
     /// It was carried out, and there is nothing to say about it.
@@ -226,6 +228,15 @@ impl Shard {
             self.outbound.push_solid(index, |out| out.extend_from_slice(&bytes));
             return self.answered(index, terms, end);
         }
+        if let [Part::Text(media, text)] = &parts[..] {
+            let document = |response: Response<'_>| {
+                cors.mark(response).header("Cache-Control", "no-store").body(media, text.as_bytes());
+            };
+            self.date.set(self.now_unix_s());
+            let date = Some(&self.date);
+            self.outbound.push_solid(index, |out| document(Response::begin(out, 200, terms, date)));
+            return self.answered(index, terms, CloseReason::HttpAnswered);
+        }
         let done = matches!(parts[..], [Part::Done]);
         if let (false, [Part::Published(_, position)]) = (list, &parts[..]) {
             return self.tell_position(index, (terms, &cors), *position);
@@ -344,8 +355,8 @@ fn sole(parts: SmallVec<[Part; 1]>) -> (Result<Vec<u8>, Problem>, bool) {
         Some(Part::Failed(429, reason)) => (Err(too_many(reason, 1)), false),
         Some(Part::Failed(code, reason)) => (Err(Problem::new(code, reason)), false),
         Some(Part::Done) => (Ok(Vec::new()), false),
-        Some(Part::Waiting | Part::Joined(_) | Part::Published(..)) | None => {
-            unreachable!("it was answered, asked for no feed, and is no publication")
+        Some(Part::Waiting | Part::Joined(_) | Part::Published(..) | Part::Text(..)) | None => {
+            unreachable!("it was answered, asked for no feed, and is neither a publication nor a text")
         }
     }
 }
@@ -355,7 +366,7 @@ fn list_of(parts: &[Part]) -> Vec<u8> {
     let each = |part: &Part| match part {
         Part::Published(topic, position) => serde_json::json!({ "topic": topic, "position": position.to_string() }),
         Part::Failed(code, reason) => serde_json::json!({ "error": { "code": code, "reason": reason } }),
-        Part::Document(_) | Part::Joined(_) | Part::Done | Part::Waiting => {
+        Part::Document(_) | Part::Text(..) | Part::Joined(_) | Part::Done | Part::Waiting => {
             unreachable!("publications are answered by positions")
         }
     };

@@ -154,6 +154,7 @@ impl Shard {
         (connection.phase, connection.speech) = (Phase::Open, Speech::Events);
         connection.seen = self.now;
         let (user, ended) = (connection.user.clone(), connection.ended);
+        self.count_open(index);
         self.take_identity(index, user);
         self.file_heartbeat(index);
         if ended {

@@ -106,6 +106,8 @@ impl Shard {
         match inflater.message(kind, deflated, self.settings.config.limits.message_bytes_max) {
             Ok(payload) => {
                 self.inflate_budget = self.inflate_budget.saturating_sub(payload.len());
+                self.counters.inflated += 1;
+                self.counters.inflated_bytes += payload.len() as u64;
                 self.handle_event(index, Event::Message { kind, payload });
             }
             Err(violation) => self.handle_violation(index, violation),

@@ -137,6 +137,7 @@ impl Shard {
     }
 
     fn enter(&mut self, index: u32, phase: Phase, reason: CloseReason) {
+        self.count_open_end(index);
         let connection = &mut self.connections[index as usize];
         connection.phase = phase;
         connection.reason.get_or_insert(reason);
@@ -164,6 +165,7 @@ impl Shard {
         self.leave_all(index);
         let id = self.id_of(index);
         self.note_end(index, self.connections[index as usize].reason.unwrap_or(reason));
+        self.count_open_end(index);
         let connection = self.connections.remove(index as usize);
         self.forget_exchanges(index);
         self.polls.remove(&index);

@@ -13,6 +13,7 @@ mod deliver;
 mod drain;
 mod exchange;
 mod feeds;
+mod figures;
 mod heartbeat;
 mod held;
 mod identity;
@@ -28,6 +29,7 @@ mod requests;
 mod stop;
 mod survey;
 mod sweep;
+mod tally;
 mod wheel;
 
 pub use crate::ids::TICK_MS;
@@ -53,6 +55,7 @@ use crate::limits;
 use crate::mesh::Desk;
 use crate::protocol::Parser;
 use crate::rules::Rules;
+use crate::telemetry::{Machine, Refusals};
 use crate::topic::{Topic, subject};
 use crate::ws::deflate::{Deflater, Inflater};
 use connection::Connection;
@@ -66,6 +69,7 @@ use registry::Registry;
 use stop::Stop;
 use survey::Surveys;
 use sweep::Sweeps;
+use tally::Tally;
 use wheel::Wheel;
 
 /// What every shard of a broker is made with.
@@ -111,6 +115,16 @@ pub struct Counters {
     pub faults: u64,
     /// Times that accepting paused because the machine was out of descriptors or memory.
     pub accept_pauses: u64,
+    /// Connections turned away at their handshake or first request.
+    pub refused: Refusals,
+    /// Connections that became WebSockets, and streams of events, less those that no longer are: how many there are now.
+    pub websockets: u64,
+    /// See above.
+    pub streams: u64,
+    /// Compressed messages that were inflated, and the bytes that they became.
+    pub inflated: u64,
+    /// See above.
+    pub inflated_bytes: u64,
 }
 
 /// See the module's page.
@@ -164,6 +178,10 @@ pub struct Shard {
     drain: Option<Drain>,
     stop: Stop,
     counters: Counters,
+    /// What the event loop counts.
+    machine: Machine,
+    /// The figures that are being gathered of all shards, if somebody wants them.
+    tally: Tally,
     notes: Notes,
 }
 
@@ -211,6 +229,8 @@ impl Shard {
             drain: None,
             stop: Stop::default(),
             counters: Counters::default(),
+            machine: Machine::default(),
+            tally: Tally::default(),
             notes: Notes::default(),
             settings: Rc::new(settings),
         }
@@ -230,6 +250,7 @@ impl Shard {
         self.take_mail();
         self.sweep_some();
         self.take_own_deliveries();
+        self.end_tally_in_time();
         self.inflate_budget += limits::INFLATED_BYTES_PER_TURN;
         let mut requests = limits::REQUESTS_PER_TURN;
         while self.read_on(&mut requests) {
@@ -283,13 +304,15 @@ impl Shard {
             || (!self.unread.is_empty() && self.stop.reads())
             || self.home.has_work()
             || self.sweeps_wait()
+            || self.wants_process()
             || self.is_drained()
     }
 
     /// When the next turn must come at the latest, in milliseconds on the clock of [`Shard::begin_turn`].
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
-        let next = self.wheel.next().into_iter().chain(self.home.next_due()).chain(self.next_drain()).min();
+        let own = self.next_drain().into_iter().chain(self.tally.deadline());
+        let next = self.wheel.next().into_iter().chain(self.home.next_due()).chain(own).min();
         next.map(|tick| u64::from(tick.0) * TICK_MS)
     }
 
@@ -302,6 +325,17 @@ impl Shard {
     /// After sleeping.
     pub fn rise(&self) {
         self.desk.rise();
+    }
+
+    /// What the event loop counts: it alone does, and the shard tells it with its own figures.
+    pub fn machine(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+
+    /// Whether a socket is left to be offered what waits for it.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        self.outbound.has_work()
     }
 
     /// The counts so far.
@@ -349,7 +383,7 @@ impl Shard {
             ("requests that wait", self.exchanges.len()),
             ("connections put off", self.put_off.len()),
             ("polls that wait", self.polls.len()),
-            ("questions of operators", self.surveys.len() + self.sweeps.len()),
+            ("questions of operators", self.surveys.len() + self.sweeps.len() + self.tallies()),
             ("pending bytes", self.connections.iter().map(|(index, _)| self.outbound.pending(slot(index))).sum()),
         ]
     }

@@ -116,6 +116,8 @@ pub(super) struct Registry {
     /// By connection and slot, the subscribes to a pending subscription in their order, where there are several or they
     /// were revoked. The first one's number is that of the subscription.
     under_way: HashMap<(u32, Slot), SmallVec<[UnderWay; 2]>, FixedState>,
+    /// How many all connections have.
+    subscribed: usize,
     serial: u32,
 }
 
@@ -129,6 +131,7 @@ impl Registry {
             waiters: HashMap::with_hasher(FixedState::with_seed(seed ^ 3)),
             subscriptions: Vec::new(),
             under_way: HashMap::with_hasher(FixedState::with_seed(seed ^ 4)),
+            subscribed: 0,
             serial: 0,
         }
     }
@@ -247,6 +250,7 @@ impl Registry {
             self.subscriptions.resize_with(conn as usize + 1, SmallVec::new);
         }
         self.subscriptions[conn as usize].push(Subscription { slot, at: PENDING | serial });
+        self.subscribed += 1;
     }
 
     fn all_under_way(&mut self, conn: u32, slot: Slot, first: u32) -> &mut SmallVec<[UnderWay; 2]> {
@@ -346,6 +350,7 @@ impl Registry {
         if gone.at & PENDING != 0 {
             self.under_way.remove(&(conn, gone.slot));
         }
+        self.subscribed -= 1;
         if let Some(&moved) = own.get(at)
             && moved.at & PENDING == 0
         {
@@ -388,7 +393,12 @@ impl Registry {
         &self.entries[slot as usize].subscribers
     }
 
-    /// Filters alive and subscriptions alive, for the proof that nothing is left behind.
+    /// How many filters and subscriptions there are.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.entries.len(), self.subscribed)
+    }
+
+    /// The same by looking at all, for the proof that nothing is left behind.
     pub(super) fn held(&self) -> (usize, usize) {
         let subscriptions = self.subscriptions.iter().map(SmallVec::len).sum::<usize>();
         (self.entries.len(), subscriptions + self.under_way.len())
@@ -452,6 +462,7 @@ mod tests {
             }
             let names: std::collections::BTreeSet<_> = model.iter().map(|(_, name)| name.clone()).collect();
             assert_eq!(registry.held(), (names.len(), model.len()));
+            assert_eq!(registry.counts(), registry.held());
         }
         for number in 0..15 {
             let name = format!("t/{number}");

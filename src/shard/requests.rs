@@ -7,12 +7,14 @@
 use std::rc::Rc;
 
 use super::Shard;
+use super::calls;
 use super::connection::{CloseReason, Phase, Speech};
 use super::identity::User;
 use crate::http::{self, Begun, CONTINUE, Cors, Event, Problem, Reader, Request, Response, Terms};
 use crate::ids::ClientName;
 use crate::limits::DEFLATE_WINDOW_BITS;
 use crate::protocol::reply;
+use crate::telemetry::Refused;
 use crate::transport::{Form, websocket};
 use crate::ws::{self, handshake};
 
@@ -121,7 +123,7 @@ impl Shard {
     /// Looks at a request before its body has come: who may not send it need not, and nothing is kept for it.
     fn handle_begun(&mut self, index: u32, begun: &Begun<'_>) -> Next {
         let head = &begun.head;
-        if !head.path.starts_with(API) {
+        if !is_api(head.path) {
             return self.answer_page(index, head);
         }
         if let Err(problem) = self.judge_head(index, head) {
@@ -138,7 +140,7 @@ impl Shard {
         if handshake::is_upgrade(&request.head) {
             return self.answer_upgrade(index, &request.head);
         }
-        if request.head.path.starts_with(API) {
+        if is_api(request.head.path) {
             return self.handle_api(index, request);
         }
         self.answer_page(index, &request.head)
@@ -167,6 +169,8 @@ impl Shard {
                     // A browser tells its page nothing of a refused handshake, but the code of a close.
                     Err(error) => {
                         self.connections[index as usize].phase = Phase::Open;
+                        self.count_open(index);
+                        self.counters.refused.note(Refused::Token);
                         self.refuse_token(index, error);
                     }
                 }
@@ -193,6 +197,7 @@ impl Shard {
     /// Answers with a problem, after which the connection ends.
     pub(super) fn refuse(&mut self, index: u32, problem: &Problem, terms: Terms) -> Next {
         self.note_refusal(index, problem);
+        self.counters.refused.note(Refused::of_status(problem.status));
         let terms = terms.closing();
         let document = |out: &mut Vec<u8>, date: &http::Date| Response::problem(out, problem, terms, Some(date));
         self.say(index, terms, CloseReason::HttpRefused, document)
@@ -201,9 +206,10 @@ impl Shard {
     /// The same where the head is a good one: a page of an allowed origin gets to know what is wrong with the rest.
     fn refuse_head(&mut self, index: u32, head: &http::Head<'_>, problem: &Problem) -> Next {
         let terms = Terms::of(head).closing();
-        if !head.path.starts_with(API) {
+        if !is_api(head.path) {
             return self.refuse(index, problem, terms);
         }
+        self.counters.refused.note(Refused::of_status(problem.status));
         let cors = Cors::judge(head, &self.settings.origins).unwrap_or_default();
         let document = |out: &mut Vec<u8>, date: &http::Date| {
             cors.mark(Response::begin(out, problem.status, terms, Some(date))).refuse(problem);
@@ -228,6 +234,7 @@ impl Shard {
             return self.discard(index, if idle { CloseReason::Idle } else { CloseReason::HandshakeTimeout });
         }
         let problem = Problem::new(408, "the request did not end within limits.handshake_ms_max");
+        self.counters.refused.note(Refused::Timeout);
         let document =
             |out: &mut Vec<u8>, date: &http::Date| Response::problem(out, &problem, Terms::CLOSE, Some(date));
         self.say(index, Terms::CLOSE, CloseReason::HandshakeTimeout, document);
@@ -237,6 +244,8 @@ impl Shard {
     fn open(&mut self, index: u32, echo: bool, user: Option<Rc<User>>) {
         let connection = &mut self.connections[index as usize];
         (connection.phase, connection.echo) = (Phase::Open, echo);
+        self.count_open(index);
+        let connection = &self.connections[index as usize];
         self.outbound.open(index, true);
         if connection.deflate.is_some_and(|agreement| agreement.server_window_bits() >= DEFLATE_WINDOW_BITS) {
             self.outbound.take_form(index, Form::Deflated);
@@ -263,8 +272,10 @@ pub(super) fn unauthorized(reason: impl Into<std::borrow::Cow<'static, str>>) ->
     Problem::new(401, reason).with_header("WWW-Authenticate", "Bearer")
 }
 
-/// Where the paths of the API begin.
-const API: &str = "/v1/";
+/// Whether the path is one of the API's, which answers when the homes have.
+fn is_api(path: &str) -> bool {
+    path.starts_with("/v1/") || path == calls::METRICS
+}
 
 impl Default for Speech {
     fn default() -> Self {

@@ -28,6 +28,12 @@ impl Surveys {
         self.open.len()
     }
 
+    /// A number for a question.
+    pub(super) fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
     /// Whether no further request may ask.
     pub(super) fn is_full(&self) -> bool {
         self.open.len() >= limits::SURVEYS_MAX
@@ -131,10 +137,14 @@ impl Shard {
 
     /// Asks one shard, or all.
     fn ask_shards(&mut self, conn: ConnId, gathered: Gathered, question: &Question, only: Option<ShardId>) {
-        self.surveys.serial += 1;
-        let serial = self.surveys.serial;
         let asked = only.map_or_else(|| 0..self.shards, |shard| shard.0..shard.0 + 1);
+        let serial = self.surveys.next_serial();
         self.surveys.open.insert(serial, Survey { conn, waiting: asked.len(), gathered });
+        self.put_question(serial, question, asked);
+    }
+
+    /// Sends a question, this very shard's own included.
+    pub(super) fn put_question(&mut self, serial: u64, question: &Question, asked: std::ops::Range<u16>) {
         for shard in asked.map(ShardId) {
             if shard == self.me {
                 self.handle_question(shard, serial, question.clone());
@@ -147,6 +157,10 @@ impl Shard {
 
     /// Takes a shard's part of an answer; the last one makes it whole.
     pub(super) fn take_answer(&mut self, serial: u64, shard: ShardId, answer: Answer) {
+        let answer = match answer {
+            Answer::Figures(figures) => return self.take_figures(serial, shard, figures),
+            answer => answer,
+        };
         let Some(survey) = self.surveys.open.get_mut(&serial) else { return };
         survey.waiting -= 1;
         match (&mut survey.gathered, answer) {

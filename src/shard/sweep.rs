@@ -47,6 +47,10 @@ impl Shard {
             Question::Subscribers(names) => {
                 return self.give_answer(asker, serial, Answer::Counts(self.counts_of(&names)));
             }
+            Question::Figures => {
+                let figures = Box::new(self.figures());
+                return self.give_answer(asker, serial, Answer::Figures(figures));
+            }
             Question::Connection(conn) => {
                 let mut page = Page::new(0, 1);
                 if let Some(index) = self.index_of(conn) {

@@ -9,6 +9,7 @@ mod closing;
 mod deflate;
 mod drain;
 mod feeds;
+mod figures;
 mod floods;
 mod heartbeat;
 mod held;
@@ -32,9 +33,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::auth::Credentials;
+use crate::config::AllowAnonymous;
 use crate::ids::ClientName;
 use crate::limits;
 use crate::mesh::{self, Wake};
+use crate::telemetry::Process;
 use crate::ws::{Opcode, encode};
 
 /// The time of day at which the clock of a world stood at 0.
@@ -128,6 +131,9 @@ impl World {
     /// One turn of one shard, and what it asks of the sockets.
     fn turn(&mut self, shard: usize) {
         self.shards[shard].begin_turn(self.now_ms);
+        if self.shards[shard].wants_process() {
+            self.shards[shard].handle_process(Process::default());
+        }
         self.shards[shard].end_turn(&mut Net { peers: &mut self.peers, slots: &self.slots, shard });
         while let Some(action) = self.shards[shard].poll_action() {
             let (Action::Shutdown(id) | Action::Drop(id) | Action::Resume(id)) = action;

@@ -8,13 +8,14 @@ const FUNCTION_LINES_MAX: usize = 70;
 const HEADER_LINES_MAX: usize = 10;
 
 /// The rooms of the house from top to bottom: an import points down only.
-const LAYERS: [&str; 14] = [
+const LAYERS: [&str; 15] = [
     "main",
     "cli",
     "net",
     "shard",
     "mesh",
     "home",
+    "telemetry",
     "transport",
     "protocol",
     "ws",

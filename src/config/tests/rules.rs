@@ -69,7 +69,7 @@ fn a_rule_may_be_written_in_any_way_that_toml_has() {
 fn what_check_prints_of_rules_can_be_read_again() {
     let config = load(CHAT, &[], &Flags::default()).unwrap();
     assert!(config.to_string().ends_with(concat!(
-        "level = \"info\"\n\n[[rule]]\nfilter = \"chat/#\"\nsubscribe = \"anyone\"\npublish = \"nobody\"\n",
+        "allow_anonymous = \"loopback\"\n\n[[rule]]\nfilter = \"chat/#\"\nsubscribe = \"anyone\"\npublish = \"nobody\"\n",
         "history = { count = 1000, age = \"10m\" }\npresence = false\noverflow = \"disconnect\"\nfrom = false\n",
         "idempotency = \"0s\"\n\n[[rule]]\nfilter = \"price/+\"\nsubscribe = \"nobody\"\npublish = \"anyone\"\n",
         "presence = false\noverflow = \"disconnect\"\nfrom = false\nidempotency = \"5m\"\n"

@@ -180,6 +180,11 @@ impl Session {
         let _ = self.put(stream, &sealed[..len]); // an error is met again by whoever reads
     }
 
+    /// Whether its handshake is not over: it may have failed.
+    pub(in crate::net) fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
     /// What the peer did wrong, once.
     pub(in crate::net) fn take_fault(&mut self) -> Option<Box<rustls::Error>> {
         self.fault.take()

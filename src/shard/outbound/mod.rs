@@ -164,6 +164,8 @@ pub(super) struct Outbound {
     slow: Vec<u32>,
     /// Publications dropped by overflow rules.
     missed: u64,
+    /// Replies that tell of them.
+    gaps: u64,
     scratch: Vec<u8>,
     /// Of connections whose events say where they are in several topics.
     places: HashMap<u32, Places, FixedState>,
@@ -182,6 +184,7 @@ impl Outbound {
             owed: 0,
             slow: Vec::new(),
             missed: 0,
+            gaps: 0,
             scratch: Vec::new(),
             places: HashMap::default(),
         }
@@ -480,6 +483,19 @@ impl Outbound {
     /// Publications that overflow rules dropped since the shard began.
     pub(super) fn missed(&self) -> u64 {
         self.missed
+    }
+
+    /// Replies that told of such.
+    pub(super) fn gaps(&self) -> u64 {
+        self.gaps
+    }
+
+    /// How many connections have a queue, and how many bytes wait in all of them. Beyond `QUEUES_LOOKED_AT` queues, the
+    /// bytes are those of so many, and as much again for each of the others.
+    pub(super) fn queues(&self) -> (u64, u64) {
+        let (queues, most) = (self.spills.len() as u64, limits::QUEUES_LOOKED_AT as u64);
+        let bytes: u64 = self.spills.iter().take(limits::QUEUES_LOOKED_AT).map(|(_, spill)| spill.bytes as u64).sum();
+        (queues, if queues > most { bytes / most * queues } else { bytes })
     }
 
     /// Segments and spills alive, for the proof that nothing is left behind.

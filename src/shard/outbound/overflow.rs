@@ -315,7 +315,7 @@ impl Outbound {
     /// Brings to the front of a queue what goes out next: empty ranges go, and where the front stands behind a topic's
     /// newest loss, its `gap` comes first.
     pub(super) fn tell_next(&mut self, conn: u32, form: Form) {
-        let Self { segments, spills, hot, owed, .. } = self;
+        let Self { segments, spills, hot, owed, gaps, .. } = self;
         let spill = &mut spills[hot[conn as usize].spill as usize];
         let Some(mut losses) = spill.losses.take() else { return };
         while spill.ranges.pop_front_if(|front| front.kind == Kind::Dropped).is_some() {
@@ -329,6 +329,7 @@ impl Outbound {
         {
             let position = Position { epoch: topic.epoch, offset: lost.newest };
             let missed = std::mem::take(&mut lost.missed);
+            *gaps += 1;
             let segment = segments.insert_own();
             let gap = |out: &mut Vec<u8>| reply::gap(out, &lost.name, missed, position);
             let end = segments.write_own(segment, |out| form.reply(out, gap));

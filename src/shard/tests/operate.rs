@@ -16,7 +16,7 @@ fn world() -> World {
     world_of(2, 4)
 }
 
-fn world_of(shards: usize, ring: usize) -> World {
+pub(super) fn world_of(shards: usize, ring: usize) -> World {
     let credentials = Arc::new(Credentials { tokens: verifier(), ..Credentials::default() });
     World::guarded(shards, ring, Some(credentials), |config| {
         config.server.allow_anonymous = AllowAnonymous::Always;
@@ -34,7 +34,7 @@ fn token(user: &str, operate: bool) -> String {
     verifier().issue(&wish, None).expect("a valid wish")
 }
 
-fn bearer(user: &str, operate: bool) -> String {
+pub(super) fn bearer(user: &str, operate: bool) -> String {
     format!("Authorization: Bearer {}\r\n", token(user, operate))
 }
 
