@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::fanout::{self, Measured, Shape};
 use crate::envelope::deflated_payload_bytes;
+use crate::floor::Manner;
 use crate::machine::Placement;
 use crate::report::Progress;
 use crate::spawn::{Configuration, Server};
@@ -59,10 +60,15 @@ impl Broker {
 /// Lets `run` have the floor, which is this program again.
 pub(crate) fn with_floor<T>(
     placement: &Placement,
+    manner: Manner,
     run: impl FnOnce(&Target, Option<u32>) -> Result<T, String>,
 ) -> Result<T, String> {
     let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    let arguments = ["floor", "--listen", "127.0.0.1:0"].map(str::to_owned);
+    let mut arguments = ["floor", "--listen", "127.0.0.1:0"].map(str::to_owned).to_vec();
+    arguments.extend(manner.batch.then(|| "--batch".to_owned()));
+    if let Some(interval) = manner.heartbeat {
+        arguments.extend(["--heartbeat-s".to_owned(), interval.as_secs_f64().to_string()]);
+    }
     let server = Server::start(&own, &arguments, &placement.server_cores)?;
     let target = Target::at(server.address);
     with_started(server, &target, run)
@@ -83,7 +89,7 @@ fn with_started<T>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Yardstick {
     /// A bare loop over the same sockets.
-    Floor,
+    Floor(Manner),
     /// The same broker, whose subscribers come by WebSocket.
     WebSocket,
     /// The same broker without compression, and so many bytes in a payload.
@@ -100,7 +106,7 @@ impl Yardstick {
     /// One word for it.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Floor => "floor",
+            Self::Floor(_) => "floor",
             Self::WebSocket => "websocket",
             Self::OfItsSize(_) => "plain",
         }
@@ -109,7 +115,10 @@ impl Yardstick {
     /// What a reader has to know of it.
     pub(crate) fn note(self) -> Option<String> {
         match self {
-            Self::Floor | Self::WebSocket => None,
+            Self::Floor(Manner { batch: true, .. }) => {
+                Some("The floor batches: what one turn of its loop read leaves in one send per socket.".to_owned())
+            }
+            Self::Floor(_) | Self::WebSocket => None,
             Self::OfItsSize(bytes) => {
                 Some(format!("Payloads of the plain side: {bytes} bytes, what the others become."))
             }
@@ -177,8 +186,8 @@ pub(crate) fn run(
             let plain = Shape { deflate: false, payload_bytes, ..shape.clone() };
             run_broker(&plain, broker, transport, placement, progress)
         }
-        (Side::Yardstick, Yardstick::Floor) => {
-            with_floor(placement, |target, pid| fanout::run(target, shape, pid, progress))
+        (Side::Yardstick, Yardstick::Floor(manner)) => {
+            with_floor(placement, manner, |target, pid| fanout::run(target, shape, pid, progress))
         }
     })
 }
