@@ -17,7 +17,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::floor::{self, Floor};
 use crate::machine::{self, Placement};
-use crate::report::{self, Progress};
+use crate::report::{self, Comparison, Progress};
 use crate::scenario::against::{self, Broker, Yardstick};
 use crate::scenario::publishing::Pace;
 use crate::scenario::{fanout, idle};
@@ -269,11 +269,13 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
         let sides = (transport, yardstick);
         let compared = against::run(&shape, &broker, sides, &placement, arguments.rounds, &progress)?;
         progress.end();
-        return Ok(report::comparison(&shape, yardstick, &compared, &notes, json));
+        let outcome = |measured: &_| report::fanout_outcome("fanout", &shape, measured, notes.clone());
+        let rounds = compared.iter().map(|round| round.map(outcome)).collect();
+        return Ok(report::compared(&Comparison::new(yardstick.name(), rounds), json));
     }
     let measured = against::run_broker(&shape, &broker, transport, &placement, &progress)?;
     progress.end();
-    Ok(report::fanout(&shape, &measured, &notes, json))
+    Ok(report::shown(&report::fanout_outcome("fanout", &shape, &measured, notes), json))
 }
 
 fn run_idle(arguments: &Idle) -> Result<bool, String> {

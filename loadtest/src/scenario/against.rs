@@ -11,7 +11,6 @@ use crate::floor::Manner;
 use crate::machine::Placement;
 use crate::report::Progress;
 use crate::spawn::{Configuration, Server};
-use crate::stats::{median, ratio};
 use crate::target::{Target, Tls, Transport};
 
 /// Where the broker comes from.
@@ -134,29 +133,11 @@ pub(crate) struct Round<M> {
     pub(crate) yardstick: M,
 }
 
-impl Round<Measured> {
-    /// What a delivery costs the broker over what it costs the yardstick.
-    pub(crate) fn ratio(&self) -> f64 {
-        ratio(cpu_ns_per_delivery(&self.broker), cpu_ns_per_delivery(&self.yardstick))
+impl<M> Round<M> {
+    /// The same of what `of` makes of each side.
+    pub(crate) fn map<T>(&self, of: impl Fn(&M) -> T) -> Round<T> {
+        Round { broker: of(&self.broker), yardstick: of(&self.yardstick) }
     }
-}
-
-/// The server's CPU time per delivery, in nanoseconds; 0 if it is not known.
-pub(crate) fn cpu_ns_per_delivery(measured: &Measured) -> f64 {
-    let cost = measured.server.unwrap_or_default();
-    ratio(cost.cpu_ns as f64, measured.deliveries as f64)
-}
-
-/// The median over the rounds of the CPU time per delivery of one side, in nanoseconds.
-pub(crate) fn median_cost(rounds: &[Round<Measured>], side: fn(&Round<Measured>) -> &Measured) -> f64 {
-    let costs: Vec<f64> = rounds.iter().map(|round| cpu_ns_per_delivery(side(round))).collect();
-    median(&costs)
-}
-
-/// The least CPU time per delivery of one side, in nanoseconds: what neighbours on the machine disturb only adds to it.
-pub(crate) fn least_cost(rounds: &[Round<Measured>], side: fn(&Round<Measured>) -> &Measured) -> f64 {
-    let costs = rounds.iter().map(|round| cpu_ns_per_delivery(side(round)));
-    costs.fold(f64::INFINITY, f64::min)
 }
 
 /// One run against the broker, whose subscribers come by `transport`.
