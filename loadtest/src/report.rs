@@ -9,6 +9,7 @@ mod outcome;
 mod plain;
 mod slow;
 mod storm;
+mod sweep;
 
 use std::io::{IsTerminal, Write};
 
@@ -26,6 +27,7 @@ pub(crate) use outcome::{Comparison, Distribution, Figure, Outcome, Series, Spen
 pub(crate) use plain::{comparison as compared, outcome as shown};
 pub(crate) use slow::slow;
 pub(crate) use storm::storm_outcome;
+pub(crate) use sweep::sweep_outcome;
 
 /// A bar on standard error; hidden when that is no terminal or JSON is asked for.
 pub(crate) struct Progress(ProgressBar);
@@ -130,7 +132,7 @@ fn print_faults(all_passed: bool, faults: &Faults) {
         return;
     }
     println(&format!(
-        "FAILED: {} lost, {} doubled, {} out of order, {} misdelivered, {} mangled, {} position breaks, {} errors, \
+        "FAILED: {} lost, {} doubled, {} out of order, {} misdelivered, {} mangled, {} position breaks, {} in another order, {} errors, \
          {} unexpected, {} connections closed, {} not recovered, {} breaks of the overflow rule.",
         faults.lost,
         faults.doubled,
@@ -138,6 +140,7 @@ fn print_faults(all_passed: bool, faults: &Faults) {
         faults.misdelivered,
         faults.mangled,
         faults.position_breaks,
+        faults.disordered,
         faults.errors,
         faults.unexpected,
         faults.closed,
