@@ -3,19 +3,24 @@
 //! Invariants: CPU time is read only when nothing is under way, so every delivery counted was paid for inside the stretch;
 //! a run that stalls is ended, and its missing deliveries are counted as lost.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::listening::{Heard, Lateness, Listening};
+use super::layout::{self, Layout, Seating};
+use super::listening::{Heard, Lateness, Listening, Wakers};
 use super::publishing::{Pace, Publishing, Stage};
+use super::recorder::Recorder;
 use super::wait_until;
 use crate::client::{Crew, Ramp, Scene, Worker};
+use crate::counters;
 use crate::flight::Flight;
 use crate::machine::pin_thread;
 use crate::process::{Cost, Memory};
-use crate::report::Progress;
+use crate::report::{Progress, Series};
 use crate::stats::Latencies;
 use crate::target::Target;
 use crate::verify::Faults;
@@ -60,12 +65,34 @@ pub(crate) struct Shape {
     pub(crate) conflate_keys: u32,
     /// Whether connections offer permessage-deflate.
     pub(crate) deflate: bool,
+    /// Who sits in which topics; in rooms there are no `publishers` apart.
+    pub(crate) seating: Seating,
+    /// Subscribers of each topic come by WebSocket, server-sent events and long polling in turn.
+    pub(crate) mixed: bool,
+}
+
+/// The client threads of a run.
+struct Hired<S> {
+    workers: Vec<Worker<S>>,
+    /// Where those that publish are told what comes next: the first ones.
+    stages: Vec<mpsc::Sender<Stage>>,
 }
 
 impl Shape {
     /// Connections in all.
     fn connections(&self) -> usize {
         self.subscribers + self.publishers + self.others
+    }
+
+    /// Who sits where, in topics that no other run has.
+    fn layout(&self, seed: u64) -> Layout {
+        let topics = (0..self.topics).map(|topic| format!("loadtest/{:08x}/{topic}", seed as u32)).collect();
+        match self.seating {
+            Seating::Apart => Layout::apart(topics, self.subscribers, self.publishers),
+            Seating::Rooms { seats, zipf } => {
+                Layout::rooms(topics, &layout::sizes(self.topics, seats, self.subscribers, zipf), self.subscribers)
+            }
+        }
     }
 }
 
@@ -95,6 +122,8 @@ pub(crate) struct Measured {
     pub(crate) wall_ns: u64,
     /// What the server spent in it; `None` if its process id is not known.
     pub(crate) server: Option<Cost>,
+    /// System calls that the server made in it, if it counts them.
+    pub(crate) system_calls: Option<u64>,
     /// The server's memory at its end.
     pub(crate) memory: Option<Memory>,
     /// What this program spent in it.
@@ -103,8 +132,17 @@ pub(crate) struct Measured {
     pub(crate) lateness: Lateness,
     /// How late this program sent.
     pub(crate) sent_late: Latencies,
+    /// How it went over time.
+    pub(crate) series: Vec<Series>,
     /// What went wrong, in the whole run.
     pub(crate) faults: Faults,
+}
+
+impl Measured {
+    /// Nothing went wrong, and there was something that could have.
+    pub(crate) fn passed(&self) -> bool {
+        self.faults.total() == 0 && self.faults.sentences.is_empty() && self.deliveries > 0
+    }
 }
 
 /// Runs `shape` against `target`; `server_pid` is the process whose cost is read.
@@ -115,7 +153,7 @@ pub(crate) fn run(
     progress: &Progress,
 ) -> Result<Measured, String> {
     let (conducted, scenes) = direct(target, shape, server_pid, progress, &mut (), |_, _, listening| listening)?;
-    Ok(judge(&conducted, scenes.into_iter().map(Listening::finish).collect(), shape))
+    Ok(judge(&conducted, scenes.into_iter().map(Listening::finish).collect()))
 }
 
 /// Runs `shape` with what `dress(thread, flight, listening)` makes of each thread's subscribers, and brings it back.
@@ -129,9 +167,8 @@ pub(super) fn direct<S: Scene + 'static>(
 ) -> Result<(Conducted, Vec<S>), String> {
     let crew = Arc::new(Crew::new());
     let flight = Arc::new(Flight::new());
-    let (stages, receiver) = mpsc::channel();
-    let workers = hire(target, shape, &crew, &flight, receiver, dress)?;
-    let publisher = workers[0].waker();
+    let Hired { workers, stages } = hire(target, shape, &crew, &flight, dress)?;
+    let publishers: Vec<_> = workers.iter().take(stages.len()).map(Worker::waker).collect();
     let mut threads = Vec::new();
     for worker in workers {
         let cores = shape.load_cores.clone();
@@ -143,12 +180,14 @@ pub(super) fn direct<S: Scene + 'static>(
             worker.run()
         }));
     }
-    let director = Director { crew: &crew, flight: &flight, shape, progress };
+    let director = Director { crew: &crew, flight: &flight, shape, target, progress };
     let conducted = director.conduct(server_pid, witness, |stage| {
-        flight.set_idle(false);
-        // The receiver lives as long as the crew works; a wake-up that fails is made good by its longest sleep.
-        let _ = stages.send(stage);
-        let _ = publisher.wake();
+        flight.begin_stage(stages.len() as u32);
+        for (thread, (stages, publisher)) in stages.iter().zip(&publishers).enumerate() {
+            // The receiver lives as long as the crew works; a wake-up that fails is made good by its longest sleep.
+            let _ = stages.send(stage.part(thread, publishers.len()));
+            let _ = publisher.wake();
+        }
     });
     crew.stop();
     let mut scenes = Vec::new();
@@ -159,45 +198,38 @@ pub(super) fn direct<S: Scene + 'static>(
     Ok((conducted?, scenes))
 }
 
+/// One thread's connections of the layout: whoever only publishes is the first thread's.
+fn part_of(thread: usize, shape: &Shape, layout: &Layout) -> Range<usize> {
+    let part = share_of(thread, shape.threads, layout.connections() - layout.apart);
+    let start = if thread == 0 { 0 } else { layout.apart + part.start };
+    start..layout.apart + part.end
+}
+
 fn hire<S: Scene>(
     target: &Target,
     shape: &Shape,
     crew: &Arc<Crew>,
     flight: &Arc<Flight>,
-    stages: mpsc::Receiver<Stage>,
     dress: impl Fn(usize, &Arc<Flight>, Listening) -> S,
-) -> Result<Vec<Worker<S>>, String> {
+) -> Result<Hired<S>, String> {
     let seed = fresh_seed();
-    let topics: Arc<Vec<String>> =
-        Arc::new((0..shape.topics).map(|topic| format!("loadtest/{:08x}/{topic}", seed as u32)).collect());
-    let expected = (0..shape.topics)
-        .map(|topic| (shape.subscribers / shape.topics + usize::from(topic < shape.subscribers % shape.topics)) as u32)
-        .collect();
-    let publishing = Publishing::new(
-        Arc::clone(crew),
-        Arc::clone(flight),
-        Arc::clone(&topics),
-        expected,
-        shape.publishers,
-        shape.payload_bytes,
-        stages,
-    );
-    let mut publishing = Some(publishing.conflating(shape.conflate_keys));
-    let mut workers: Vec<Worker<S>> = Vec::new();
+    let layout = Arc::new(shape.layout(seed));
+    let wakers = Wakers::default();
+    let (mut workers, mut stages): (Vec<Worker<S>>, Vec<mpsc::Sender<Stage>>) = (Vec::new(), Vec::new());
     for thread in 0..shape.threads {
-        let subscribers = share_of(thread, shape.threads, shape.subscribers);
-        let publishing = publishing.take();
-        let others = share_of(thread, shape.threads, shape.others).len();
-        let connections = others + subscribers.len() + if publishing.is_some() { shape.publishers } else { 0 };
-        let listening = Listening::new(
-            Arc::clone(&topics),
-            Arc::clone(flight),
-            publishing,
-            shape.publishers,
-            subscribers,
-            shape.payload_bytes,
-        )
-        .wakes(workers.first().map(Worker::waker));
+        let part = part_of(thread, shape, &layout);
+        let publishes = thread == 0 || layout.is_rooms();
+        let publishing = publishes.then(|| {
+            let (sender, receiver) = mpsc::channel();
+            stages.push(sender);
+            let (crew, flight, layout) = (Arc::clone(crew), Arc::clone(flight), Arc::clone(&layout));
+            Publishing::new(crew, flight, layout, part.clone(), shape.payload_bytes, receiver)
+                .conflating(shape.conflate_keys)
+        });
+        let connections = share_of(thread, shape.threads, shape.others).len() + part.len();
+        let listening = Listening::new(Arc::clone(&layout), Arc::clone(flight), publishing, part, shape.payload_bytes)
+            .mixed(shape.mixed)
+            .wakes(thread, &wakers);
         let ramp = Ramp {
             target: Target { deflate: shape.deflate, ..target.clone() },
             sources: shape.sources,
@@ -209,7 +241,9 @@ fn hire<S: Scene>(
         worker.wanted().store(connections, Ordering::Relaxed);
         workers.push(worker);
     }
-    Ok(workers)
+    // Nobody runs yet, so nobody has looked.
+    let _ = wakers.set(workers.iter().take(stages.len()).map(Worker::waker).collect());
+    Ok(Hired { workers, stages })
 }
 
 /// The part of so many that is this thread's.
@@ -222,11 +256,11 @@ struct Director<'a> {
     crew: &'a Crew,
     flight: &'a Flight,
     shape: &'a Shape,
+    target: &'a Target,
     progress: &'a Progress,
 }
 
 /// What the directing thread read itself.
-#[derive(Clone, Copy)]
 pub(super) struct Conducted {
     publications: u64,
     wall_ns: u64,
@@ -234,7 +268,9 @@ pub(super) struct Conducted {
     /// The server's memory before the measured stretch.
     pub(super) memory_before: Option<Memory>,
     memory: Option<Memory>,
+    system_calls: Option<u64>,
     own: Cost,
+    series: Vec<Series>,
     stalled: bool,
 }
 
@@ -260,17 +296,19 @@ impl Director<'_> {
         if !warmup.is_zero() {
             let length_ns = warmup.as_nanos() as u64;
             stage(Stage { pace, publications_max: u64::MAX, length_ns, measured: false });
-            stalled = !self.await_quiet("warming up", warmup, witness)?;
+            stalled = !self.await_quiet("warming up", warmup, witness, None)?;
         }
         let published = self.flight.published();
         let cost = || server_pid.map(Cost::of).transpose();
         let memory = || server_pid.map(Memory::of).transpose();
         let memory_before = memory()?;
+        let calls = counters::system_calls(self.target);
         let (server, own) = (cost()?, Cost::of(std::process::id())?);
+        let mut recorder = Recorder::new(["deliveries", "publications"], self.counts(), server_pid, length);
         if !stalled {
             let length_ns = length.as_nanos() as u64;
             stage(Stage { pace, publications_max, length_ns, measured: true });
-            stalled = !self.await_quiet("measuring", length, witness)?;
+            stalled = !self.await_quiet("measuring", length, witness, Some(&mut recorder))?;
         }
         let conducted = Conducted {
             publications: self.flight.published() - published,
@@ -278,7 +316,9 @@ impl Director<'_> {
             server: cost()?.zip(server).map(|(after, before)| after.since(before)),
             memory_before,
             memory: memory()?,
+            system_calls: calls.and_then(|before| Some(counters::system_calls(self.target)?.saturating_sub(before))),
             own: Cost::of(std::process::id())?.since(own),
+            series: recorder.finish(),
             stalled,
         };
         thread::sleep(LINGER);
@@ -286,9 +326,19 @@ impl Director<'_> {
         Ok(conducted)
     }
 
+    fn counts(&self) -> [u64; 2] {
+        [self.flight.delivered(), self.flight.published()]
+    }
+
     /// True when all that was published is everywhere, and every subscriber there to have it; false when nothing has moved
     /// for [`STALL`].
-    fn await_quiet(&self, what: &'static str, length: Duration, witness: &mut impl Witness) -> Result<bool, String> {
+    fn await_quiet(
+        &self,
+        what: &'static str,
+        length: Duration,
+        witness: &mut impl Witness,
+        mut recorder: Option<&mut Recorder>,
+    ) -> Result<bool, String> {
         let begun = Instant::now();
         self.progress.begin(what, length.as_millis() as u64);
         let mut moved = (Instant::now(), 0);
@@ -304,6 +354,9 @@ impl Director<'_> {
             }
             self.progress.at(begun.elapsed().min(length).as_millis() as u64);
             self.progress.say(|| format!("{} delivered", self.flight.delivered()));
+            if let Some(recorder) = &mut recorder {
+                recorder.look(self.counts());
+            }
             witness.look(self.flight.is_measuring())?;
             thread::sleep(super::LOOK);
         }
@@ -311,8 +364,27 @@ impl Director<'_> {
     }
 }
 
+/// One order for all: whoever got as many publications of a topic as another got them in the same order, by whatever transport.
+/// Who got fewer has lost some, and is told for that.
+pub(super) fn compare_orders(heard: &[Heard], faults: &mut Faults) {
+    let mut first: HashMap<(usize, u64), u64> = HashMap::new();
+    for Heard { checker, layout, seat, .. } in heard {
+        for subscriber in 0..checker.subscribers() {
+            let topic = layout.topic_of(seat + subscriber);
+            let own = checker.heard(subscriber);
+            if *first.entry((topic, own.count)).or_insert(own.digest) != own.digest {
+                faults.disordered += 1;
+                faults.say(|| {
+                    let name = &layout.topics[topic];
+                    format!("subscriber {subscriber} got the publications of {name} in another order than others")
+                });
+            }
+        }
+    }
+}
+
 /// Puts together what the threads heard and what the directing thread read.
-pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>, shape: &Shape) -> Measured {
+pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>) -> Measured {
     let mut lateness = Lateness::new();
     let mut faults = Faults::default();
     if conducted.stalled {
@@ -320,19 +392,20 @@ pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>, shape: &Shape) -> 
         faults.say(|| format!("the run stalled: nothing moved for {stall} s, or it could not drain"));
     }
     let mut sent_late = Latencies::new();
-    let mut sequences = Vec::new();
+    let mut sequences: Vec<u32> = Vec::new();
     for part in &heard {
         lateness.merge(&part.lateness);
         if let Some(sent) = &part.sent {
-            sequences.clone_from(&sent.sequences);
+            // Each publisher is of one thread.
+            sequences.resize(sent.sequences.len(), 0);
+            sequences.iter_mut().zip(&sent.sequences).for_each(|(all, own)| *all += own);
             sent_late.merge(&sent.late);
         }
     }
-    for part in heard {
-        let base = part.base;
-        faults.merge(part.checker.finish(|subscriber, publisher| {
-            let topic = (base + subscriber) % shape.topics;
-            sequences[topic * shape.publishers + publisher]
+    compare_orders(&heard, &mut faults);
+    for Heard { checker, layout, seat, .. } in heard {
+        faults.merge(checker.finish(|subscriber, publisher| {
+            sequences[layout.publisher(layout.topic_of(seat + subscriber), publisher)]
         }));
     }
     Measured {
@@ -340,10 +413,12 @@ pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>, shape: &Shape) -> 
         deliveries: lateness.all.summary().count,
         wall_ns: conducted.wall_ns,
         server: conducted.server,
+        system_calls: conducted.system_calls,
         memory: conducted.memory,
         own: conducted.own,
         lateness,
         sent_late,
+        series: conducted.series.clone(),
         faults,
     }
 }
@@ -355,4 +430,4 @@ pub(crate) fn fresh_seed() -> u64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
