@@ -1,4 +1,4 @@
-//! What a path leads to: the page, the health check, the WebSocket endpoints, or a refusal.
+//! What a path leads to: the page, the client, the health check, the WebSocket endpoints, or a refusal.
 //!
 //! `net` asks [`endpoint`] for a request that wants to upgrade and [`respond_to`] for every other one.
 
@@ -34,6 +34,7 @@ pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool, ready: bool, d
     });
     let status = match &plain {
         Ok(Plain::Methods) => 204,
+        Ok(Plain::Client) if has_client(head) => 304,
         Ok(_) => 200,
         Err(problem) => problem.status,
     };
@@ -42,6 +43,11 @@ pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool, ready: bool, d
         Ok(Plain::Page) => {
             let response = PAGE_HEADERS.iter().fold(response, |response, (name, value)| response.header(name, value));
             response.body("text/html; charset=utf-8", PAGE);
+        }
+        Ok(Plain::Client) => {
+            let response = CLIENT_HEADERS.iter().fold(response, |response, (name, value)| response.header(name, value));
+            let response = response.header("ETag", client_tag());
+            if status == 304 { response.empty() } else { response.body("text/javascript; charset=utf-8", CLIENT) }
         }
         Ok(Plain::Health) => state(response, b"ok\n"),
         Ok(Plain::Readiness) => state(response, b"ready\n"),
@@ -55,8 +61,23 @@ fn state(response: Response<'_>, text: &[u8]) {
     response.header("Cache-Control", "no-store").body("text/plain; charset=utf-8", text);
 }
 
+/// Whether who asks has the client already (RFC 9110 13.1.2, by weak comparison).
+fn has_client(head: &Head<'_>) -> bool {
+    let tags = |line: &[u8]| {
+        let mut tags = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        tags.any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == client_tag().as_bytes())
+    };
+    head.all("if-none-match").any(tags)
+}
+
+/// The name of these bytes of the client: a hash that the compiler made.
+fn client_tag() -> &'static str {
+    std::str::from_utf8(&CLIENT_TAG).expect("hexadecimal digits in quotes")
+}
+
 enum Plain {
     Page,
+    Client,
     Health,
     /// Whether new connections are welcome.
     Readiness,
@@ -69,6 +90,7 @@ fn plain(head: &Head<'_>, echo: bool) -> Result<Plain, Problem> {
         // RFC 9110 9.3.7: about the server as a whole.
         "*" => return Ok(Plain::Methods),
         "/" => Ok(Plain::Page),
+        "/client.js" => Ok(Plain::Client),
         "/healthz" => Ok(Plain::Health),
         "/readyz" => Ok(Plain::Readiness),
         // RFC 9110 15.5.22: 426 names the protocol to upgrade to.
@@ -92,12 +114,12 @@ fn not_found() -> Problem {
 
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 
-/// A page without scripts or styles: its only power is to be an origin from which a console may connect back.
+/// A page without scripts or styles of its own: its power is to be an origin from which a console may import the client and connect back.
 /// `connect-src 'self'` covers ws: and wss: of the same host and port (CSP 3, 6.7.2.8).
 const PAGE_HEADERS: [(&str, &str); 4] = [
     (
         "Content-Security-Policy",
-        "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+        "default-src 'none'; connect-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'",
     ),
     ("X-Content-Type-Options", "nosniff"),
@@ -106,6 +128,32 @@ const PAGE_HEADERS: [(&str, &str); 4] = [
 ];
 
 const PAGE: &[u8] = include_bytes!("page.html");
+
+/// What `clients/js/build.mjs` made, and its tests verify to be made of what is beside it.
+const CLIENT: &[u8] = include_bytes!("../../clients/js/dist/client.js");
+
+/// It holds no secret, so any page may import it, from which its broker then accepts connections or not.
+const CLIENT_HEADERS: [(&str, &str); 4] = [
+    ("Access-Control-Allow-Origin", "*"),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-cache"),
+];
+
+/// FNV-1a of [`CLIENT`], in quotes (RFC 9110 8.8.3).
+const CLIENT_TAG: [u8; 18] = {
+    let (mut hash, mut at) = (0xcbf2_9ce4_8422_2325_u64, 0);
+    while at < CLIENT.len() {
+        hash = (hash ^ CLIENT[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    let (mut tag, mut digit) = ([b'"'; 18], 0);
+    while digit < 16 {
+        tag[digit + 1] = b"0123456789abcdef"[(hash >> (60 - 4 * digit)) as usize & 15];
+        digit += 1;
+    }
+    tag
+};
 
 #[cfg(test)]
 mod tests {
@@ -140,6 +188,37 @@ mod tests {
     }
 
     #[test]
+    fn the_client_is_a_module_that_any_page_may_import() {
+        let response = answer("GET /client.js?v=1", false);
+        let (head, body) = parts(&response);
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        for line in ["Content-Type: text/javascript; charset=utf-8", "Access-Control-Allow-Origin: *", "Cache-Control: no-cache"] {
+            assert!(head.contains(&format!("\r\n{line}\r\n")), "{line}: {head}");
+        }
+        assert!(body.contains("export{") && body.contains("Wirefan"), "{body}");
+        assert!(body.len() < 32 * 1024, "{} bytes", body.len());
+    }
+
+    #[test]
+    fn s9110_13_1_2_who_has_the_client_is_told_so() {
+        let response = answer("GET /client.js", false);
+        let tag = response.lines().find_map(|line| line.strip_prefix("ETag: ")).unwrap();
+        assert!(tag.len() == 18 && tag.starts_with('"') && tag.ends_with('"'), "{tag}");
+        for (named, status) in [
+            (tag.to_owned(), 304),
+            (format!("\"other\", W/{tag}"), 304),
+            ("*".to_owned(), 304),
+            ("\"other\"".to_owned(), 200),
+            (tag.trim_matches('"').to_owned(), 200),
+        ] {
+            let response = answer(&format!("GET /client.js HTTP/1.1\r\nIf-None-Match: {named}\r\nX:"), false);
+            assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{named}: {response}");
+            assert!(response.contains(&format!("\r\nETag: {tag}\r\n")), "{response}");
+            assert_eq!(response.ends_with("\r\n\r\n"), status == 304, "a 304 has no body");
+        }
+    }
+
+    #[test]
     fn healthz_is_ok() {
         let response = answer("GET /healthz", false);
         let (head, body) = parts(&response);
@@ -157,7 +236,7 @@ mod tests {
 
     #[test]
     fn s9110_9_3_2_head_is_get_without_the_body() {
-        for path in ["/", "/healthz", "/nothing", "/ws"] {
+        for path in ["/", "/client.js", "/healthz", "/nothing", "/ws"] {
             let get = answer(&format!("GET {path}"), false);
             let head = answer(&format!("HEAD {path}"), false);
             assert_eq!(head, format!("{}\r\n\r\n", parts(&get).0));

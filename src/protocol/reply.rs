@@ -153,6 +153,17 @@ pub fn error(out: &mut Vec<u8>, id: &Id, code: u16, reason: &dyn fmt::Display) {
     out.push(b'}');
 }
 
+/// A subscription ends, or goes on without its presence (404), and no command was the cause.
+pub fn error_of_topic(out: &mut Vec<u8>, topic: &str, code: u16, reason: &dyn fmt::Display) {
+    out.extend_from_slice(br#"{"op":"error","topic":"#);
+    write_string(out, topic);
+    out.extend_from_slice(br#","code":"#);
+    write_decimal(out, u64::from(code));
+    out.extend_from_slice(br#","reason":"#);
+    write_display(out, reason);
+    out.push(b'}');
+}
+
 fn write_member(out: &mut Vec<u8>, client: &dyn fmt::Display, user: Option<&str>) {
     out.extend_from_slice(br#"{"client":"#);
     write_display(out, client);

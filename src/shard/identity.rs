@@ -204,6 +204,12 @@ impl Shard {
         rule.is_some_and(|rule| self.rules.at(rule).subscribe.admits(permit))
     }
 
+    /// Tells that what a connection had of a topic ends, or some of it.
+    pub(super) fn end_of_topic(&mut self, index: u32, topic: &str, code: u16, reason: &str) {
+        self.counters.faults += 1;
+        self.reply(index, |out| reply::error_of_topic(out, topic, code, &reason));
+    }
+
     /// Answers a command with an error.
     pub(super) fn fail(&mut self, index: u32, id: &Id, code: u16, reason: &str) {
         self.counters.faults += 1;

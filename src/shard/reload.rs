@@ -101,7 +101,7 @@ impl Shard {
         for index in told {
             self.end_watch(index, topic);
             let reason = format!("presence: the new rule has none for {}", topic.as_str());
-            self.fail(index, &Id::None, 404, &reason);
+            self.end_of_topic(index, topic.as_str(), 404, &reason);
         }
     }
 
@@ -109,6 +109,6 @@ impl Shard {
     pub(super) fn end_subscription(&mut self, conn: ConnId, filter: Filter<'_>, code: u16, why: &str) {
         self.take_away(conn, filter);
         let reason = format!("topic: {why} {}, its subscription ends", filter.as_str());
-        self.fail(conn.index, &Id::None, code, &reason);
+        self.end_of_topic(conn.index, filter.as_str(), code, &reason);
     }
 }

@@ -332,6 +332,7 @@ fn a_refresh_keeps_the_connection_and_ends_what_it_grants_no_longer() {
     assert_eq!(ack, json!({"op": "ack", "id": "auth", "user": "ann"}));
     let ended = ann.expect("error");
     assert_eq!((&ended["code"], ended.get("id")), (&json!(403), None), "{ended}");
+    assert!(ended["topic"].is_string(), "{ended}");
     assert!(ended["reason"].as_str().is_some_and(|reason| reason.contains("granted/1")), "{ended}");
     assert_eq!(outcome(&ann.ask(auth("x.y.z"))), "401", "a wrong refresh costs an error");
     assert_eq!(outcome(&ann.ask(auth(&guarded.token("bob", "")))), "403", "and another user is none");

@@ -54,6 +54,10 @@ fn pong_and_error_leave_out_an_id_that_was_not_given() {
         r#"{"op":"error","code":400,"reason":"no \"op\"\u0001"}"#
     );
     assert_eq!(
+        text(|out| error_of_topic(out, "a/\"b", 403, &"not any more")),
+        r#"{"op":"error","topic":"a/\"b","code":403,"reason":"not any more"}"#
+    );
+    assert_eq!(
         text(|out| error(out, &Id::Text("x".into()), 404, &"unknown")),
         r#"{"op":"error","id":"x","code":404,"reason":"unknown"}"#
     );

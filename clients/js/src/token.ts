@@ -1,0 +1,51 @@
+// Who we are: the token, or whoever makes one. The connection asks before each attempt; the callback is asked only the first
+// time and when the broker has said that the last one is good no more.
+
+import { WirefanError, type Options } from "./api.js";
+import { fault } from "./codec.js";
+import { NO_ANSWER } from "./link.js";
+import * as limits from "./limits.js";
+
+export class Tokens {
+  #token: string | undefined;
+  #refusal: WirefanError | undefined;
+
+  constructor(
+    readonly source: Options["token"],
+    readonly closed: AbortSignal,
+  ) {
+    if (typeof source === "string") this.#token = source;
+  }
+
+  /** The broker says that the token is good no more. False if there is no other. */
+  refuse(why: WirefanError): boolean {
+    this.#refusal = why;
+    return typeof this.source === "function";
+  }
+
+  /** Rejected with code `token` if the callback failed, with the broker's if it gave what was refused before. */
+  async current(): Promise<string | undefined> {
+    const { source, closed } = this;
+    if (typeof source !== "function" || (this.#token !== undefined && !this.#refusal)) return this.#token;
+    const late = new AbortController();
+    const abort = () => late.abort(fault(0, NO_ANSWER));
+    const timer = setTimeout(abort, limits.OPEN_MS);
+    closed.addEventListener("abort", abort);
+    let token: string;
+    try {
+      const aborted = new Promise<never>((_, reject) => late.signal.addEventListener("abort", () => reject(late.signal.reason)));
+      const asked = async () => source({ reason: this.#refusal?.message, signal: late.signal });
+      token = await Promise.race([asked(), aborted]);
+      if (typeof token !== "string") throw new TypeError("a token is a string");
+    } catch (cause) {
+      throw new WirefanError("token", `the token callback failed: ${(cause as Error)?.message ?? cause}`, undefined, { cause });
+    } finally {
+      clearTimeout(timer);
+      closed.removeEventListener("abort", abort);
+    }
+    if (this.#refusal && token === this.#token) throw this.#refusal;
+    this.#token = token;
+    this.#refusal = undefined;
+    return token;
+  }
+}
