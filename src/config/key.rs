@@ -101,6 +101,11 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| Value::Integer(config.server.drain_s.into()),
     },
     Key {
+        name: "server.spin_us",
+        read: |config, value| whole(&mut config.server.spin_us, value, 0..=SPIN_US_MAX, " of microseconds"),
+        show: |config| Value::Integer(config.server.spin_us.into()),
+    },
+    Key {
         name: "limits.connections_max",
         read: |config, value| whole(&mut config.limits.connections_max, value, 1..=CONNECTIONS_MAX, ""),
         show: |config| Value::Integer(config.limits.connections_max as u64),
@@ -376,6 +381,7 @@ const OUTBOUND_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 const HISTORY_BYTES_MAX: u64 = 1 << 40;
 const HANDSHAKE_MS_MAX: u64 = 600_000;
 const DRAIN_S_MAX: u64 = 3600;
+const SPIN_US_MAX: u64 = 10_000;
 const HEARTBEAT_S_MAX: u64 = 86_400;
 /// Above it the whole microseconds that a rate is kept in would be too coarse.
 const PER_SECOND_MAX: u64 = 100_000;

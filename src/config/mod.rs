@@ -70,6 +70,8 @@ pub struct Server {
     pub deflate: bool,
     /// Over how many seconds a stop spreads its disconnects.
     pub drain_s: u32,
+    /// Microseconds for which a shard looks for more before it sleeps, where that pays. 0: not at all.
+    pub spin_us: u32,
 }
 
 /// On which addresses connections without a token are welcome. With `[auth]` only [`AllowAnonymous::Always`] lets them
@@ -196,6 +198,7 @@ impl Default for Server {
             echo: false,
             deflate: false,
             drain_s: 30,
+            spin_us: 0,
         }
     }
 }
