@@ -1,43 +1,61 @@
-//! What topics cost when there are many: 1,000 topics, 50 subscriptions per connection, in one shard without sockets.
+//! What topics cost when there are many: 50 subscriptions per connection to 1,000 topics, and to 100,000, in one shard
+//! without sockets.
 //!
 //! `cargo bench --bench bookkeeping`. Each figure is per unit, through the front door: a subscribe is a command in a
 //! masked frame, parsed, answered by the topic's home and acknowledged; a disconnect takes its 50 subscriptions along; a
-//! delivery is one subscriber's share of publications to all 1,000 topics, encoding and flush included.
+//! delivery is one subscriber's share of 1,000 publications, parsing, encoding and flush included.
 
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wirefan::ids::ConnId;
 use wirefan::rules::{History, Rule};
+use wirefan::ws::{Opcode, encode};
 
 mod rig;
 use rig::Rig;
 
-const TOPICS: usize = 1_000;
 const SUBSCRIPTIONS: usize = 50;
-const CONNECTIONS: usize = 2_000;
+const PUBLICATIONS: usize = 1_000;
+const PIPELINED: u64 = 500;
 
-/// The topics of a connection: 50 different ones, spread.
-fn topics(connection: usize) -> impl Iterator<Item = usize> {
-    (0..SUBSCRIPTIONS).map(move |n| (connection * 7 + n * 19) % TOPICS)
+/// Who subscribes to how much.
+#[derive(Clone, Copy)]
+struct Town {
+    topics: usize,
+    connections: usize,
 }
 
-fn subscribes(connection: usize) -> String {
-    let each = topics(connection).map(|topic| format!(r#"{{"op":"subscribe","topic":"room/{topic}","id":1}}"#));
-    format!("[{}]", each.collect::<Vec<_>>().join(","))
-}
+/// A hundred subscribers for each topic: the books of all connections fit into the second cache.
+const SMALL: Town = Town { topics: 1_000, connections: 2_000 };
+/// Fifty for each, 5,000,000 subscriptions in all: nothing fits anywhere.
+const LARGE: Town = Town { topics: 100_000, connections: 100_000 };
 
-fn populated() -> (Rig, Vec<ConnId>) {
-    let mut rig = Rig::new(|_| {});
-    let conns = (0..CONNECTIONS)
-        .map(|number| {
-            let conn = rig.connect();
-            rig.text(conn, &subscribes(number));
-            rig.turn();
-            conn
-        })
-        .collect();
-    (rig, conns)
+impl Town {
+    /// The topics of a connection: 50 different ones, spread.
+    fn topics_of(self, connection: usize) -> impl Iterator<Item = usize> {
+        let step = self.topics / SUBSCRIPTIONS - 1; // no multiple of it below 50 steps comes back to the first one
+        (0..SUBSCRIPTIONS).map(move |n| (connection * 7919 + n * step) % self.topics)
+    }
+
+    fn subscribes(self, connection: usize) -> String {
+        let each = self.topics_of(connection);
+        let each = each.map(|topic| format!(r#"{{"op":"subscribe","topic":"room/{topic}","id":1}}"#));
+        format!("[{}]", each.collect::<Vec<_>>().join(","))
+    }
+
+    fn populated(self) -> (Rig, Vec<ConnId>) {
+        let mut rig = Rig::new(|_| {});
+        let conns = (0..self.connections)
+            .map(|number| {
+                let conn = rig.connect();
+                rig.text(conn, &self.subscribes(number));
+                rig.turn();
+                conn
+            })
+            .collect();
+        (rig, conns)
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -47,23 +65,23 @@ fn timed(work: impl FnOnce()) -> Duration {
     began.elapsed()
 }
 
-fn subscribe_and_disconnect(c: &mut Criterion) {
-    let mut group = c.benchmark_group("bookkeeping");
+fn town(c: &mut Criterion, town: Town) {
+    let (mut rig, mut conns) = town.populated();
+    let mut group = c.benchmark_group(format!("{} topics", town.topics));
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     group.throughput(Throughput::Elements(SUBSCRIPTIONS as u64));
-    let (mut rig, mut conns) = populated();
-    let messages: Vec<String> = (0..CONNECTIONS).map(subscribes).collect();
+    let victim_of = |round: usize| round * 7907 % town.connections;
     group.bench_function("50 subscribes", |b| {
         b.iter_custom(|rounds| {
             let mut spent = Duration::ZERO;
-            for round in 0..rounds as usize {
-                let victim = round * 37 % CONNECTIONS;
+            for victim in (0..rounds as usize).map(victim_of) {
                 rig.shard.handle_end(conns[victim]);
                 rig.turn();
                 conns[victim] = rig.connect();
                 rig.turn();
+                let message = town.subscribes(victim);
                 spent += timed(|| {
-                    rig.text(conns[victim], &messages[victim]);
+                    rig.text(conns[victim], &message);
                     rig.turn();
                 });
             }
@@ -73,13 +91,39 @@ fn subscribe_and_disconnect(c: &mut Criterion) {
     group.bench_function("disconnect of 50 subscriptions", |b| {
         b.iter_custom(|rounds| {
             let mut spent = Duration::ZERO;
-            for round in 0..rounds as usize {
-                let victim = round * 37 % CONNECTIONS;
+            for victim in (0..rounds as usize).map(victim_of) {
                 spent += timed(|| rig.shard.handle_end(conns[victim]));
                 rig.turn();
                 conns[victim] = rig.connect();
-                rig.text(conns[victim], &messages[victim]);
+                rig.text(conns[victim], &town.subscribes(victim));
                 rig.turn();
+            }
+            spent
+        });
+    });
+    let publisher = rig.connect();
+    rig.turn();
+    let mut first = 0;
+    group.throughput(Throughput::Elements((PUBLICATIONS * town.connections * SUBSCRIPTIONS / town.topics) as u64));
+    group.bench_function("a publication to each of 1,000 topics", |b| {
+        b.iter_custom(|rounds| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..rounds {
+                let topics = (first..first + PUBLICATIONS).map(|number| number * 7919 % town.topics);
+                first += PUBLICATIONS;
+                let all: Vec<String> = topics
+                    .map(|topic| format!(r#"{{"op":"publish","topic":"room/{topic}","data":"{topic:048}"}}"#))
+                    .collect();
+                let batches: Vec<String> = all.chunks(500).map(|chunk| format!("[{}]", chunk.join(","))).collect();
+                spent += timed(|| {
+                    for batch in &batches {
+                        rig.text(publisher, batch);
+                    }
+                    rig.turn();
+                    while rig.shard.has_work() {
+                        rig.turn();
+                    }
+                });
             }
             spent
         });
@@ -87,25 +131,9 @@ fn subscribe_and_disconnect(c: &mut Criterion) {
     group.finish();
 }
 
-fn deliver(c: &mut Criterion) {
-    let (mut rig, _) = populated();
-    let publisher = rig.connect();
-    rig.turn();
-    let all: Vec<String> =
-        (0..TOPICS).map(|topic| format!(r#"{{"op":"publish","topic":"room/{topic}","data":"{topic:048}"}}"#)).collect();
-    let batches: Vec<String> = all.chunks(500).map(|chunk| format!("[{}]", chunk.join(","))).collect();
-    let mut group = c.benchmark_group("bookkeeping");
-    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    group.throughput(Throughput::Elements((CONNECTIONS * SUBSCRIPTIONS) as u64));
-    group.bench_function("a publication to each of 1,000 topics", |b| {
-        b.iter(|| {
-            for batch in &batches {
-                rig.text(publisher, batch);
-            }
-            rig.turn();
-        });
-    });
-    group.finish();
+fn towns(c: &mut Criterion) {
+    town(c, SMALL);
+    town(c, LARGE);
 }
 
 fn keep(c: &mut Criterion) {
@@ -155,5 +183,28 @@ fn fan_out(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, subscribe_and_disconnect, deliver, keep, fan_out);
+fn pipeline(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one subscriber");
+    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    let mut rig = Rig::new(|_| {});
+    let subscriber = rig.connect();
+    rig.text(subscriber, r#"{"op":"subscribe","topic":"news"}"#);
+    let publisher = rig.connect();
+    rig.turn();
+    let command = format!(r#"{{"op":"publish","topic":"news","data":"{:062}"}}"#, 0);
+    let mut read = Vec::new();
+    for _ in 0..PIPELINED {
+        encode::masked_frame(&mut read, Opcode::Text, command.as_bytes(), [1, 2, 3, 4]);
+    }
+    group.throughput(Throughput::Elements(PIPELINED));
+    group.bench_function("500 publications in one read", |b| {
+        b.iter(|| {
+            rig.bytes(publisher, &read);
+            rig.turn();
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, towns, keep, fan_out, pipeline);
 criterion_main!(benches);

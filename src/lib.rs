@@ -8,6 +8,7 @@
 //! [`auth`] guard the door, [`telemetry`] says how it goes, [`config`] and [`limits`] bound everything. docs/architecture.md says why.
 
 pub mod auth;
+pub mod chunks;
 pub mod cli;
 pub mod config;
 pub mod home;

@@ -20,9 +20,9 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// Unsent bytes that the kernel may hold per connection (`TCP_NOTSENT_LOWAT`).
 pub const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 
-/// Subscribers of one publication that are written to before the shard looks at everything else again. A fan-out to more
-/// than this is a bulk one and waits behind small ones.
-pub const FANOUT_SLICE: usize = 512;
+/// Subscribers of one publication that are written to before the shard looks at everything else again: about a millisecond.
+/// A fan-out to more than this is a bulk one and waits behind small ones.
+pub const FANOUT_SLICE: usize = 256;
 
 /// Connections written to in one turn besides a slice of a bulk fan-out.
 pub const FLUSHES_PER_TURN: usize = 4096;

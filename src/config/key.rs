@@ -94,6 +94,11 @@ pub(super) const KEYS: &[Key] = &[
         show: |config| Value::Integer(config.server.silence_ms_max),
     },
     Key {
+        name: "server.spin_us",
+        read: |config, value| whole(&mut config.server.spin_us, value, 0..=SPIN_US_MAX, " of microseconds"),
+        show: |config| Value::Integer(config.server.spin_us.into()),
+    },
+    Key {
         name: "limits.connections_max",
         read: |config, value| whole(&mut config.limits.connections_max, value, 1..=CONNECTIONS_MAX, ""),
         show: |config| Value::Integer(config.limits.connections_max as u64),
@@ -397,6 +402,7 @@ const DRAIN_S_MAX: u64 = 3600;
 const SILENCE_MS_MIN: u64 = 1000;
 const SILENCE_MS_MAX: u64 = 600_000;
 const SILENCE_SHAPE: &str = "must be 0, or a whole number of milliseconds from 1000 to 600000";
+const SPIN_US_MAX: u64 = 10_000;
 const HEARTBEAT_S_MAX: u64 = 86_400;
 /// Above it the whole microseconds that a rate is kept in would be too coarse.
 const PER_SECOND_MAX: u64 = 100_000;

@@ -74,6 +74,8 @@ pub struct Server {
     pub drain_s: u32,
     /// Milliseconds for which a shard may not be heard of by the others before `/readyz` is 503. 0: nobody listens.
     pub silence_ms_max: u64,
+    /// Microseconds for which a shard looks for more before it sleeps, where that pays. 0: not at all.
+    pub spin_us: u32,
 }
 
 /// On which addresses connections without a token are welcome. With `[auth]` only [`AllowAnonymous::Always`] lets them
@@ -215,6 +217,7 @@ impl Default for Server {
             deflate: false,
             drain_s: 30,
             silence_ms_max: 5_000,
+            spin_us: 0,
         }
     }
 }

@@ -96,6 +96,7 @@ fn every_key_can_be_set_in_the_file_and_by_its_variable() {
         ("server.deflate", "true", "true"),
         ("server.drain_s", "0", "0"),
         ("server.silence_ms_max", "0", "0"),
+        ("server.spin_us", "50", "50"),
         ("limits.connections_max", "1_000", "1_000"),
         ("limits.message_bytes_max", "1000", "1000"),
         ("limits.subscriptions_max", "0x10", "16"),

@@ -1,58 +1,59 @@
 //! Who wants a topic: sets of shards, and the wildcard filters that shards watch at a home.
 //!
-//! [`Watchers`] keeps one set per filter and caches the union per topic in the topic's own record, so a publication to a
-//! known topic costs a comparison of generations and no match.
+//! [`Watchers`] keeps one set per filter and remembers the union per topic, so a publication to a known topic costs a
+//! comparison of generations and no match; where nobody watches anything, nothing is remembered.
 
 use slab::Slab;
 
-use super::topics::TopicState;
+use super::topics::{TopicKey, TopicState};
+use crate::chunks::Column;
 use crate::ids::ShardId;
 use crate::topic::{Filter, Matcher, Topic};
 use crate::transport::{Form, Forms};
 
 /// A set of shards, one bit each: at most [`crate::limits::SHARDS_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShardSet(u128);
+pub struct ShardSet([u64; 2]);
+
+const _: () = assert!(crate::limits::SHARDS_MAX <= 128, "a bit for each shard");
 
 impl ShardSet {
     /// Adds a shard.
     pub fn insert(&mut self, shard: ShardId) {
-        self.0 |= 1 << shard.0;
+        self.0[shard.index() / 64] |= 1 << (shard.0 % 64);
     }
 
     /// Takes a shard out.
     pub fn remove(&mut self, shard: ShardId) {
-        self.0 &= !(1 << shard.0);
+        self.0[shard.index() / 64] &= !(1 << (shard.0 % 64));
     }
 
     /// Whether the shard is in it.
     #[must_use]
     pub fn contains(self, shard: ShardId) -> bool {
-        self.0 & (1 << shard.0) != 0
+        self.0[shard.index() / 64] & (1 << (shard.0 % 64)) != 0
     }
 
     /// Whether no shard is in it.
     #[must_use]
     pub fn is_empty(self) -> bool {
-        self.0 == 0
+        self.0 == [0; 2]
     }
 
     /// All of both.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+        Self([self.0[0] | other.0[0], self.0[1] | other.0[1]])
     }
 
     /// The shards in it, in order.
     pub fn iter(self) -> impl Iterator<Item = ShardId> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
-            if rest == 0 {
-                return None;
-            }
+            let word = rest.iter().position(|&word| word != 0)?;
             #[expect(clippy::cast_possible_truncation, reason = "below 128")]
-            let shard = rest.trailing_zeros() as u16;
-            rest &= rest - 1;
+            let shard = rest[word].trailing_zeros() as u16 + 64 * word as u16;
+            rest[word] &= rest[word] - 1;
             Some(ShardId(shard))
         })
     }
@@ -60,9 +61,30 @@ impl ShardSet {
 
 /// Who watches a filter, and in which forms.
 #[derive(Clone, Copy, Debug, Default)]
-struct Interest {
-    shards: ShardSet,
-    forms: Forms,
+pub(super) struct Interest {
+    pub(super) shards: ShardSet,
+    /// Besides frames.
+    pub(super) forms: Forms,
+}
+
+impl Interest {
+    fn union(self, other: Self) -> Self {
+        Self { shards: self.shards.union(other.shards), forms: self.forms.union(other.forms) }
+    }
+}
+
+/// What the filters say of one topic, in one life of it and one generation of theirs.
+#[derive(Clone, Copy, Debug)]
+struct Wild {
+    interest: Interest,
+    epoch: u32,
+    generation: u64,
+}
+
+impl Default for Wild {
+    fn default() -> Self {
+        Self { interest: Interest::default(), epoch: 0, generation: u64::MAX }
+    }
 }
 
 /// The wildcard filters watched at one home.
@@ -70,12 +92,14 @@ struct Interest {
 pub(super) struct Watchers {
     matcher: Matcher,
     sets: Slab<Interest>,
+    /// By topic, once there is a filter.
+    wild: Column<Wild>,
     found: Vec<u32>,
 }
 
 impl Watchers {
     pub(super) fn new(seed: u64) -> Self {
-        Self { matcher: Matcher::new(seed), sets: Slab::new(), found: Vec::new() }
+        Self { matcher: Matcher::new(seed), sets: Slab::new(), wild: Column::default(), found: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -83,19 +107,25 @@ impl Watchers {
     }
 
     /// The shards that want this topic, by its name or by a filter.
-    pub(super) fn interest(&mut self, topic: &mut TopicState) -> ShardSet {
-        let generation = self.matcher.generation();
-        if topic.wild_generation != generation {
-            self.found.clear();
-            self.matcher.find(Topic::known(&topic.name), &mut self.found);
-            (topic.wild, topic.wild_forms) = (ShardSet::default(), Forms::default());
-            for &key in &self.found {
-                let Interest { shards, forms } = self.sets[key as usize];
-                (topic.wild, topic.wild_forms) = (topic.wild.union(shards), topic.wild_forms.union(forms));
-            }
-            topic.wild_generation = generation;
+    pub(super) fn interest(&mut self, key: TopicKey, topic: &TopicState) -> Interest {
+        let exact = Interest { shards: topic.exact, forms: topic.exact_forms };
+        exact.union(self.wild(key, topic))
+    }
+
+    fn wild(&mut self, key: TopicKey, topic: &TopicState) -> Interest {
+        if self.matcher.is_empty() {
+            return Interest::default();
         }
-        topic.exact.union(topic.wild)
+        self.wild.reach(key as usize);
+        let (wild, generation) = (&mut self.wild[key as usize], self.matcher.generation());
+        if (wild.generation, wild.epoch) != (generation, topic.epoch) {
+            self.found.clear();
+            self.matcher.find(Topic::known(topic.name()), &mut self.found);
+            let each = self.found.iter().map(|&key| self.sets[key as usize]);
+            let interest = each.fold(Interest::default(), Interest::union);
+            *wild = Wild { interest, epoch: topic.epoch, generation };
+        }
+        wild.interest
     }
 
     pub(super) fn watch(&mut self, filter: Filter<'_>, shard: ShardId, form: Form) {

@@ -23,9 +23,9 @@ impl Home {
 
     fn list_topic(&self, filter: Filter<'_>, page: &mut Page, slot: u32) {
         let Some(state) = self.topics.get(slot).filter(|state| state.offset > 0 || state.is_held()) else { return };
-        let topic = Topic::known(&state.name);
+        let topic = Topic::known(state.name());
         if subject(topic).is_none() && filter.matches(topic) {
-            page.push(slot, &state.name, |out| self.describe(out, state));
+            page.push(slot, state.name(), |out| self.describe(out, state));
         }
     }
 
@@ -38,6 +38,6 @@ impl Home {
             .filter(|rule| rule.presence)
             .map(|_| state.members.as_ref().map_or((0, 0), |members| members.counts()));
         let position = Position { epoch: state.epoch, offset: state.offset };
-        listing::topic(out, &state.name, position, history, members);
+        listing::topic(out, state.name(), position, history, members);
     }
 }

@@ -262,9 +262,10 @@ impl Home {
             publication::write_from(&mut self.from, user);
         }
         let readable = rule.subscribe != Access::Nobody;
-        let wanted = readable && !self.watchers.interest(topic).is_empty();
+        let interest = self.watchers.interest(key, topic);
+        let wanted = readable && !interest.shards.is_empty();
         if wanted {
-            self.turn.push(key, topic, rule.overflow, &self.from, publish);
+            self.turn.push(key, topic, interest, rule.overflow, &self.from, publish);
         }
         if let Some(kept) = &rule.history {
             let frame = if wanted {

@@ -150,7 +150,7 @@ impl Home {
         let topic = self.topics.at(key);
         let Some(members) = &mut topic.members else { return };
         let Some(watch) = members.watch().filter(|_| members.has_changes()) else { return };
-        let (events, name) = (members.take_events(), topic.name.clone());
+        let (events, name) = (members.take_events(), Box::<str>::from(topic.name()));
         if topic.in_turn && !events.is_empty() {
             self.seal(); // whoever leaves does so behind its last publication
         }

@@ -38,7 +38,7 @@ impl Home {
         let front = self.rules.common_front(&former);
         for life in self.topics.lives() {
             let Some(topic) = self.topics.in_life(life) else { continue };
-            let name = Topic::known(&topic.name);
+            let name = Topic::known(topic.name());
             if subject(name).is_some() {
                 continue; // events of members have no rule
             }
@@ -56,7 +56,7 @@ impl Home {
 
     fn change_terms(&mut self, key: TopicKey, Terms { access, presence }: Terms) {
         let topic = self.topics.at(key);
-        let (exact, name) = (topic.exact, topic.name.clone());
+        let (exact, name) = (topic.exact, Box::<str>::from(topic.name()));
         if !presence && let Some(members) = topic.members.take() {
             self.members -= members.counts().1;
             self.topics.touch(key);

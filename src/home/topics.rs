@@ -6,12 +6,11 @@
 
 use std::collections::VecDeque;
 
-use slab::Slab;
-
 use super::history::History;
 use super::interest::ShardSet;
 use super::keys::TopicKeys;
 use super::members::Members;
+use crate::chunks::Chunks;
 use crate::limits;
 use crate::protocol::publication;
 use crate::rules::{RuleId, Rules};
@@ -24,21 +23,16 @@ pub(super) type TopicKey = u32;
 /// One topic's record.
 #[derive(Debug)]
 pub(super) struct TopicState {
-    pub(super) name: Box<str>,
-    /// The `message` object up to the offset; made with the first publication that somebody wants.
-    pub(super) prefix: Option<Box<[u8]>>,
+    /// Its name; behind it the `message` object up to the offset, made with the first publication that somebody wants.
+    text: Box<str>,
+    name_len: u16,
     pub(super) epoch: u32,
     /// Of the last publication; 0 before the first.
     pub(super) offset: u64,
     /// Shards with subscribers of exactly this name.
     pub(super) exact: ShardSet,
-    /// Shards with a matching wildcard filter, as of `wild_generation`.
-    pub(super) wild: ShardSet,
-    pub(super) wild_generation: u64,
     /// The forms that subscribers of exactly this name want, until the last of them is gone.
     pub(super) exact_forms: Forms,
-    /// Those that subscribers of a matching wildcard filter want, as of `wild_generation`.
-    pub(super) wild_forms: Forms,
     /// Which run of the current turn is this topic's, if `in_turn`.
     pub(super) run: u32,
     pub(super) in_turn: bool,
@@ -62,7 +56,7 @@ pub(super) struct TopicState {
     touched: bool,
 }
 
-const _: () = assert!(size_of::<TopicState>() <= 128, "a topic with nothing published stays small");
+const _: () = assert!(size_of::<TopicState>() <= 88, "a topic with nothing published stays small");
 
 impl TopicState {
     /// Whether something but its counter would be lost with it.
@@ -70,21 +64,25 @@ impl TopicState {
         !self.exact.is_empty() || self.history.is_some() || self.keys.is_some() || self.members.is_some()
     }
 
-    /// The forms in which its publications are wanted, besides frames.
-    pub(super) fn forms(&self) -> Forms {
-        self.exact_forms.union(self.wild_forms)
+    pub(super) fn name(&self) -> &str {
+        &self.text[..usize::from(self.name_len)]
     }
 
     /// The encoded start of this topic's messages.
     pub(super) fn prefix(&mut self) -> &[u8] {
-        let (name, epoch) = (&self.name, self.epoch);
-        self.prefix.get_or_insert_with(|| publication::prefix(Topic::known(name), epoch))
+        let name_len = usize::from(self.name_len);
+        if self.text.len() == name_len {
+            let prefix = publication::prefix(Topic::known(self.name()), self.epoch);
+            let prefix = std::str::from_utf8(&prefix).expect("a name in JSON is text");
+            self.text = [self.name(), prefix].concat().into();
+        }
+        &self.text.as_bytes()[name_len..]
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Topics {
-    states: Slab<TopicState>,
+    states: Chunks<TopicState>,
     index: NameIndex,
     idle: VecDeque<TopicKey>,
     epochs: u64,
@@ -92,7 +90,7 @@ pub(super) struct Topics {
 
 impl Topics {
     pub(super) fn new(seed: u64) -> Self {
-        Self { states: Slab::new(), index: NameIndex::new(seed), idle: VecDeque::new(), epochs: seed }
+        Self { states: Chunks::default(), index: NameIndex::new(seed), idle: VecDeque::new(), epochs: seed }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -104,7 +102,7 @@ impl Topics {
     }
 
     pub(super) fn find(&self, topic: Topic<'_>) -> Option<TopicKey> {
-        self.index.find(topic.as_str(), |key| &self.states[key as usize].name)
+        self.index.find(topic.as_str(), |key| self.states[key as usize].name())
     }
 
     /// All topics, each in its life.
@@ -115,7 +113,7 @@ impl Topics {
 
     /// The topic, if it still has that life.
     pub(super) fn in_life(&mut self, (key, epoch): (TopicKey, u32)) -> Option<&mut TopicState> {
-        self.states.get_mut(key as usize).filter(|topic| topic.epoch == epoch)
+        self.states.find_mut(key as usize).filter(|topic| topic.epoch == epoch)
     }
 
     /// The topic in that slot, if there is one.
@@ -125,7 +123,7 @@ impl Topics {
 
     /// All topics are in slots below this.
     pub(super) fn slots(&self) -> usize {
-        self.states.capacity()
+        self.states.slots()
     }
 
     pub(super) fn at(&mut self, key: TopicKey) -> &mut TopicState {
@@ -138,15 +136,12 @@ impl Topics {
             return key;
         }
         let key = self.states.insert(TopicState {
-            name: topic.as_str().into(),
-            prefix: None,
+            text: topic.as_str().into(),
+            name_len: u16::try_from(topic.as_str().len()).expect("at most TOPIC_BYTES_MAX, and `$presence/`"),
             epoch: next_epoch(&mut self.epochs),
             offset: 0,
             exact: ShardSet::default(),
-            wild: ShardSet::default(),
-            wild_generation: u64::MAX,
             exact_forms: Forms::default(),
-            wild_forms: Forms::default(),
             run: 0,
             in_turn: false,
             rule: if subject(topic).is_some() { None } else { rules.of(topic) }, // its events are the home's own
@@ -159,8 +154,7 @@ impl Topics {
             queued: false,
             touched: false,
         });
-        let key = u32::try_from(key).expect("fewer than 2^32 topics fit in memory");
-        self.index.insert(key, |key| &self.states[key as usize].name);
+        self.index.insert(key, |key| self.states[key as usize].name());
         key
     }
 
@@ -189,7 +183,7 @@ impl Topics {
             self.idle.push_back(key);
         } else {
             let topic = self.states.remove(key as usize);
-            self.index.remove(&topic.name, key);
+            self.index.remove(topic.name(), key, |key| self.states[key as usize].name());
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Publish;
 use super::batch::{Batch, Conflated, Exception, Run};
 use super::delivery::Span;
+use super::interest::{Interest, ShardSet};
 use super::topics::{TopicKey, TopicState, Topics};
 use crate::ids::{ConnId, ShardId, TopicLife};
 use crate::limits;
@@ -19,8 +20,9 @@ use crate::ws::deflate::Deflater;
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    /// The topics of this turn in order of first appearance; `TopicState::run` is the index.
-    topics: Vec<TopicKey>,
+    /// The topics of this turn in order of first appearance, each with the shards that wanted it last; `TopicState::run` is
+    /// the index.
+    topics: Vec<(TopicKey, ShardSet)>,
     frames: Draft,
     others: [Draft; Form::OTHERS.len()],
     /// Made for the first publication that somebody wants compressed.
@@ -80,19 +82,19 @@ impl Turn {
         &mut self,
         key: TopicKey,
         topic: &mut TopicState,
+        interest: Interest,
         overflow: Overflow,
         from: &[u8],
         publish: &Publish<'_>,
     ) {
-        let (run, offset) = (self.enter(key, topic), topic.offset);
+        let (run, offset) = (self.enter(key, topic, interest.shards), topic.offset);
         let except = (!publish.echo).then_some((publish.shard, publish.conn));
         let conflate = publish.conflate.filter(|_| overflow == Overflow::Latest);
         let traits = Traits { run, publications: 1, except, conflate };
-        let forms = topic.forms();
         let head = Head { prefix: topic.prefix(), offset, from };
         self.frames.push(traits, |out| websocket::publication(out, head, publish.payload));
         let Self { frames, others, deflater, deflated, .. } = self;
-        push_others(others, forms, traits, |form, out| match form {
+        push_others(others, interest.forms, traits, |form, out| match form {
             Form::Frames => out.extend_from_slice(frames.last()),
             Form::Events => events::of_frame(out, frames.last()),
             Form::Deflated => {
@@ -108,21 +110,24 @@ impl Turn {
 
     /// Takes one event of a topic's members in; `write` appends its frame.
     pub(super) fn push_event(&mut self, key: TopicKey, topic: &mut TopicState, write: impl FnOnce(&mut Vec<u8>)) {
-        let traits = Traits { run: self.enter(key, topic), publications: 0, except: None, conflate: None };
+        let run = self.enter(key, topic, topic.exact); // no wildcard matches a topic of the broker's
+        let traits = Traits { run, publications: 0, except: None, conflate: None };
         self.frames.push(traits, write);
         let frame = self.frames.last();
-        push_others(&mut self.others, topic.forms(), traits, |form, out| match form {
+        push_others(&mut self.others, topic.exact_forms, traits, |form, out| match form {
             Form::Events => events::of_frame(out, frame),
             Form::Frames | Form::Deflated => out.extend_from_slice(frame),
         });
     }
 
     /// The topic's run, into which something is about to be written.
-    fn enter(&mut self, key: TopicKey, topic: &mut TopicState) -> u32 {
-        if !topic.in_turn {
+    fn enter(&mut self, key: TopicKey, topic: &mut TopicState, shards: ShardSet) -> u32 {
+        if topic.in_turn {
+            self.topics[topic.run as usize].1 = shards;
+        } else {
             topic.in_turn = true;
             topic.run = u32::try_from(self.topics.len()).expect("a batch is bounded in bytes");
-            self.topics.push(key);
+            self.topics.push((key, shards));
         }
         topic.run
     }
@@ -136,10 +141,10 @@ impl Turn {
     pub(super) fn freeze(&mut self, home: ShardId, topics: &mut Topics, rules: &Rules) -> Batch {
         let keys = std::mem::take(&mut self.topics);
         let mut runs: Vec<Run> = Vec::with_capacity(keys.len());
-        for &key in &keys {
+        for &(key, shards) in &keys {
             let topic = topics.at(key);
             topic.in_turn = false;
-            let shards = topic.exact.union(topic.wild);
+            let shards = topic.exact.union(shards);
             let rule = topic.rule.map(|rule| rules.at(rule));
             // The events of members are none of the operator's topics: never dropped.
             let (access, overflow) = rule.map_or_else(Default::default, |rule| (rule.subscribe, rule.overflow));
@@ -200,7 +205,7 @@ impl Draft {
         }
         let mut bytes = std::mem::take(&mut self.bytes);
         for run in &mut runs {
-            let name = topics.at(run.topic.key).name.as_bytes();
+            let name = topics.at(run.topic.key).name().as_bytes();
             run.name = Span::at_end(&bytes, name.len());
             bytes.extend_from_slice(name);
         }

@@ -187,11 +187,17 @@ impl Desk {
     #[must_use]
     pub fn lie_down(&self, with_commands: bool) -> bool {
         self.bell.lie_down();
-        let quiet = !self.links.iter().any(|link| link.is_busy(with_commands));
+        let quiet = !self.has_mail(with_commands);
         if !quiet {
             self.bell.rise();
         }
         quiet
+    }
+
+    /// Whether there is something to do; `with_commands` as for [`Desk::lie_down`].
+    #[must_use]
+    pub fn has_mail(&self, with_commands: bool) -> bool {
+        self.links.iter().any(|link| link.is_busy(with_commands))
     }
 
     /// After sleeping.

@@ -13,6 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::listener::{Accepted, Listener};
 use super::log::{Kind, Log, Paced, Value};
 use super::sockets::{Got, Sockets};
+use super::spin::Spin;
 use super::tls::Terms;
 use super::{DRAINING, LEAVING, RUNNING, ServeError, Shared, sys};
 use crate::auth::{Bucket, Pace, Rate};
@@ -46,7 +47,11 @@ impl Clock {
     }
 
     pub(super) fn now_us(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+        u64::try_from(self.now().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
     }
 }
 
@@ -60,6 +65,7 @@ pub(super) struct EventLoop {
     /// Whose connections are accepted first in this turn: moves on with every turn.
     first_listener: usize,
     sockets: Sockets,
+    spin: Spin,
     /// Connections with bytes to read, first come first served.
     readable: VecDeque<ConnId>,
     /// The shard's one read buffer.
@@ -103,6 +109,7 @@ impl EventLoop {
             listeners,
             first_listener: 0,
             sockets: Sockets::default(),
+            spin: Spin::new(Duration::ZERO),
             readable: VecDeque::new(),
             buf: vec![0; limits::READ_BYTES_PER_TURN],
             clock,
@@ -116,6 +123,11 @@ impl EventLoop {
             log,
             stop_at_ms: None,
         })
+    }
+
+    /// Looks for as long before it sleeps, where that pays.
+    pub(super) fn spin_for(self, most: Duration) -> Self {
+        Self { spin: Spin::new(most), ..self }
     }
 
     /// Turns until the stop is complete.
@@ -158,12 +170,39 @@ impl EventLoop {
 
     fn wait(&mut self) -> Result<(), ServeError> {
         let timeout = self.timeout();
+        let looks = self.spin.before_sleep(timeout);
+        if !looks.is_zero() && timeout != Some(Duration::ZERO) && self.look(looks)? {
+            return Ok(());
+        }
         let sleeps = timeout != Some(Duration::ZERO) && self.shard.lie_down();
         let timeout = if sleeps { timeout } else { Some(Duration::ZERO) };
-        self.shard.machine().polls += 1;
-        let polled = self.poll.poll(&mut self.events, timeout);
+        let began = (sleeps && self.spin.is_on()).then(|| self.clock.now());
+        let polled = self.poll_for(timeout);
+        if let Some(began) = began {
+            self.spin.slept(self.clock.now().saturating_sub(began));
+        }
         self.shard.rise();
-        match polled {
+        polled
+    }
+
+    /// Looks at sockets and mail again and again, for so long at most. Whether something came.
+    fn look(&mut self, looks: Duration) -> Result<bool, ServeError> {
+        let until = self.clock.now() + looks;
+        loop {
+            self.poll_for(Some(Duration::ZERO))?;
+            if !self.events.is_empty() || self.shard.has_mail() {
+                return Ok(true);
+            }
+            if self.clock.now() >= until {
+                self.spin.looked_in_vain();
+                return Ok(false);
+            }
+        }
+    }
+
+    fn poll_for(&mut self, timeout: Option<Duration>) -> Result<(), ServeError> {
+        self.shard.machine().polls += 1;
+        match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                 Err(ServeError::Machine("wait for events", error))
             }
@@ -355,6 +394,7 @@ impl EventLoop {
                 }
             }
         }
+        self.sockets.shrink_to(self.shard.slots());
     }
 
     fn begin_stop(&mut self) {

@@ -12,6 +12,7 @@ mod listener;
 pub mod log;
 mod reload;
 mod sockets;
+mod spin;
 mod supervisor;
 mod sys;
 pub mod tls;
@@ -232,9 +233,11 @@ impl Broker {
                 let clock = event_loop::Clock::new();
                 settings.began_unix_s = ambient::now_unix_s() - clock.now_ms() / 1000;
                 let accepts = Rate::shared(settings.config.limits.accepts_per_second_max, shards_len);
+                let spin = Duration::from_micros(settings.config.server.spin_us.into());
                 let shard = Shard::new(settings, desk, clock.now_ms());
                 let all = Arc::clone(&shared);
-                let ran = EventLoop::new(poll, shard, listeners, clock, accepts, shared, log).and_then(EventLoop::run);
+                let event_loop = EventLoop::new(poll, shard, listeners, clock, accepts, shared, log);
+                let ran = event_loop.and_then(|event_loop| event_loop.spin_for(spin).run());
                 if ran.is_err() {
                     all.stop(&bells); // its topics are gone: half a broker would be worse than none
                 }

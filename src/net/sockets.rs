@@ -11,6 +11,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::tls::{Scratch, Session};
+use crate::chunks::Column;
 use crate::ids::ConnId;
 use crate::shard::{Sent, Wire};
 use crate::telemetry::Traffic;
@@ -42,9 +43,9 @@ pub(super) enum Got {
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    slots: Vec<Option<Socket>>,
+    slots: Column<Option<Socket>>,
     /// The sessions of those with TLS, by the same slots; as long as the last of them needs it, so nothing without TLS.
-    sessions: Vec<Option<Box<Session>>>,
+    sessions: Column<Option<Box<Session>>>,
     scratch: Scratch,
     /// What was read and written so far.
     pub(super) traffic: Traffic,
@@ -99,14 +100,12 @@ impl Sockets {
     ) -> io::Result<()> {
         registry.register(&mut stream, token(id), Interest::READABLE | Interest::WRITABLE)?;
         let index = id.index as usize;
-        if self.slots.len() <= index {
-            self.slots.resize_with(index + 1, || None);
-        }
+        self.slots.reach(index);
         self.slots[index] = Some(Socket { stream, generation: id.generation, queued: false, ended: false });
-        if session.is_some() && self.sessions.len() <= index {
-            self.sessions.resize_with(index + 1, || None);
+        if session.is_some() {
+            self.sessions.reach(index);
         }
-        if let Some(slot) = self.sessions.get_mut(index) {
+        if let Some(slot) = self.sessions.find_mut(index) {
             *slot = session;
         }
         Ok(())
@@ -121,6 +120,12 @@ impl Sockets {
             self.sessions[id.index as usize] = None;
         }
         self.slots[id.index as usize] = None;
+    }
+
+    /// The shard has no connection from this slot on.
+    pub(super) fn shrink_to(&mut self, slots: usize) {
+        self.slots.shrink_to(slots);
+        self.sessions.shrink_to(slots);
     }
 
     /// Ends our side of the stream.
@@ -188,14 +193,14 @@ impl Sockets {
     }
 
     fn at(&mut self, id: ConnId) -> Option<&mut Socket> {
-        self.slots.get_mut(id.index as usize)?.as_mut().filter(|socket| socket.generation == id.generation)
+        self.slots.find_mut(id.index as usize)?.as_mut().filter(|socket| socket.generation == id.generation)
     }
 
     /// All there is of it.
     fn with_session(&mut self, id: ConnId) -> Option<Open<'_>> {
         let index = id.index as usize;
-        let socket = self.slots.get_mut(index)?.as_mut().filter(|socket| socket.generation == id.generation)?;
-        let session = self.sessions.get_mut(index).and_then(Option::as_deref_mut);
+        let socket = self.slots.find_mut(index)?.as_mut().filter(|socket| socket.generation == id.generation)?;
+        let session = self.sessions.find_mut(index).and_then(Option::as_deref_mut);
         Some((socket, session.map(|session| (session, &mut self.scratch)), &mut self.traffic))
     }
 
@@ -205,9 +210,9 @@ impl Sockets {
         pieces: &[IoSlice<'_>],
         write: impl Fn(&mut Metered<'_>) -> io::Result<usize>,
     ) -> Sent {
-        let Some(Some(socket)) = self.slots.get_mut(conn as usize) else { return Sent::Gone };
+        let Some(Some(socket)) = self.slots.find_mut(conn as usize) else { return Sent::Gone };
         let mut stream = Metered { stream: &mut socket.stream, traffic: &mut self.traffic };
-        if let Some(Some(session)) = self.sessions.get_mut(conn as usize) {
+        if let Some(Some(session)) = self.sessions.find_mut(conn as usize) {
             return session.send(&mut stream, &mut self.scratch, pieces);
         }
         loop {

@@ -271,10 +271,13 @@ impl Shard {
                 continue;
             }
             let shares = shared.shares(number);
+            // Each fan-out begins with somebody else, or one and the same would always be the last.
+            self.rotation = self.rotation.wrapping_add(GOLDEN);
             for &slot in &slots {
-                for subscriber in self.registry.subscribers(slot) {
-                    self.outbound.push_shared(subscriber.conn, &shares, bulk);
-                }
+                let subscribers = self.registry.subscribers(slot);
+                let (last, first) = subscribers.split_at(place_in(subscribers.len(), self.rotation));
+                let all = first.iter().chain(last).map(|subscriber| subscriber.conn);
+                self.outbound.push_to_all(all, &shares, bulk);
             }
         }
         for (_, segment) in shared.forms.into_iter().flatten() {
@@ -353,6 +356,14 @@ impl Shard {
         excepted.sort_by_key(|&(conn, _)| conn); // stable: each one's units stay in order
         excepted
     }
+}
+
+/// Steps of this much through 2^32 come everywhere, and soon.
+const GOLDEN: u32 = 0x9e37_79b9;
+
+/// One of `len` places, as far along as `rotation` is on its way to 2^32.
+fn place_in(len: usize, rotation: u32) -> usize {
+    (len * rotation as usize) >> 32
 }
 
 /// A batch on its way to its subscribers: its forms, each with its segment.

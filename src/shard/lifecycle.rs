@@ -4,7 +4,7 @@
 //! to it any more, and only then says goodbye.
 
 use super::connection::{CloseReason, Connection, Phase, Speech};
-use super::{Action, Shard, slot};
+use super::{Action, Shard};
 use crate::auth::Bucket;
 use crate::ids::ConnId;
 use crate::limits;
@@ -14,15 +14,14 @@ impl Shard {
     /// A socket was accepted: it has `handshake_ms_max` to send a whole request.
     pub fn handle_accept(&mut self) -> ConnId {
         let deadline = self.now.after_ms(self.settings.config.limits.handshake_ms_max);
-        let index = slot(self.connections.insert(Connection::new(self.now, deadline)));
-        if self.generations.len() <= index as usize {
-            self.generations.resize(index as usize + 1, 0);
-        }
+        let index = self.connections.insert(Connection::new(self.now, deadline));
+        self.generations.reach(index as usize);
         self.outbound.add(index);
         if self.rate.is_some() {
-            self.buckets.resize(self.generations.len(), Bucket::default());
+            self.buckets.reach(index as usize);
             self.buckets[index as usize] = Bucket::default();
         }
+        self.slots = self.connections.slots();
         self.wheel.file(index, deadline);
         self.counters.accepted += 1;
         self.id_of(index)
@@ -155,8 +154,9 @@ impl Shard {
     pub(super) fn leave_all(&mut self, index: u32) {
         self.let_go(self.id_of(index)); // what it said before it went still counts
         self.outbound.open(index, false);
-        while let Some(slot) = self.registry.unsubscribe_last(index) {
-            self.detached(self.id_of(index), slot);
+        let conn = self.id_of(index);
+        for slot in self.registry.unsubscribe_all(index) {
+            self.detached(conn, slot);
         }
     }
 
@@ -173,8 +173,21 @@ impl Shard {
         self.outbound.remove(index);
         self.wheel.remove(index);
         self.generations[index as usize] = self.generations[index as usize].wrapping_add(1);
+        self.shrink();
         self.counters.closed[connection.reason.unwrap_or(reason) as usize] += 1;
         self.actions.push_back(Action::Drop(id));
+    }
+
+    /// What a storm of connections needed goes with the last of them.
+    fn shrink(&mut self) {
+        let slots = self.connections.slots();
+        if slots < self.slots {
+            self.registry.shrink_to(slots);
+            self.outbound.shrink_to(slots);
+            self.wheel.shrink_to(slots);
+            self.buckets.shrink_to(slots);
+        }
+        self.slots = slots;
     }
 
     /// Closes those whose pending publications passed the limit: the half-sent frame is completed, then comes 4008.

@@ -43,10 +43,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use slab::Slab;
 
 use crate::auth::origin::Origins;
 use crate::auth::{Bucket, Credentials, Rate};
+use crate::chunks::{Chunks, Column};
 use crate::config::Config;
 use crate::home::{Home, Kept};
 use crate::http::Date;
@@ -135,9 +135,11 @@ pub struct Shard {
     settings: Rc<Settings>,
     rules: Rc<Rules>,
     placement: FixedState,
-    connections: Slab<Connection>,
+    connections: Chunks<Connection>,
     /// By slot of `connections`, kept when it is vacant.
-    generations: Vec<u32>,
+    generations: Column<u32>,
+    /// What `connections` had after the last of them came or went.
+    slots: usize,
     registry: Registry,
     outbound: Outbound,
     wheel: Wheel,
@@ -145,6 +147,8 @@ pub struct Shard {
     desk: Desk,
     /// Whose commands are taken first in this turn: moves on with every turn.
     first_peer: usize,
+    /// With which subscriber a fan-out begins: moves on with every one.
+    rotation: u32,
     parser: Option<Box<Parser>>,
     /// Lent to each compressed message; made for the first one.
     inflater: Option<Box<Inflater>>,
@@ -162,7 +166,7 @@ pub struct Shard {
     /// Commands per second of a connection; `None` is any number.
     rate: Option<Rate>,
     /// By connection, if there is a rate.
-    buckets: Vec<Bucket>,
+    buckets: Column<Bucket>,
     /// Requests of HTTP that wait for homes, by connection.
     exchanges: HashMap<u32, Line, FixedState>,
     /// Polls that wait, by connection.
@@ -200,8 +204,9 @@ impl Shard {
             me,
             shards,
             placement: FixedState::with_seed(settings.seed),
-            connections: Slab::new(),
-            generations: Vec::new(),
+            connections: Chunks::default(),
+            generations: Column::default(),
+            slots: 0,
             registry: Registry::new(seed ^ 0x5bd1_e995),
             outbound: Outbound::new(settings.config.limits.outbound_bytes_max),
             wheel: Wheel::new(now),
@@ -209,6 +214,7 @@ impl Shard {
             rules,
             desk,
             first_peer: 0,
+            rotation: 0,
             parser: Some(Box::default()),
             inflater: None,
             inflate_budget: limits::INFLATED_BYTES_PER_TURN,
@@ -219,7 +225,7 @@ impl Shard {
             now,
             now_ms,
             rate: Rate::per_second(settings.config.limits.commands_per_second_max),
-            buckets: Vec::new(),
+            buckets: Column::default(),
             exchanges: HashMap::default(),
             polls: HashMap::default(),
             unread: Vec::new(),
@@ -322,6 +328,12 @@ impl Shard {
         self.desk.lie_down(!self.desk.deliveries_wait())
     }
 
+    /// Whether mail waits, or a ring that was full has room again.
+    #[must_use]
+    pub fn has_mail(&self) -> bool {
+        self.desk.has_mail(!self.desk.deliveries_wait())
+    }
+
     /// After sleeping.
     pub fn rise(&self) {
         self.desk.rise();
@@ -354,6 +366,12 @@ impl Shard {
     #[must_use]
     pub fn connections_len(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Every connection's slot is below this.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.connections.slots()
     }
 
     /// How often it woke another shard: one system call each.

@@ -8,9 +8,9 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
-use slab::Slab;
 use smallvec::SmallVec;
 
+use crate::chunks::{Chunks, Column};
 use crate::ids::ConnId;
 use crate::protocol::Id;
 use crate::topic::{Filter, MatchCache, Matcher, NameIndex, Topic, subject};
@@ -95,6 +95,16 @@ pub(super) enum Settled {
     Before,
 }
 
+/// The last subscriber of a filter, which took the place of one that is gone.
+#[derive(Debug)]
+struct Moved {
+    conn: u32,
+    /// As in [`Subscriber::at`].
+    subscription: u32,
+    /// Its index among the subscribers now.
+    at: u32,
+}
+
 /// A subscriber of a wildcard filter that not all homes have answered yet.
 #[derive(Debug)]
 pub(super) struct Waiter {
@@ -106,32 +116,35 @@ pub(super) struct Waiter {
 /// See the module's page.
 #[derive(Debug)]
 pub(super) struct Registry {
-    entries: Slab<Entry>,
+    entries: Chunks<Entry>,
     index: NameIndex,
     matcher: Matcher,
     cache: MatchCache,
     waiters: HashMap<Slot, Vec<Waiter>, FixedState>,
     /// By connection.
-    subscriptions: Vec<SmallVec<[Subscription; 2]>>,
+    subscriptions: Column<SmallVec<[Subscription; 2]>>,
     /// By connection and slot, the subscribes to a pending subscription in their order, where there are several or they
     /// were revoked. The first one's number is that of the subscription.
     under_way: HashMap<(u32, Slot), SmallVec<[UnderWay; 2]>, FixedState>,
     /// How many all connections have.
     subscribed: usize,
+    /// Work space of [`Registry::unsubscribe_all`].
+    moved: Vec<Moved>,
     serial: u32,
 }
 
 impl Registry {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            entries: Slab::new(),
+            entries: Chunks::default(),
             index: NameIndex::new(seed),
             matcher: Matcher::new(seed ^ 1),
             cache: MatchCache::new(seed ^ 2),
             waiters: HashMap::with_hasher(FixedState::with_seed(seed ^ 3)),
-            subscriptions: Vec::new(),
+            subscriptions: Column::default(),
             under_way: HashMap::with_hasher(FixedState::with_seed(seed ^ 4)),
             subscribed: 0,
+            moved: Vec::new(),
             serial: 0,
         }
     }
@@ -154,7 +167,7 @@ impl Registry {
         let (text, members) = (filter.as_str().into(), members());
         let (watched, forms, subscribers) = (false, Forms::default(), SmallVec::new());
         let entry = Entry { filter: text, wildcard, members, watched, forms, awaited: 0, subscribers };
-        let slot = u32::try_from(self.entries.insert(entry)).expect("fewer than 2^32 filters fit in memory");
+        let slot = self.entries.insert(entry);
         self.index.insert(slot, |slot| &self.entries[slot as usize].filter);
         if wildcard {
             self.matcher.insert(filter, slot);
@@ -246,9 +259,7 @@ impl Registry {
             }
             return;
         }
-        if self.subscriptions.len() <= conn as usize {
-            self.subscriptions.resize_with(conn as usize + 1, SmallVec::new);
-        }
+        self.subscriptions.reach(conn as usize);
         self.subscriptions[conn as usize].push(Subscription { slot, at: PENDING | serial });
         self.subscribed += 1;
     }
@@ -332,16 +343,33 @@ impl Registry {
         true
     }
 
-    /// Takes the connection's last subscription away; the filter's slot, to be asked [`Registry::close`].
-    pub(super) fn unsubscribe_last(&mut self, conn: u32) -> Option<Slot> {
-        let subscriptions = self.subscriptions.get_mut(conn as usize)?;
-        let Some(&Subscription { slot, .. }) = subscriptions.last() else {
-            *subscriptions = SmallVec::new(); // what it grew to goes with it
-            return None;
-        };
-        let at = subscriptions.len() - 1;
-        self.detach(conn, at);
-        Some(slot)
+    /// Takes all subscriptions of the connection away; their filters' slots, each to be asked [`Registry::close`].
+    ///
+    /// In two passes, in neither of which one step waits for the memory of the one before it: with many topics each is a
+    /// miss of the cache.
+    pub(super) fn unsubscribe_all(&mut self, conn: u32) -> impl Iterator<Item = Slot> + use<> {
+        let own = self.subscriptions.find_mut(conn as usize).map(std::mem::take).unwrap_or_default();
+        self.subscribed -= own.len();
+        for &Subscription { slot, at } in &own {
+            if at & PENDING != 0 {
+                self.under_way.remove(&(conn, slot));
+                continue;
+            }
+            let subscribers = &mut self.entries[slot as usize].subscribers;
+            subscribers.swap_remove(at as usize);
+            if let Some(last) = subscribers.get(at as usize) {
+                self.moved.push(Moved { conn: last.conn, subscription: last.at, at });
+            }
+        }
+        for Moved { conn, subscription, at } in self.moved.drain(..) {
+            self.subscriptions[conn as usize][(subscription & !GRANTED) as usize].at = at;
+        }
+        own.into_iter().map(|gone| gone.slot)
+    }
+
+    /// No connection has a slot from this on.
+    pub(super) fn shrink_to(&mut self, slots: usize) {
+        self.subscriptions.shrink_to(slots);
     }
 
     fn detach(&mut self, conn: u32, at: usize) {
@@ -372,7 +400,7 @@ impl Registry {
             return None;
         }
         let entry = self.entries.remove(slot as usize);
-        self.index.remove(&entry.filter, slot);
+        self.index.remove(&entry.filter, slot, |slot| &self.entries[slot as usize].filter);
         if entry.wildcard {
             self.matcher.remove(Filter::known(&entry.filter));
         }
@@ -453,7 +481,7 @@ mod tests {
                     assert_eq!(had, model.remove(&(conn, name)));
                 }
                 15 => {
-                    while let Some(slot) = registry.unsubscribe_last(conn) {
+                    for slot in registry.unsubscribe_all(conn) {
                         registry.close(slot);
                     }
                     model.retain(|(other, _)| *other != conn);

@@ -111,7 +111,7 @@ impl Shard {
                 page.is_done()
             }
             Kind::Connections { user, page } => {
-                page.walk(self.connections.capacity(), budget, |page, index| {
+                page.walk(self.connections.slots(), budget, |page, index| {
                     let Some(connection) = self.connections.get(index as usize) else { return };
                     if user.as_deref().is_none_or(|user| is_of(connection, user)) {
                         self.list_connection(index, page);
@@ -120,7 +120,7 @@ impl Shard {
                 page.is_done()
             }
             Kind::EndUser { user, spared, next, ended } => {
-                while *next < self.connections.capacity() {
+                while *next < self.connections.slots() {
                     if *budget == 0 {
                         return false;
                     }

@@ -8,6 +8,7 @@ mod api;
 mod closing;
 mod deflate;
 mod drain;
+mod fanouts;
 mod feeds;
 mod figures;
 mod floods;

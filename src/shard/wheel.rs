@@ -4,6 +4,7 @@
 //! the tick it was last seen and is filed anew when it comes up). Deadlines beyond the horizon are filed before it and looked
 //! at early. Invariant: `places[c]` says where `c` stands, so taking it out is O(1) and nothing stale is left behind.
 
+use crate::chunks::Column;
 use crate::ids::Tick;
 
 const BUCKETS: usize = 1024;
@@ -15,11 +16,17 @@ struct Place {
     at: u32,
 }
 
+impl Default for Place {
+    fn default() -> Self {
+        Self { bucket: NOWHERE, at: 0 }
+    }
+}
+
 /// See the module's page.
 #[derive(Debug)]
 pub(super) struct Wheel {
     buckets: Vec<Vec<u32>>,
-    places: Vec<Place>,
+    places: Column<Place>,
     /// One bit per bucket that may have somebody in it.
     occupied: [u64; BUCKETS / 64],
     /// Every bucket up to this tick was emptied.
@@ -34,7 +41,7 @@ impl Wheel {
     pub(super) fn new(now: Tick) -> Self {
         Self {
             buckets: vec![Vec::new(); BUCKETS],
-            places: Vec::new(),
+            places: Column::default(),
             occupied: [0; BUCKETS / 64],
             now,
             len: 0,
@@ -54,12 +61,15 @@ impl Wheel {
         self.looks
     }
 
+    /// Nobody from this slot on is filed.
+    pub(super) fn shrink_to(&mut self, slots: usize) {
+        self.places.shrink_to(slots);
+    }
+
     /// Files `conn` for `due`, wherever it stood before. A tick that is past counts as the next one.
     pub(super) fn file(&mut self, conn: u32, due: Tick) {
         self.remove(conn);
-        if self.places.len() <= conn as usize {
-            self.places.resize(conn as usize + 1, Place { bucket: NOWHERE, at: 0 });
-        }
+        self.places.reach(conn as usize);
         let horizon = self.now.0 + BUCKETS as u32 - 1;
         // Beyond the horizon they are spread, or all of them would be looked at in one tick.
         let at = if due.0 > horizon { horizon - conn % (BUCKETS as u32 / 2) } else { due.0.max(self.now.0 + 1) };

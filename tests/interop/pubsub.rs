@@ -35,16 +35,36 @@ fn the_welcome_comes_first_and_says_who_and_what() {
 
 #[test]
 fn all_subscribers_see_one_order_per_topic_whatever_their_core() {
+    one_order_for_all(&Broker::start(&[]));
+}
+
+#[test]
+fn shards_that_look_before_they_sleep_miss_nothing_and_rest_when_there_is_nothing() {
+    let broker = Broker::start(&[("SERVER__SPIN_US", "10000")]);
+    one_order_for_all(&broker);
+    let cpu_ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", broker.pid())).expect("it runs");
+        // proc(5): fields 14 and 15, and the third is the first behind the name.
+        let fields = stat.rsplit(") ").next().expect("a name in brackets").split(' ').map(str::to_owned);
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum::<u64>()
+    };
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let before = cpu_ticks();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let spent = cpu_ticks() - before;
+    assert!(spent <= 10, "{spent} hundredths of a second of work in a second without any");
+}
+
+fn one_order_for_all(broker: &Broker) {
     const SUBSCRIBERS: usize = 12;
     const PUBLISHERS: u64 = 3;
     const TOPICS: u64 = 5;
     const EACH: u64 = 40;
-    let broker = Broker::start(&[]);
-    let mut subscribers: Vec<_> = (0..SUBSCRIBERS).map(|_| Client::connect(&broker)).collect();
+    let mut subscribers: Vec<_> = (0..SUBSCRIBERS).map(|_| Client::connect(broker)).collect();
     for subscriber in &mut subscribers {
         subscriber.subscribe("order/#");
     }
-    let mut publishers: Vec<_> = (0..PUBLISHERS).map(|_| Client::connect(&broker)).collect();
+    let mut publishers: Vec<_> = (0..PUBLISHERS).map(|_| Client::connect(broker)).collect();
     for n in 0..EACH {
         for (p, publisher) in publishers.iter_mut().enumerate() {
             for topic in 0..TOPICS {

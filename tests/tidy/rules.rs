@@ -27,7 +27,8 @@ const LAYERS: [&str; 15] = [
 ];
 
 /// What anyone may import, with what it may import itself.
-const LEAVES: [(&str, &[&str]); 4] = [
+const LEAVES: [(&str, &[&str]); 5] = [
+    ("chunks", &[]),
     ("ids", &["limits"]),
     ("limits", &["ids"]),
     ("rules", &["ids", "limits", "auth", "topic"]),

@@ -7,7 +7,8 @@ use std::io::IoSlice;
 
 use smallvec::SmallVec;
 
-use super::{BLOCKED, BULK, Kind, NONE, Outbound, PROMPT, WATCHED};
+use super::forms::{FORM_MASK, HELD};
+use super::{BLOCKED, BULK, Hot, Kind, NONE, Outbound, PROMPT, SPILLED, WATCHED};
 use crate::limits;
 
 /// The socket's side of a flush; `net` has the real one, the simulator its own.
@@ -74,36 +75,33 @@ impl Outbound {
         None
     }
 
-    fn take_flag(&mut self, conn: u32, flag: u8) -> bool {
-        let flags = &mut self.hot[conn as usize].flags;
+    fn take_flag(&mut self, conn: u32, flag: u16) -> bool {
+        // It may be gone, and its slot with it.
+        let Some(Hot { flags, .. }) = self.hot.find_mut(conn as usize) else { return false };
         let had = *flags & flag != 0;
         *flags &= !flag;
-        had && (*flags & BLOCKED == 0 || self.is_held(conn))
+        had && (*flags & BLOCKED == 0 || *flags & FORM_MASK == HELD)
     }
 
     /// Offers all that waits for one connection to its socket.
     pub(crate) fn flush(&mut self, conn: u32, wire: &mut impl Wire) -> Flushed {
-        if self.is_held(conn) {
+        let Hot { segment, start, end, flags } = self.hot[conn as usize];
+        if flags & FORM_MASK == HELD {
             return Flushed::Held;
         }
-        if self.is_placed(conn) {
+        if flags & SPILLED != 0 || self.is_placed(conn) {
             self.spill(conn);
-        }
-        let hot = &mut self.hot[conn as usize];
-        if hot.spill != NONE {
             return self.flush_spill(conn, wire);
         }
-        if hot.segment == NONE {
+        if segment == NONE {
             return Flushed::Done;
         }
-        let (segment, start, end) = (hot.segment, hot.start, hot.end);
         let bytes = &self.segments.bytes(segment)[start as usize..end as usize];
         match wire.send(conn, bytes) {
             Sent::Bytes(sent) if sent == bytes.len() => {
-                (hot.segment, hot.start, hot.end) = (NONE, 0, 0);
-                let drained = hot.flags & WATCHED != 0;
+                self.hot[conn as usize].clear();
                 self.segments.release(segment);
-                if drained { Flushed::Drained } else { Flushed::Done }
+                if flags & WATCHED != 0 { Flushed::Drained } else { Flushed::Done }
             }
             Sent::Bytes(sent) => {
                 self.spill(conn);
@@ -127,12 +125,12 @@ impl Outbound {
             }
             let (offered, sent) = self.offer(conn, budget, wire);
             match sent {
-                Sent::Bytes(_) if offered == 0 => {
-                    self.drop_ranges(conn);
-                    let drained = self.hot[conn as usize].flags & WATCHED != 0;
-                    return if drained { Flushed::Drained } else { Flushed::Done };
-                }
+                Sent::Bytes(_) if offered == 0 => return self.end_spill(conn),
                 Sent::Bytes(sent) => {
+                    let spill = &self.spills[self.hot[conn as usize].segment as usize];
+                    if sent == spill.bytes && spill.losses.is_none() {
+                        return self.end_spill(conn);
+                    }
                     self.consume(conn, sent);
                     budget = budget.saturating_sub(sent);
                     if sent < offered {
@@ -144,24 +142,33 @@ impl Outbound {
         }
     }
 
+    /// Everything was written.
+    fn end_spill(&mut self, conn: u32) -> Flushed {
+        self.drop_ranges(conn);
+        let drained = self.hot[conn as usize].flags & WATCHED != 0;
+        if drained { Flushed::Drained } else { Flushed::Done }
+    }
+
     /// Offers the front of a spill to the socket, in one system call: how many bytes, and what it said. No range begins
     /// beyond `budget` bytes, nor behind a loss that is to be told before it.
     fn offer(&mut self, conn: u32, budget: usize, wire: &mut impl Wire) -> (usize, Sent) {
         let mut offered = 0;
         let unfinished = self.unfinished(conn);
-        let spill = &self.spills[self.hot[conn as usize].spill as usize];
+        let spill = &self.spills[self.hot[conn as usize].segment as usize];
         let place = spill.losses.as_ref().map_or(u64::MAX, |losses| losses.next_place());
-        let pieces: SmallVec<[&[u8]; 16]> = spill
-            .ranges
-            .iter()
-            .take_while(|range| range.seq < place && !unfinished(range))
-            .filter(|range| range.kind != Kind::Dropped)
+        let ready = spill.ranges.iter().take_while(|range| range.seq < place && !unfinished(range));
+        let ready = ready.filter(|range| range.kind != Kind::Dropped).enumerate().map(|(index, range)| {
+            let skip = if index == 0 { spill.sent } else { 0 };
+            &self.segments.bytes(range.segment)[(range.start + skip) as usize..range.end as usize]
+        });
+        if spill.ranges.len() > 1 && spill.bytes <= budget.min(limits::GATHER_BYTES_MAX) {
+            self.scratch.clear();
+            ready.for_each(|piece| self.scratch.extend_from_slice(piece));
+            let offered = self.scratch.len();
+            return (offered, if offered == 0 { Sent::Bytes(0) } else { wire.send(conn, &self.scratch) });
+        }
+        let pieces: SmallVec<[&[u8]; 16]> = ready
             .take(limits::PIECES_PER_WRITE)
-            .enumerate()
-            .map(|(index, range)| {
-                let skip = if index == 0 { spill.sent } else { 0 };
-                &self.segments.bytes(range.segment)[(range.start + skip) as usize..range.end as usize]
-            })
             .take_while(|piece| {
                 let before = offered;
                 offered += if before < budget { piece.len() } else { 0 };
@@ -187,7 +194,7 @@ impl Outbound {
     /// Takes sent bytes off the front of a spill.
     pub(super) fn consume(&mut self, conn: u32, mut sent: usize) {
         let owes = usize::from(!self.is_blocked(conn));
-        let spill = &mut self.spills[self.hot[conn as usize].spill as usize];
+        let spill = &mut self.spills[self.hot[conn as usize].segment as usize];
         while let Some(&front) = spill.ranges.front() {
             let rest = front.len() - spill.sent as usize;
             if sent < rest {
@@ -210,7 +217,7 @@ impl Outbound {
     fn block(&mut self, conn: u32) -> Flushed {
         let hot = &mut self.hot[conn as usize];
         hot.flags |= BLOCKED;
-        self.owed -= self.spills[hot.spill as usize].ranges.len();
+        self.owed -= self.spills[hot.segment as usize].ranges.len();
         self.settle(conn);
         Flushed::Blocked
     }

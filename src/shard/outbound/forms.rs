@@ -12,8 +12,8 @@ use crate::limits;
 use crate::transport::{Form, events};
 
 /// In the place of the form: takes events, and holds them.
-const HELD: u8 = 3 << FORM_SHIFT;
-const FORM_MASK: u8 = 3 << FORM_SHIFT;
+pub(super) const HELD: u16 = 3 << FORM_SHIFT;
+pub(super) const FORM_MASK: u16 = 3 << FORM_SHIFT;
 
 /// Part of a batch for the connections of one form; nothing if there is none.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ impl Outbound {
     /// From here on a connection for which nothing waits takes that form.
     pub(in crate::shard) fn take_form(&mut self, conn: u32, form: Form) {
         let flags = &mut self.hot[conn as usize].flags;
-        *flags = *flags & !FORM_MASK | (form as u8) << FORM_SHIFT;
+        *flags = *flags & !FORM_MASK | u16::from(form as u8) << FORM_SHIFT;
     }
 
     /// The number that the ranges of a new queue begin at.
@@ -65,7 +65,7 @@ impl Outbound {
     /// From here on a connection for which nothing waits takes events and holds them. A flush says when something came.
     pub(in crate::shard) fn hold(&mut self, conn: u32) {
         // A poll may wait for long: its queue is made when something comes.
-        if let Some(spill) = self.spills.get_mut(self.hot[conn as usize].spill as usize) {
+        if let Some(spill) = self.spills.find_mut(self.hot[conn as usize].spill() as usize) {
             spill.next_seq = HELD_SEQ;
         }
         self.hot[conn as usize].flags |= OPEN | BLOCKED | HELD;
@@ -109,7 +109,7 @@ impl Outbound {
         let mut more = true;
         while more {
             self.tell_next(conn, Form::Events);
-            let spill = &self.spills[self.hot[conn as usize].spill as usize];
+            let spill = &self.spills[self.hot[conn as usize].segment as usize];
             let Some(&front) = spill.ranges.front() else { break };
             let mut bytes = &self.segments.bytes(front.segment)[front.start as usize..front.end as usize];
             while more && !bytes.is_empty() {
@@ -148,7 +148,7 @@ impl Outbound {
     /// and what stood behind it is the front now.
     pub(super) fn finish_front(&mut self, conn: u32) -> bool {
         let unfinished = self.unfinished(conn);
-        let spill = &self.spills[self.hot[conn as usize].spill as usize];
+        let spill = &self.spills[self.hot[conn as usize].segment as usize];
         let Some(&front) = spill.ranges.front().filter(|front| unfinished(front)) else { return false };
         let bytes = &self.segments.bytes(front.segment)[front.start as usize..front.end as usize];
         let (mut made, mut taken) = (std::mem::take(&mut self.scratch), 0);
@@ -169,7 +169,7 @@ impl Outbound {
                 places.mark(&mut made, start);
             }
         }
-        let spill = &mut self.spills[self.hot[conn as usize].spill as usize];
+        let spill = &mut self.spills[self.hot[conn as usize].segment as usize];
         spill.discount(front.kind, taken);
         if taken == front.len() {
             spill.ranges.pop_front();

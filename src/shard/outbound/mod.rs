@@ -1,7 +1,7 @@
 //! What waits to be written: per connection a queue of byte ranges into segments that many connections share.
 //!
 //! `deliver` and the replies append, [`Outbound::flush`] writes each connection once per turn. The usual case, one range
-//! and an open socket, lives in a 20-byte record of a dense array; anything more moves to a [`Spill`] for as long as it
+//! and an open socket, lives in a 16-byte record of a dense array; anything more moves to a [`Spill`] for as long as it
 //! lasts. Invariants: a range begins and ends between frames; the front range may be half sent; a segment lives while a
 //! range refers to it; a blocked connection holds at most four times the bytes it waits for (see `overflow`).
 
@@ -14,8 +14,8 @@ mod segments;
 use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::FixedState;
-use slab::Slab;
 
+use crate::chunks::{Chunks, Column};
 use crate::home::Piece;
 use crate::limits;
 pub(super) use flush::Flushed;
@@ -29,33 +29,54 @@ use segments::Segments;
 const NONE: u32 = u32::MAX;
 
 /// The connection takes data: it is past its handshake and not closing.
-const OPEN: u8 = 1;
+const OPEN: u16 = 1;
 /// The socket refused bytes: nothing is tried until it is writable.
-const BLOCKED: u8 = 2;
+const BLOCKED: u16 = 2;
 /// Stands in the queue that is flushed whole each turn.
-const PROMPT: u8 = 4;
+const PROMPT: u16 = 4;
 /// Stands in the queue of big fan-outs, flushed a slice per turn.
-const BULK: u8 = 8;
+const BULK: u16 = 8;
 /// Was met while a run is delivered to the subscribers of several filters, or is not to get some publication of it.
-const MARKED: u8 = 16;
+const MARKED: u16 = 16;
 /// Its shard wants to know when everything was written.
-const WATCHED: u8 = 32;
+const WATCHED: u16 = 32;
+/// `segment` is the number of its [`Spill`].
+const SPILLED: u16 = 64;
 
 /// From this bit on: the [`Form`](crate::transport::Form) that the connection takes, or `HELD`.
-const FORM_SHIFT: u32 = 6;
+const FORM_SHIFT: u32 = 7;
 
 /// The dense record of one connection.
 #[derive(Clone, Copy, Debug)]
 struct Hot {
-    /// With `spill == NONE`: the only range, or `NONE`.
+    /// The only range's, or `NONE`; with `SPILLED` the number of its spill.
     segment: SegmentKey,
     start: u32,
     end: u32,
-    spill: u32,
-    flags: u8,
+    flags: u16,
 }
 
-const EMPTY: Hot = Hot { segment: NONE, start: 0, end: 0, spill: NONE, flags: 0 };
+const _: () = assert!(size_of::<Hot>() == 16, "four of them in a line of the cache");
+
+const EMPTY: Hot = Hot { segment: NONE, start: 0, end: 0, flags: 0 };
+
+impl Default for Hot {
+    fn default() -> Self {
+        EMPTY
+    }
+}
+
+impl Hot {
+    /// The number of its spill, or `NONE`.
+    fn spill(&self) -> u32 {
+        if self.flags & SPILLED == 0 { NONE } else { self.segment }
+    }
+
+    /// Its only range is another's now, or nobody's.
+    fn clear(&mut self) {
+        (self.segment, self.start, self.end) = (NONE, 0, 0);
+    }
+}
 
 /// Bytes `start..end` of a segment, whole frames.
 #[derive(Clone, Copy, Debug)]
@@ -150,8 +171,8 @@ impl Spill {
 /// See the module's page.
 #[derive(Debug)]
 pub(super) struct Outbound {
-    hot: Vec<Hot>,
-    spills: Slab<Spill>,
+    hot: Column<Hot>,
+    spills: Chunks<Spill>,
     /// Emptied queues of former spills, so that a reply allocates nothing in the long run.
     spare: Vec<VecDeque<Range>>,
     segments: Segments,
@@ -174,8 +195,8 @@ pub(super) struct Outbound {
 impl Outbound {
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
-            hot: Vec::new(),
-            spills: Slab::new(),
+            hot: Column::default(),
+            spills: Chunks::default(),
             spare: Vec::new(),
             segments: Segments::default(),
             prompt: VecDeque::new(),
@@ -192,10 +213,15 @@ impl Outbound {
 
     /// A new connection: takes replies, no publications yet.
     pub(super) fn add(&mut self, conn: u32) {
-        if self.hot.len() <= conn as usize {
-            self.hot.resize(conn as usize + 1, EMPTY);
-        }
+        self.hot.reach(conn as usize);
         self.hot[conn as usize] = EMPTY;
+    }
+
+    /// There is no connection from this slot on.
+    pub(super) fn shrink_to(&mut self, slots: usize) {
+        self.hot.shrink_to(slots);
+        self.prompt.shrink_to(slots);
+        self.bulk.shrink_to(slots);
     }
 
     /// From here on (or no longer) the connection takes publications.
@@ -225,7 +251,7 @@ impl Outbound {
     /// Bytes that wait for this connection.
     pub(super) fn pending(&self, conn: u32) -> usize {
         let hot = &self.hot[conn as usize];
-        match hot.spill {
+        match hot.spill() {
             NONE => (hot.end - hot.start) as usize,
             spill => self.spills[spill as usize].bytes,
         }
@@ -233,7 +259,7 @@ impl Outbound {
 
     /// Bytes of answers to its own commands, replays among them, that wait for this connection.
     pub(super) fn pending_replies(&self, conn: u32) -> usize {
-        match self.hot[conn as usize].spill {
+        match self.hot[conn as usize].spill() {
             NONE => 0,
             spill => self.spills[spill as usize].replies,
         }
@@ -273,6 +299,32 @@ impl Outbound {
         shares[usize::from(self.hot[conn as usize].flags >> FORM_SHIFT)]
     }
 
+    /// Appends the share of its form to each of them: the local half of a fan-out, which touches a hot record per
+    /// connection and nothing else. References are counted together at the end.
+    pub(super) fn push_to_all(&mut self, conns: impl Iterator<Item = u32>, shares: &Shares, bulk: bool) {
+        let mut taken = [0u32; 4];
+        let queued = if bulk { PROMPT | BULK } else { PROMPT };
+        for conn in conns {
+            let hot = &mut self.hot[conn as usize];
+            let form = usize::from(hot.flags >> FORM_SHIFT) & 3;
+            let share = shares[form];
+            if hot.flags & (OPEN | BLOCKED | SPILLED) != OPEN || hot.segment != NONE || share.start == share.end {
+                self.push_share(conn, share, bulk);
+                continue;
+            }
+            (hot.segment, hot.start, hot.end) = (share.segment, share.start, share.end);
+            taken[form] += 1;
+            if hot.flags & queued == 0 {
+                let (flag, queue) = if bulk { (BULK, &mut self.bulk) } else { (PROMPT, &mut self.prompt) };
+                hot.flags |= flag;
+                queue.push_back(conn);
+            }
+        }
+        for (share, taken) in shares.iter().zip(taken).filter(|&(_, taken)| taken > 0) {
+            self.segments.retain_times(share.segment, taken);
+        }
+    }
+
     /// Appends a share of a batch. One that continues the last range becomes part of it.
     #[inline]
     pub(super) fn push_share(&mut self, conn: u32, Share { segment, start, end }: Share, bulk: bool) {
@@ -280,11 +332,12 @@ impl Outbound {
         if hot.flags & OPEN == 0 || start == end {
             return;
         }
-        if hot.spill == NONE && hot.segment == NONE && hot.flags & BLOCKED == 0 {
+        let spilled = hot.flags & SPILLED != 0;
+        if !spilled && hot.segment == NONE && hot.flags & BLOCKED == 0 {
             (hot.segment, hot.start, hot.end) = (segment, start, end);
             self.segments.retain(segment);
             self.enqueue(conn, bulk);
-        } else if hot.spill == NONE && hot.segment == segment && hot.end == start {
+        } else if !spilled && hot.segment == segment && hot.end == start {
             hot.end = end;
         } else {
             self.push_spilled(conn, segment, start, end, bulk);
@@ -341,7 +394,7 @@ impl Outbound {
 
     fn push_own(&mut self, conn: u32, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
         let hot = &self.hot[conn as usize];
-        let spill = self.spills.get(hot.spill as usize); // none for NONE
+        let spill = self.spills.get(hot.spill() as usize); // none for NONE
         let tail = spill.and_then(|spill| spill.ranges.back()).copied();
         let tail = tail.filter(|last| last.kind == kind && self.segments.grows(last.segment, last.end));
         let (segment, start) = match tail {
@@ -368,18 +421,19 @@ impl Outbound {
     /// The connection's spill; what the hot record held moves into it.
     fn spill(&mut self, conn: u32) -> &mut Spill {
         let hot = &mut self.hot[conn as usize];
-        if hot.spill == NONE {
+        if hot.flags & SPILLED == 0 {
             let (ranges, next_seq) = (self.spare.pop().unwrap_or_default(), Self::first_seq(hot));
             let mut spill = Spill { ranges, next_seq, ..Spill::default() };
             if hot.segment != NONE {
                 let Hot { segment, start, end, .. } = *hot;
                 spill.push(Kind::Publications, segment, start, end);
                 self.owed += usize::from(hot.flags & BLOCKED == 0);
-                (hot.segment, hot.start, hot.end) = (NONE, 0, 0);
+                hot.clear();
             }
-            hot.spill = u32::try_from(self.spills.insert(spill)).expect("fewer spills than connections");
+            hot.segment = self.spills.insert(spill);
+            hot.flags |= SPILLED;
         }
-        &mut self.spills[hot.spill as usize]
+        &mut self.spills[hot.segment as usize]
     }
 
     fn enqueue(&mut self, conn: u32, bulk: bool) {
@@ -398,7 +452,7 @@ impl Outbound {
         if self.is_blocked(conn) && !self.is_held(conn) {
             let hot = &mut self.hot[conn as usize];
             hot.flags &= !BLOCKED;
-            if let Some(spill) = self.spills.get_mut(hot.spill as usize) {
+            if let Some(spill) = self.spills.find_mut(hot.spill() as usize) {
                 spill.settled = spill.next_seq + 1;
                 self.owed += spill.ranges.len();
             }
@@ -424,7 +478,7 @@ impl Outbound {
     /// Drops all that waits, but completes the frame that is half sent. Nothing is taken after it but own bytes.
     pub(super) fn cut(&mut self, conn: u32) {
         self.open(conn, false);
-        let Some(spill) = self.spills.get(self.hot[conn as usize].spill as usize) else {
+        let Some(spill) = self.spills.get(self.hot[conn as usize].spill() as usize) else {
             return self.drop_ranges(conn);
         };
         let Some(&front) = spill.ranges.front().filter(|front| spill.sent > 0 || front.kind == Kind::Solid) else {
@@ -432,7 +486,7 @@ impl Outbound {
         };
         let solid = front.kind == Kind::Solid;
         let end = if solid { front.end } else { self.boundaries(conn, front, spill.sent).1 };
-        let spill = &mut self.spills[self.hot[conn as usize].spill as usize];
+        let spill = &mut self.spills[self.hot[conn as usize].segment as usize];
         // Solid: what follows must not be written behind the cut into the same segment.
         let kept = Range { end, kind: Kind::Solid, ..front };
         let rest = kept.len() - spill.sent as usize;
@@ -463,13 +517,15 @@ impl Outbound {
 
     fn drop_ranges(&mut self, conn: u32) {
         let hot = &mut self.hot[conn as usize];
-        if hot.segment != NONE {
-            self.segments.release(hot.segment);
-            (hot.segment, hot.start, hot.end) = (NONE, 0, 0);
-        }
-        if hot.spill != NONE {
-            let mut ranges = self.spills.remove(hot.spill as usize).ranges;
-            hot.spill = NONE;
+        if hot.flags & SPILLED == 0 {
+            if hot.segment != NONE {
+                self.segments.release(hot.segment);
+                hot.clear();
+            }
+        } else {
+            let mut ranges = self.spills.remove(hot.segment as usize).ranges;
+            hot.flags &= !SPILLED;
+            hot.clear();
             self.owed -= if hot.flags & BLOCKED == 0 { ranges.len() } else { 0 };
             for range in ranges.drain(..).filter(|range| range.kind != Kind::Dropped) {
                 self.segments.release(range.segment);

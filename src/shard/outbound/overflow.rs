@@ -111,7 +111,7 @@ impl Outbound {
     /// Gives a frame of which a part was sent a range of its own, and lets go of those before it. How many ranges at the
     /// front are begun.
     fn split_half_sent(&mut self, conn: u32) -> usize {
-        let spill = &self.spills[self.hot[conn as usize].spill as usize];
+        let spill = &self.spills[self.hot[conn as usize].segment as usize];
         let (front, sent) = match spill.ranges.front() {
             Some(&front) if spill.sent > 0 => (front, spill.sent),
             _ => return 0,
@@ -161,7 +161,7 @@ impl Outbound {
             start = stop;
         }
         let hot = &self.hot[conn as usize];
-        let losses = &self.spills[hot.spill as usize].losses;
+        let losses = &self.spills[hot.segment as usize].losses;
         if hot.flags & OPEN != 0 && losses.as_ref().is_some_and(|losses| losses.bytes > self.bytes_max) {
             self.slow.push(conn);
         }
@@ -187,7 +187,7 @@ impl Outbound {
     /// The copy stands behind the last one, if that is of the same topic and what the queue ends with.
     fn append_copy(&mut self, conn: u32, segment: SegmentKey, start: u32, end: u32, topic: Option<TopicLife>) {
         let Self { segments, spills, hot, .. } = self;
-        let spill = &mut spills[hot[conn as usize].spill as usize];
+        let spill = &mut spills[hot[conn as usize].segment as usize];
         let last = spill.ranges.back_mut().filter(|last| last.kind == Kind::Publications);
         if let Some(last) = last.filter(|last| segments.takes_copies_of(last.segment, topic)) {
             last.end = segments.copy_behind(last.segment, segment, start, end);
@@ -212,7 +212,7 @@ impl Outbound {
                 (segment, start)
             };
             let Self { segments, spills, hot, .. } = self;
-            let spill = &mut spills[hot[conn as usize].spill as usize];
+            let spill = &mut spills[hot[conn as usize].segment as usize];
             let mut losses = spill.losses.take().unwrap_or_default();
             let lost = losses.of(run, segment, segments);
             let key: Option<Box<str>> = segments.conflate_of(segment, start).map(Into::into);
@@ -239,7 +239,7 @@ impl Outbound {
     /// The queue of a blocked connection has grown: whether it is too long now, and what its topic's rule says then.
     fn judge(&mut self, conn: u32, segment: SegmentKey, run: Option<&Run>) {
         let hot = &self.hot[conn as usize];
-        let spill = &self.spills[hot.spill as usize];
+        let spill = &self.spills[hot.segment as usize];
         if spill.publications <= self.bytes_max || hot.flags & OPEN == 0 {
             return;
         }
@@ -253,7 +253,7 @@ impl Outbound {
     fn drop_oldest(&mut self, conn: u32, segment: SegmentKey, run: &Run) {
         let form = self.form(conn);
         let Self { segments, spills, hot, bytes_max, missed, .. } = self;
-        let spill = &mut spills[hot[conn as usize].spill as usize];
+        let spill = &mut spills[hot[conn as usize].segment as usize];
         let mut losses = spill.losses.take().unwrap_or_default();
         let lost = losses.of(run, segment, segments);
         let mut index = spill.index_of(lost.cursor);
@@ -289,7 +289,7 @@ impl Outbound {
     /// What is left of a range of which frames were dropped must not pin its whole batch.
     fn copy_if_sparse(&mut self, conn: u32, index: usize) {
         let Self { segments, spills, hot, .. } = self;
-        let spill = &mut spills[hot[conn as usize].spill as usize];
+        let spill = &mut spills[hot[conn as usize].segment as usize];
         let own = |range: &&mut Range| matches!(range.kind, Kind::Publications | Kind::Begun);
         let Some(range) = spill.ranges.get_mut(index).filter(own) else { return };
         if segments.is_sparse(range.segment, range.len()) {
@@ -316,7 +316,7 @@ impl Outbound {
     /// newest loss, its `gap` comes first.
     pub(super) fn tell_next(&mut self, conn: u32, form: Form) {
         let Self { segments, spills, hot, owed, gaps, .. } = self;
-        let spill = &mut spills[hot[conn as usize].spill as usize];
+        let spill = &mut spills[hot[conn as usize].segment as usize];
         let Some(mut losses) = spill.losses.take() else { return };
         while spill.ranges.pop_front_if(|front| front.kind == Kind::Dropped).is_some() {
             losses.dropped -= 1;

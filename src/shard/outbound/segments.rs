@@ -52,7 +52,11 @@ impl Segments {
     }
 
     pub(super) fn retain(&mut self, key: SegmentKey) {
-        self.slab[key as usize].refs += 1;
+        self.retain_times(key, 1);
+    }
+
+    pub(super) fn retain_times(&mut self, key: SegmentKey, times: u32) {
+        self.slab[key as usize].refs += times;
     }
 
     /// Gives one reference back; with the last one the segment goes.

@@ -128,7 +128,7 @@ impl Reader {
     }
 
     fn waits(&self) -> usize {
-        self.desk.out.spills.get(self.desk.out.hot[0].spill as usize).map_or(0, |spill| spill.publications)
+        self.desk.out.spills.get(self.desk.out.hot[0].spill() as usize).map_or(0, |spill| spill.publications)
     }
 }
 
@@ -290,7 +290,7 @@ fn a_reader_that_is_always_behind_holds_no_more_for_it() {
     for turn in 0..3_000 {
         reader.publish(&[("oldest/1", ""), ("latest/1", ["a", "b", "c"][turn % 3]), ("oldest/2", "")]);
         reader.room(40);
-        let Some(spill) = reader.desk.out.spills.get(reader.desk.out.hot[0].spill as usize) else { continue };
+        let Some(spill) = reader.desk.out.spills.get(reader.desk.out.hot[0].spill() as usize) else { continue };
         assert!(spill.ranges.len() < 100 && spill.publications <= 2_000 && spill.bytes <= 2_100, "{spill:?}");
         assert!(reader.desk.pinned(0) <= 4 * (reader.desk.out.pending(0) + 200));
         assert!(reader.desk.out.slow.is_empty());
