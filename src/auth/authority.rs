@@ -14,6 +14,20 @@ pub struct Authority<'a> {
     pub port: Option<u16>,
 }
 
+/// Whether it is a name or an IPv4 address without percent-encoding, and a port or none: what nearly all
+/// are, and all of ASCII.
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    let (host, port) = match text.iter().position(|&byte| !PLAIN[usize::from(byte)]) {
+        Some(colon) if text[colon] == b':' => (&text[..colon], &text[colon + 1..]),
+        Some(_) => return false,
+        None => (text, &[][..]),
+    };
+    !host.is_empty()
+        && port.len() <= 5
+        && port.iter().all(u8::is_ascii_digit)
+        && (port.len() < 5 || port < &b"65536"[..])
+}
+
 impl<'a> Authority<'a> {
     /// `None` if `text` is no `host[:port]`.
     #[must_use]
@@ -42,7 +56,8 @@ impl<'a> Authority<'a> {
 const PLAIN: [bool; 256] = {
     let (mut plain, mut byte) = ([false; 256], 0_u8);
     while byte < 128 {
-        plain[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$')
+        plain[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$')
             || matches!(byte, b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=');
         byte += 1;
     }
@@ -84,6 +99,24 @@ mod tests {
         assert_eq!(parsed("[2001:db8::7]:65535"), Some(("[2001:db8::7]", Some(65535))));
         assert_eq!(parsed("xn--bcher-kva.example"), Some(("xn--bcher-kva.example", None)));
         assert_eq!(parsed("a%20b_c"), Some(("a%20b_c", None)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_plain_is_an_authority(text in "[a-c0-9.:%_@ \\[\\]]{0,12}|[a-z.]{1,9}:[0-9]{0,6}") {
+            let parsed = parsed(&text);
+            proptest::prop_assert!(!is_plain(text.as_bytes()) || parsed.is_some(), "{}", text);
+        }
+    }
+
+    #[test]
+    fn most_hosts_are_plain() {
+        for text in ["a", "a.example:80", "127.0.0.1:65535", "a:", "x_y:00080"] {
+            assert!(is_plain(text.as_bytes()), "{text}");
+        }
+        for text in ["", ":80", "a:65536", "a:99999", "a:000080", "[::1]", "a%20", "a:b", "a:8:0", "\u{e9}"] {
+            assert!(!is_plain(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

@@ -38,31 +38,39 @@ pub enum Field {
 const COUNT: usize = Field::Upgrade as usize + 1;
 
 impl Field {
-    /// The field of this name in any case, if it is asked for.
+    /// The field of this valid name in any case, if it is asked for.
     pub(super) fn of(name: &str) -> Option<Self> {
-        let first = name.bytes().next().unwrap_or(0) | 0x20; // in lower case, if it is a letter
-        let (field, spelled) = match (name.len(), first) {
-            (4, _) => (Self::Host, "host"),
-            (6, b'o') => (Self::Origin, "origin"),
-            (6, _) => (Self::Expect, "expect"),
-            (7, _) => (Self::Upgrade, "upgrade"),
-            (10, _) => (Self::Connection, "connection"),
-            (12, _) => (Self::ContentType, "content-type"),
-            (13, b'l') => (Self::LastEventId, "last-event-id"),
-            (13, _) => (Self::Authorization, "authorization"),
-            (14, _) => (Self::ContentLength, "content-length"),
-            (15, _) => (Self::IdempotencyKey, "idempotency-key"),
-            (16, _) => (Self::ContentEncoding, "content-encoding"),
-            (17, _) => (Self::TransferEncoding, "transfer-encoding"),
-            (22, _) => (Self::SecWebSocketProtocol, "sec-websocket-protocol"),
+        let name = name.as_bytes();
+        let first = name.first().map_or(0, |first| first | 0x20); // in lower case, if it is a letter
+        let field = match (name.len(), first) {
+            (4, _) if is(name, b"host") => Self::Host,
+            (6, b'o') if is(name, b"origin") => Self::Origin,
+            (6, _) if is(name, b"expect") => Self::Expect,
+            (7, _) if is(name, b"upgrade") => Self::Upgrade,
+            (10, _) if is(name, b"connection") => Self::Connection,
+            (12, _) if is(name, b"content-type") => Self::ContentType,
+            (13, b'l') if is(name, b"last-event-id") => Self::LastEventId,
+            (13, _) if is(name, b"authorization") => Self::Authorization,
+            (14, _) if is(name, b"content-length") => Self::ContentLength,
+            (15, _) if is(name, b"idempotency-key") => Self::IdempotencyKey,
+            (16, _) if is(name, b"content-encoding") => Self::ContentEncoding,
+            (17, _) if is(name, b"transfer-encoding") => Self::TransferEncoding,
+            (22, _) if is(name, b"sec-websocket-protocol") => Self::SecWebSocketProtocol,
             _ => return None,
         };
-        name.eq_ignore_ascii_case(spelled).then_some(field)
+        Some(field)
     }
 
     fn bit(self) -> u16 {
         1 << self as u8
     }
+}
+
+/// Whether a valid name is `spelled`, which is lower-case letters and hyphens, in any case. One bit tells a letter's cases
+/// apart, and what differs from a hyphen in it is no character of a name (RFC 9110 5.6.2). All at once: no branch per byte.
+fn is<const N: usize>(name: &[u8], spelled: &[u8; N]) -> bool {
+    let Ok(name) = <&[u8; N]>::try_from(name) else { return false };
+    (0..N).fold(0, |differs, at| differs | ((name[at] | 0x20) ^ spelled[at])) == 0
 }
 
 /// Which fields a head has, and in which lines they stand first.

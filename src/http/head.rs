@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::field::Fields;
 use super::{Field, Problem, Target};
-use crate::auth::authority::Authority;
+use crate::auth::authority::{self, Authority};
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 
 /// A valid request head, borrowed from the bytes that it came in.
@@ -25,7 +25,8 @@ pub struct Head<'a> {
     pub query: &'a str,
     /// 0 or 1: HTTP/1.0 or HTTP/1.1.
     pub version_minor: u8,
-    host: Option<&'a str>,
+    /// Valid, and so text.
+    host: Option<&'a [u8]>,
     bytes: &'a [u8],
     lines: SmallVec<[Line; HEADERS_USUAL]>,
     fields: Fields,
@@ -72,7 +73,7 @@ impl<'a> Head<'a> {
     /// says instead (RFC 9112 3.2.2). `None` only in HTTP/1.0.
     #[must_use]
     pub fn host(&self) -> Option<&'a str> {
-        self.host
+        self.host.and_then(|host| std::str::from_utf8(host).ok())
     }
 
     /// Path and query for people and logs, without secrets.
@@ -221,8 +222,7 @@ fn parse_lines<const N: usize>(bytes: &[u8]) -> Result<Option<Head<'_>>, Problem
             fields.note(field, number);
         }
     }
-    let mut head =
-        Head { method, path: target, query: "", version_minor, host: None, bytes, lines, fields };
+    let mut head = Head { method, path: target, query: "", version_minor, host: None, bytes, lines, fields };
     head.host = host(&head)?;
     apply_target(&mut head, target)?;
     Ok(Some(head))
@@ -273,12 +273,13 @@ fn malformed() -> Problem {
 }
 
 /// RFC 9112 3.2: exactly one valid Host, or 400; HTTP/1.0 may do without.
-fn host<'a>(head: &Head<'a>) -> Result<Option<&'a str>, Problem> {
+fn host<'a>(head: &Head<'a>) -> Result<Option<&'a [u8]>, Problem> {
     match head.single(Field::Host, "more than one Host header")? {
         None if head.version_minor == 0 => Ok(None),
         None => Err(Problem::bad_request("the Host header is missing")),
+        Some(value) if authority::is_plain(value) => Ok(Some(value)),
         Some(value) => match std::str::from_utf8(value) {
-            Ok(host) if Authority::parse(host).is_some() => Ok(Some(host)),
+            Ok(host) if Authority::parse(host).is_some() => Ok(Some(value)),
             _ => Err(Problem::bad_request("the Host header is not host[:port]")),
         },
     }
@@ -301,7 +302,7 @@ fn apply_target<'a>(head: &mut Head<'a>, target: &'a str) -> Result<(), Problem>
         if Authority::parse(authority).is_none() {
             return Err(Problem::bad_request("the request target's host is not host[:port]"));
         }
-        head.host = Some(authority);
+        head.host = Some(authority.as_bytes());
         path_and_query = rest;
     } else if target != "*" || head.method != "OPTIONS" {
         return Err(Problem::bad_request("the request target is neither a path nor an http URI"));

@@ -24,12 +24,14 @@ impl<'a> Query<'a> {
     /// 400 for a bad escape, for what is no UTF-8 and for too many parameters.
     pub fn parse(query: &'a str) -> Result<Self, Problem> {
         let mut pairs = SmallVec::new();
+        let plain = memchr2(b'%', b'+', query.as_bytes()).is_none();
+        let decode = |text| if plain { Ok(Cow::Borrowed(text)) } else { decode(text, Plus::IsSpace) };
         for pair in parameters(query).filter(|pair| !pair.is_empty()) {
             if pairs.len() == QUERY_PARAMETERS_MAX {
                 return Err(Problem::bad_request("the query has more than 512 parameters"));
             }
             let (name, value) = cut(pair, b'=');
-            pairs.push((decode(name, Plus::IsSpace)?, decode(value.unwrap_or(""), Plus::IsSpace)?));
+            pairs.push((decode(name)?, decode(value.unwrap_or(""))?));
         }
         Ok(Self { pairs })
     }

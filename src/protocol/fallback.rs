@@ -32,11 +32,21 @@ pub(super) fn read(json: &[u8], batches: bool, item: Item<'_>) {
 /// A valid JSON value without the white space around it, no deeper than one inside a command may be.
 pub(super) fn value(json: &[u8]) -> Result<&[u8], Reason> {
     let text = simdutf8::compat::from_utf8(json).map_err(|error| Reason::Utf8 { at: error.valid_up_to() })?;
+    if is_plain_string(json) {
+        return Ok(json);
+    }
     if let Some(at) = deeper_than(JSON_DEPTH_MAX - 1, json) {
         return Err(Reason::TooDeep { at });
     }
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| reason_of(json, 0, &error))?;
     Ok(json.trim_ascii()) // of white space, a valid document has only JSON's around it
+}
+
+/// Whether it is a JSON string without escapes: nothing in it but what stands for itself (RFC 8259 7).
+fn is_plain_string(json: &[u8]) -> bool {
+    let [b'"', inside @ .., b'"'] = json else { return false };
+    // No early end, so that many bytes are looked at together.
+    !inside.iter().fold(false, |odd, &byte| odd | (byte < 0x20) | (byte == b'"') | (byte == b'\\'))
 }
 
 #[expect(clippy::large_enum_variant, reason = "it lives for one call, on the stack")]

@@ -42,7 +42,8 @@ pub(super) fn decimal_len(number: u64) -> usize {
 
 /// Appends a number as 8 hex digits.
 pub(super) fn write_hex8(out: &mut Vec<u8>, number: u32) {
-    out.extend((0..8).map(|nibble| DIGITS[(number >> (28 - 4 * nibble)) as usize & 0xf]));
+    let digits: [u8; 8] = std::array::from_fn(|nibble| DIGITS[(number >> (28 - 4 * nibble)) as usize & 0xf]);
+    out.extend_from_slice(&digits);
 }
 
 fn write_escaped(out: &mut Vec<u8>, text: &str) {

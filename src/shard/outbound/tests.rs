@@ -378,6 +378,35 @@ fn only_publications_make_a_slow_consumer() {
 }
 
 #[test]
+fn responses_that_follow_each_other_are_one_range_and_one_call() {
+    let mut desk = Desk::new(1);
+    for text in [b"one ", b"two ", b"six "] {
+        desk.out.push_solid(0, |out| out.extend_from_slice(text));
+    }
+    assert_eq!((desk.out.held(), desk.out.owed()), ((1, 1), 1));
+    desk.reply(0, b"x");
+    desk.flush();
+    assert!(desk.net.got[0].starts_with(b"one two six "));
+    assert_eq!((desk.net.calls.len(), desk.out.held()), (1, (0, 0)));
+}
+
+#[test]
+fn no_response_is_written_behind_a_range_that_was_cut_short() {
+    let mut desk = Desk::new(1);
+    desk.net.room[0] = 3;
+    desk.reply(0, b"half sent");
+    desk.reply(0, b"dropped");
+    desk.flush();
+    desk.out.cut(0);
+    desk.out.push_solid(0, |out| out.extend_from_slice(b"END"));
+    desk.net.room[0] = usize::MAX;
+    desk.out.unblock(0);
+    desk.flush();
+    let got = String::from_utf8_lossy(&desk.net.got[0]).into_owned();
+    assert!(got.ends_with("half sentEND"), "{got:?}");
+}
+
+#[test]
 fn who_is_over_the_limit_is_not_slow_before_its_socket_is_full() {
     let mut desk = Desk::new(2);
     let large = batch(1, &[5000, 5000, 5000]);

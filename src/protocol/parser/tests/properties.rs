@@ -190,3 +190,25 @@ proptest! {
         prop_assert_eq!(text(&message), format!("null publish t json {data}"));
     }
 }
+
+proptest! {
+    #[test]
+    fn a_payload_that_comes_alone_is_judged_as_serde_json_does(
+        json in "[\\[\\]{}\":, \\n\\\\u0a1\u{1}\u{e9}]{0,14}|\"[ -~\u{e9}]{0,40}\"| ?\"[a-c]{0,9}\"[ \n]?",
+    ) {
+        let judged: Result<&serde_json::value::RawValue, _> = serde_json::from_str(&json);
+        let value = Parser::value(json.as_bytes());
+        prop_assert_eq!(value.ok(), judged.ok().map(|value| value.get().as_bytes()));
+    }
+}
+
+#[test]
+fn a_payload_of_many_brackets_that_do_not_nest_is_taken_and_one_that_is_too_deep_is_not() {
+    let (flat, text) = (format!("[{}[]]", "[],".repeat(500)), format!("\"{}\"", "[{".repeat(500)));
+    for json in [flat, text, format!("{}{}", "[".repeat(63), "]".repeat(63))] {
+        assert_eq!(Parser::value(json.as_bytes()), Ok(json.as_bytes()));
+    }
+    let deep = format!("{}{}", "[".repeat(64), "]".repeat(64));
+    assert!(matches!(Parser::value(deep.as_bytes()), Err(Reason::TooDeep { at: 63 })));
+    assert!(matches!(Parser::value(b"\"\xff\""), Err(Reason::Utf8 { at: 1 })));
+}
