@@ -111,6 +111,16 @@ pub const SURVEYS_MAX: usize = 16;
 /// than Prometheus waits for a scrape (10 s).
 pub const FIGURES_MS_MAX: u64 = 2_000;
 
+/// Milliseconds between two reports on `$sys/stats`.
+pub const STATS_MS: u64 = 1_000;
+
+/// Milliseconds between two canaries of a shard, at most.
+pub const CANARY_MS: u64 = 1_000;
+
+/// How many times as long it is at most while a shard is silent. It grows fourfold with each canary, so that fewer than
+/// [`RING_PARCELS`] are sent to a shard that stands still for a week.
+pub const CANARY_TIMES_MAX: u32 = 1 << 20;
+
 /// Queues of connections that one look at a shard's figures adds up: some 0.1 ms.
 pub const QUEUES_LOOKED_AT: usize = 32_768;
 

@@ -1,11 +1,11 @@
 //! Rules: what an operator decided for the topics of a filter, and which rule a topic gets.
 //!
 //! `config` reads them, `shard` and `home` ask once per topic and keep the [`RuleId`]. The first rule whose filter
-//! matches wins; the last one is implicit, `#` with defaults, so that only a topic of the broker (`$`) can have none.
+//! matches wins; the last two are implicit, `#` with defaults and `$sys/#`, so that only `$` topics outside can have none.
 //! Refuses nothing itself: what an operator wrote was checked by `config`.
 
 use crate::limits::RULES_MAX;
-use crate::topic::{Filter, Topic};
+use crate::topic::{Filter, Topic, canary_number};
 
 /// Who may do something. From the widest to the narrowest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -118,7 +118,10 @@ impl RuleId {
     }
 }
 
-/// All rules in order, the implicit one last.
+/// How many rules are implicit.
+const IMPLICIT: usize = 2;
+
+/// All rules in order, the implicit ones last.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rules {
     /// At least one.
@@ -126,7 +129,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The operator's rules, in their order, and the implicit one.
+    /// The operator's rules, in their order, and the implicit ones: `#` with the defaults, and `$sys/#` for the broker's own
+    /// topics, read by whom it is granted.
     ///
     /// # Panics
     /// If there are more than [`RULES_MAX`] rules or a filter is none, both of which `config` refuses.
@@ -137,15 +141,27 @@ impl Rules {
             assert!(Filter::parse(&rule.filter).is_ok(), "the configuration has valid filters only: {:?}", rule.filter);
         }
         list.push(Rule::default());
+        list.push(Rule {
+            filter: "$sys/#".to_owned(),
+            subscribe: Access::Granted,
+            publish: Access::Nobody,
+            overflow: Overflow::Latest,
+            idempotency_s: 0,
+            ..Rule::default()
+        });
         Self { list }
     }
 
-    /// The first rule whose filter matches the topic. None for a topic of the broker that no rule matches.
+    /// The first rule whose filter matches the topic; for canaries the implicit one. None for a topic of the broker that no
+    /// rule matches.
     ///
     /// It looks at the rules one by one: ask once per topic and keep the answer.
     #[must_use]
     pub fn of(&self, topic: Topic<'_>) -> Option<RuleId> {
-        let place = self.list.iter().position(|rule| Filter::known(&rule.filter).matches(topic))?;
+        let place = match canary_number(topic) {
+            Some(_) => self.list.len() - 1, // no rule of an operator keeps shards from hearing each other
+            None => self.list.iter().position(|rule| Filter::known(&rule.filter).matches(topic))?,
+        };
         Some(RuleId(u16::try_from(place).expect("RULES_MAX fits into 16 bits")))
     }
 
@@ -165,15 +181,15 @@ impl Rules {
         &self.list[id.index()]
     }
 
-    /// All rules in order, the implicit one last.
+    /// All rules in order, the implicit ones last.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Rule> {
         self.list.iter()
     }
 
-    /// Whether this is the implicit rule.
+    /// Whether this is one of the implicit rules.
     #[must_use]
     pub fn is_implicit(&self, id: RuleId) -> bool {
-        id.index() + 1 == self.list.len()
+        id.index() + IMPLICIT >= self.list.len()
     }
 }
 
@@ -219,12 +235,23 @@ mod tests {
     }
 
     #[test]
+    fn the_brokers_own_topics_have_a_rule_that_operators_can_replace_but_for_canaries() {
+        let of = |rules: &Rules, topic: &str| rules.at(rules.of(Topic::parse(topic).unwrap()).unwrap()).subscribe;
+        let none = Rules::default();
+        assert_eq!((of(&none, "$sys/stats"), of(&none, "$sys/canary/1")), (Access::Granted, Access::Granted));
+        assert!(none.of(Topic::known("$other")).is_none());
+        let own = Rule { filter: "$sys/#".to_owned(), subscribe: Access::Nobody, ..Rule::default() };
+        let own = Rules::new(vec![own]);
+        assert_eq!((of(&own, "$sys/stats"), of(&own, "$sys/canary/1")), (Access::Nobody, Access::Granted));
+    }
+
+    #[test]
     fn the_last_rule_is_implicit_and_has_the_defaults() {
         let rules = Rules::default();
         let id = rules.of(Topic::known("a/b")).unwrap();
         assert!(rules.is_implicit(id));
         assert_eq!(rules.at(id), &Rule::default());
-        assert_eq!(rules.iter().len(), 1);
+        assert_eq!(rules.iter().len(), IMPLICIT);
         let one = super::tests::rules(&["a"]);
         assert!(!one.is_implicit(one.of(Topic::known("a")).unwrap()));
         assert!(one.is_implicit(one.of(Topic::known("b")).unwrap()));
@@ -239,15 +266,15 @@ mod tests {
 
     #[test]
     fn a_topic_of_the_broker_has_only_a_rule_that_names_it() {
-        assert_eq!(of(&rules(&["#", "+/x"]), "$sys/x"), None);
+        assert_eq!(of(&rules(&["#", "+/x"]), "$own/x"), None);
         assert_eq!(of(&rules(&["#", "$sys/#"]), "$sys/x"), Some(1));
     }
 
     #[test]
     fn what_two_lists_begin_with_gives_a_topic_the_same_place() {
         let front = |own: &[&str], other: &[&str]| rules(own).common_front(&rules(other));
-        assert_eq!(front(&[], &[]), 1, "the implicit one");
-        assert_eq!(front(&["a", "b"], &["a", "b"]), 3);
+        assert_eq!(front(&[], &[]), IMPLICIT, "the implicit ones");
+        assert_eq!(front(&["a", "b"], &["a", "b"]), 2 + IMPLICIT);
         assert_eq!(front(&["a", "b"], &["a", "c", "b"]), 1);
         assert_eq!(front(&["b", "a"], &["a", "b"]), 0);
         assert_eq!(front(&["a"], &["a", "b"]), 1);

@@ -34,7 +34,7 @@ use crate::ids::{ClientName, ConnId, ShardId, Tick};
 use crate::limits;
 use crate::protocol::publication::{self, Head};
 use crate::protocol::{Id, Payload, Position};
-use crate::rules::{Access, Permit, Rules};
+use crate::rules::{Access, Permit, Rule, Rules};
 use crate::topic::{Filter, Topic};
 use crate::transport::{Form, Forms, websocket};
 use archive::Archive;
@@ -223,7 +223,9 @@ impl Home {
     fn take(&mut self, publish: &Publish<'_>) -> Result<Position, Refusal> {
         let key = self.topics.open(publish.topic, &self.rules);
         let rule = self.topics.at(key).rule.map(|rule| self.rules.at(rule));
-        let Some(rule) = rule.filter(|rule| rule.publish.admits(publish.permit)) else {
+        // No client publishes to the broker's own topics: none can name them. So this is the broker.
+        let admits = |rule: &&Rule| rule.publish.admits(publish.permit) || publish.topic.is_broker();
+        let Some(rule) = rule.filter(admits) else {
             self.topics.touch(key); // refused or not, its name must not be remembered for ever
             return Err(Refusal::Publish);
         };
@@ -367,6 +369,20 @@ impl Home {
         let len = parcel.bytes.len() - start;
         let messages = Span::at_end(&parcel.bytes[..start], len);
         parcel.items.push(Delivery::History { conn, id, topic, position, messages });
+    }
+
+    /// All shards want this topic of the broker's own, from here on and for as long as there is a home.
+    pub fn hold_for_all(&mut self, topic: Topic<'_>) {
+        let key = self.topics.open(topic, &self.rules);
+        let shards = u16::try_from(self.out.len()).expect("at most SHARDS_MAX");
+        (0..shards).for_each(|shard| self.topics.at(key).exact.insert(ShardId(shard)));
+    }
+
+    /// Whether some shard has a subscriber of exactly this topic.
+    #[must_use]
+    pub fn is_wanted(&self, topic: Topic<'_>) -> bool {
+        let state = self.topics.find(topic).and_then(|key| self.topics.get(key));
+        state.is_some_and(|state| !state.exact.is_empty())
     }
 
     /// The shard has no subscriber of this topic any more.

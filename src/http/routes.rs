@@ -26,10 +26,11 @@ pub fn endpoint(path: &str, echo: bool) -> Result<Endpoint, Problem> {
 }
 
 /// Appends the answer to a request that does not ask for an upgrade; its connection ends with it.
-pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool, ready: bool, date: &Date) {
+/// `ready` is what the readiness check says: yes, or why not.
+pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool, ready: Result<(), &'static str>, date: &Date) {
     let terms = Terms::of(head).closing();
     let plain = plain(head, echo).and_then(|plain| match plain {
-        Plain::Readiness if !ready => Err(Problem::new(503, "the broker drains")),
+        Plain::Readiness => ready.map(|()| Plain::Readiness).map_err(|reason| Problem::new(503, reason)),
         plain => Ok(plain),
     });
     let status = match &plain {
@@ -164,7 +165,7 @@ mod tests {
         let text = format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
         let (head, _) = parse_head(text.as_bytes()).unwrap().unwrap();
         let mut out = vec![];
-        respond_to(&mut out, &head, echo, true, &Date::new(784_111_777));
+        respond_to(&mut out, &head, echo, Ok(()), &Date::new(784_111_777));
         String::from_utf8(out).unwrap()
     }
 

@@ -30,8 +30,8 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 /// Tokens of listeners: the numbers below the doorbell's. No connection's slot comes near.
 const FIRST_LISTENER: usize = usize::MAX - 1;
 
-/// Milliseconds since the thread began.
-#[derive(Debug)]
+/// The time since the broker began, the same for all of its threads.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     began: Instant,
 }

@@ -222,6 +222,7 @@ impl Broker {
         let shards_len = u16::try_from(shards).expect("at most SHARDS_MAX");
         let settings = reload::settings(config.clone(), seed)?;
         let desks = mesh::join(bells.clone(), limits::RING_PARCELS);
+        let clock = event_loop::Clock::new();
         let ended = Arc::new(AtEnd { left: AtomicUsize::new(shards), call: ended });
         let mut threads = Vec::with_capacity(shards);
         for (number, ((poll, desk), listeners)) in polls.into_iter().zip(desks).zip(of_shards).enumerate() {
@@ -230,11 +231,11 @@ impl Broker {
             let (bells, log) = (bells.clone(), log.clone());
             let run = move || {
                 pin_to(core);
-                let clock = event_loop::Clock::new();
                 settings.began_unix_s = ambient::now_unix_s() - clock.now_ms() / 1000;
                 let accepts = Rate::shared(settings.config.limits.accepts_per_second_max, shards_len);
                 let spin = Duration::from_micros(settings.config.server.spin_us.into());
-                let shard = Shard::new(settings, desk, clock.now_ms());
+                let mut shard = Shard::new(settings, desk, clock.now_ms());
+                shard.begin_canaries();
                 let all = Arc::clone(&shared);
                 let event_loop = EventLoop::new(poll, shard, listeners, clock, accepts, shared, log);
                 let ran = event_loop.and_then(|event_loop| event_loop.spin_for(spin).run());

@@ -250,7 +250,7 @@ impl<'a> Members<'a> {
 
     fn subscribe(&self) -> Result<Op<'_>, Reason> {
         let filter = self.filter()?;
-        if filter.is_broker() {
+        if filter.is_inner() {
             return Err(Reason::BrokerFilter { filter: Excerpt::of(filter.as_str()) });
         }
         let since = self.since()?;

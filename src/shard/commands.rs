@@ -95,7 +95,7 @@ impl Shard {
     /// Who the connection is to the rule of what it wants to read.
     pub(super) fn reads_as(&self, conn: ConnId, filter: Filter<'_>) -> Permit {
         let user = &self.connections[conn.index as usize].user;
-        user.as_ref().map_or_else(Permit::default, |user| user.reads(filter))
+        self.permit(user.as_deref(), filter)
     }
 
     pub(super) fn reply(&mut self, index: u32, write: impl FnOnce(&mut Vec<u8>)) {
@@ -218,7 +218,7 @@ impl Shard {
 
     fn unsubscribe(&mut self, conn: ConnId, id: &Id, filter: Filter<'_>) {
         // The broker's own subscriptions end with what they belong to.
-        if !filter.is_broker() {
+        if !filter.is_inner() {
             self.take_away(conn, filter);
         }
         if !matches!(id, Id::None) {

@@ -16,7 +16,7 @@ use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
 use crate::protocol::{Id, Position, reply};
 use crate::rules::Permit;
-use crate::topic::{Filter, Topic};
+use crate::topic::{Filter, Topic, canary_number};
 use crate::transport::{Form, websocket};
 
 impl Shard {
@@ -262,6 +262,11 @@ impl Shard {
         for &number in runs {
             let run = &batch.runs[number as usize];
             let slots = self.registry.lookup(Topic::known(run.name.text(&batch.bytes)));
+            if slots.is_empty()
+                && let Some(number) = canary_number(Topic::known(run.name.text(&batch.bytes)))
+            {
+                self.hear_canary(number, run.frames.of(&batch.bytes));
+            }
             let subscribers: usize = slots.iter().map(|&slot| self.registry.subscribers(slot).len()).sum();
             let guarded = run.access.needs_permit() && slots.iter().any(|&slot| self.registry.is_wildcard(slot));
             self.counters.delivered += subscribers as u64 * u64::from(run.publications);

@@ -39,6 +39,14 @@ impl Shard {
         self.drain.is_none()
     }
 
+    /// The same for whoever spreads connections over brokers, or why not.
+    pub(super) fn readiness(&self) -> Result<(), &'static str> {
+        if !self.is_ready() {
+            return Err("the broker drains");
+        }
+        if self.hears_all() { Ok(()) } else { Err("a core has not been heard of for server.silence_ms_max") }
+    }
+
     /// When the next ones are to be told.
     pub(super) fn next_drain(&self) -> Option<Tick> {
         let drain = self.drain.as_ref().filter(|drain| !drain.left.is_empty())?;

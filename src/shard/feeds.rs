@@ -367,7 +367,7 @@ fn topics<'q>(
     let mut filters: Vec<Filter<'q>> = Vec::new();
     for text in query.all("topic") {
         let filter = Filter::parse(text).map_err(|error| wrong(&Reason::Name { value: Excerpt::of(text), error }))?;
-        if filter.is_broker() {
+        if filter.is_inner() {
             return Err(wrong(&Reason::BrokerFilter { filter: Excerpt::of(text) }));
         }
         if filters.iter().any(|other| other.as_str() == text) {

@@ -21,6 +21,7 @@ impl Shard {
         let kept = self.home.kept();
         let (filters, subscriptions) = self.registry.counts();
         let (outbound_queues, outbound_bytes) = self.outbound.queues();
+        let (canary_lag_ms, canary_silence_ms) = self.canary_ms();
         let (polls, all) = (self.polls.len() as u64, self.connections.len() as u64);
         let closed = CloseReason::ALL.iter().map(|reason| (reason.label(), counts.closed[*reason as usize]));
         Figures {
@@ -49,8 +50,8 @@ impl Shard {
             inflated_bytes: counts.inflated_bytes,
             deflated: self.home.deflated(),
             doorbells: self.desk.bells_rung(),
-            canary_lag_ms: None,
-            canary_silence_ms: None,
+            canary_lag_ms,
+            canary_silence_ms,
             machine: self.machine.clone(),
         }
     }

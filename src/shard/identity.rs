@@ -15,7 +15,7 @@ use crate::config::AllowAnonymous;
 use crate::ids::{ConnId, Tick};
 use crate::protocol::{Id, reply};
 use crate::rules::Permit;
-use crate::topic::{Filter, Topic};
+use crate::topic::{Filter, STATS, Topic};
 
 /// The user behind a connection.
 pub(super) struct User {
@@ -92,6 +92,16 @@ impl Shard {
             (Some(credentials), Some(credential)) => credentials.identify(credential, self.now_unix_s()).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Who somebody is to the rule of what it reads. The broker's figures are granted to operators, and where everybody may
+    /// see them.
+    pub(super) fn permit(&self, user: Option<&User>, filter: Filter<'_>) -> Permit {
+        let mut permit = user.map_or_else(Permit::default, |user| user.reads(filter));
+        if filter.as_str() == STATS {
+            permit.granted |= user.is_some_and(User::operates) || self.shows_figures();
+        }
+        permit
     }
 
     /// The time of day, in seconds since 1970.
@@ -179,10 +189,10 @@ impl Shard {
             }
             let text: Box<str> = self.registry.filter(slot).into();
             let filter = Filter::known(&text);
-            if filter.is_broker() {
+            if filter.is_inner() {
                 continue; // it ends with the topic that it is about
             }
-            let permit = user.reads(filter);
+            let permit = self.permit(Some(user), filter);
             match filter.as_topic() {
                 None => self.registry.grant(conn.index, slot, permit.granted),
                 // The answer to a subscribe that is under way is then the error.

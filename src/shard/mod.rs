@@ -7,6 +7,7 @@
 
 mod api;
 mod calls;
+mod canary;
 mod commands;
 mod connection;
 mod deliver;
@@ -58,6 +59,7 @@ use crate::rules::Rules;
 use crate::telemetry::{Machine, Refusals};
 use crate::topic::{Topic, subject};
 use crate::ws::deflate::{Deflater, Inflater};
+use canary::Canary;
 use connection::Connection;
 use drain::Drain;
 use exchange::Line;
@@ -186,6 +188,7 @@ pub struct Shard {
     machine: Machine,
     /// The figures that are being gathered of all shards, if somebody wants them.
     tally: Tally,
+    canary: Canary,
     notes: Notes,
 }
 
@@ -237,6 +240,7 @@ impl Shard {
             counters: Counters::default(),
             machine: Machine::default(),
             tally: Tally::default(),
+            canary: Canary::default(),
             notes: Notes::default(),
             settings: Rc::new(settings),
         }
@@ -257,6 +261,8 @@ impl Shard {
         self.sweep_some();
         self.take_own_deliveries();
         self.end_tally_in_time();
+        self.begin_stats();
+        self.send_canary();
         self.inflate_budget += limits::INFLATED_BYTES_PER_TURN;
         let mut requests = limits::REQUESTS_PER_TURN;
         while self.read_on(&mut requests) {
@@ -317,7 +323,8 @@ impl Shard {
     /// When the next turn must come at the latest, in milliseconds on the clock of [`Shard::begin_turn`].
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
-        let own = self.next_drain().into_iter().chain(self.tally.deadline());
+        let own = self.next_drain().into_iter().chain(self.tally.deadline()).chain(self.next_stats());
+        let own = own.chain(self.next_canary());
         let next = self.wheel.next().into_iter().chain(self.home.next_due()).chain(own).min();
         next.map(|tick| u64::from(tick.0) * TICK_MS)
     }

@@ -15,7 +15,7 @@ use crate::home::{From, Subscribe};
 use crate::ids::{ConnId, Tick};
 use crate::protocol::Id;
 use crate::rules::{Access, Rules};
-use crate::topic::{Filter, Topic, presence_of};
+use crate::topic::{Filter, STATS, Topic, presence_of};
 
 impl Shard {
     /// Takes rules, origins and `[auth]` of these settings; the others must be those that the shard was made with. Does
@@ -31,6 +31,21 @@ impl Shard {
         let all: Vec<u32> = self.connections.iter().map(|(index, _)| slot(index)).collect();
         for index in all {
             self.review_identity(index);
+        }
+        self.review_observers();
+    }
+
+    /// Ends the subscriptions to the broker's figures of those who may not see them any more.
+    fn review_observers(&mut self) {
+        let topic = Topic::known(STATS);
+        let (Some(slot), Some(rule)) = (self.registry.find(topic.into()), self.rules.of(topic)) else { return };
+        let access = self.rules.at(rule).subscribe;
+        let conns: Vec<u32> = self.registry.subscribers(slot).iter().map(|subscriber| subscriber.conn).collect();
+        for index in conns {
+            let conn = self.id_of(index);
+            if !access.admits(self.reads_as(conn, topic.into())) {
+                self.end_subscription(conn, topic.into(), 403, "only operators may read");
+            }
         }
     }
 

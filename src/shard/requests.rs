@@ -148,7 +148,7 @@ impl Shard {
 
     /// Answers a request that is none of the API.
     fn answer_page(&mut self, index: u32, head: &http::Head<'_>) -> Next {
-        let (echo, ready) = (self.settings.config.server.echo, self.is_ready());
+        let (echo, ready) = (self.settings.config.server.echo, self.readiness());
         let page = |out: &mut Vec<u8>, date: &http::Date| http::respond_to(out, head, echo, ready, date);
         self.say(index, Terms::of(head).closing(), CloseReason::HttpAnswered, page)
     }

@@ -1,4 +1,4 @@
-//! The figures of all shards, gathered for those who want them: one question to each, and one to the sockets' owner.
+//! The figures of all shards, gathered for scrapes and for `$sys/stats`: one question to each, one to the sockets' owner.
 //!
 //! At most one tally is under way on a shard, and whoever asks meanwhile gets the same, so that many scrapes cost no more
 //! than one. It ends with the last answer or after `FIGURES_MS_MAX`, whichever comes first: a shard that stands still is
@@ -12,12 +12,17 @@ use crate::http::{Head, weight};
 use crate::ids::{ConnId, ShardId, Tick};
 use crate::limits;
 use crate::protocol::Id;
-use crate::telemetry::{Figures, Process, Report, exposition};
+use crate::telemetry::{Figures, Process, Report, exposition, stats};
+use crate::topic::{STATS, Topic};
 
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     open: Option<Box<Open>>,
+    /// The last report that was published, and when; none while nobody wants any.
+    last: Option<(Report, u64)>,
+    /// When the next one is due.
+    next: Tick,
 }
 
 /// One that is under way.
@@ -32,6 +37,8 @@ struct Open {
     process: Option<Process>,
     /// Requests that want it, and whether as OpenMetrics.
     scrapes: Vec<(ConnId, bool)>,
+    /// It is to be published, too.
+    published: bool,
 }
 
 impl Tally {
@@ -68,6 +75,7 @@ impl Shard {
                 waiting: self.shards.into(),
                 process: None,
                 scrapes: Vec::new(),
+                published: false,
             }));
             self.put_question(serial, &Question::Figures, 0..self.shards);
         }
@@ -117,7 +125,7 @@ impl Shard {
 
     fn end_tally(&mut self) {
         let Some(open) = self.tally.open.take() else { return };
-        let Open { shards, process, scrapes, .. } = *open;
+        let Open { shards, process, scrapes, published, .. } = *open;
         let connections_max = self.settings.config.limits.connections_max as u64;
         let report = Report { shards, process: process.unwrap_or_default(), connections_max };
         let mut texts: [Option<String>; 2] = [None, None];
@@ -129,5 +137,38 @@ impl Shard {
             let text = texts[usize::from(openmetrics)].get_or_insert_with(|| write(&report));
             self.take_part(conn, &Id::None, Part::Text(media, text.clone()));
         }
+        if published && !self.stop.is_begun() {
+            self.publish_stats(report);
+        }
+    }
+
+    /// When the next report is to be published: never, but on the home of its topic and while somebody has subscribed.
+    pub(super) fn next_stats(&self) -> Option<Tick> {
+        let topic = Topic::known(STATS);
+        let wanted = self.home_of(topic) == self.me && self.home.is_wanted(topic) && !self.stop.is_begun();
+        wanted.then_some(self.tally.next)
+    }
+
+    /// Begins the next report when it is due.
+    pub(super) fn begin_stats(&mut self) {
+        if self.now < self.tally.next {
+            return;
+        }
+        let step = Tick::of_ms(limits::STATS_MS).0;
+        let next = Tick((self.now.0 / step + 1) * step);
+        if self.next_stats().is_some() {
+            self.tally.next = next;
+            self.gather().published = true;
+        } else {
+            self.tally.last = None;
+        }
+    }
+
+    fn publish_stats(&mut self, report: Report) {
+        let (before, at_ms) =
+            self.tally.last.as_ref().map_or((None, self.now_ms), |(last, at_ms)| (Some(last), *at_ms));
+        let stats = stats::object(&report, before, self.now_ms - at_ms, self.now_unix_s());
+        self.tally.last = Some((report, self.now_ms));
+        self.publish_own(Topic::known(STATS), stats.to_string().as_bytes());
     }
 }

@@ -5,6 +5,7 @@
 //! `close 4008`.
 
 mod api;
+mod canary;
 mod closing;
 mod deflate;
 mod drain;
@@ -26,6 +27,7 @@ mod recovery;
 mod refusals;
 mod reload;
 mod slots;
+mod stats;
 mod topics;
 
 use std::collections::HashMap;

@@ -150,6 +150,13 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// System calls of all kinds that are counted.
+    #[must_use]
+    pub fn syscalls(&self) -> u64 {
+        let Machine { polls, accepts, traffic: Traffic { reads, writes, .. }, .. } = self.machine;
+        polls + accepts + reads + writes + self.doorbells
+    }
+
     /// Connections now, of any kind.
     #[must_use]
     pub fn connections(&self) -> u64 {

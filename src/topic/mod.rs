@@ -11,12 +11,14 @@ mod index;
 mod matcher;
 mod name;
 mod presence;
+mod system;
 
 pub use cache::MatchCache;
 pub use index::NameIndex;
 pub use matcher::Matcher;
 pub use name::{Filter, NameError, PLUS_FILTER_LEVELS_MAX, TOPIC_BYTES_MAX, Topic};
 pub use presence::{presence_of, subject};
+pub use system::{STATS, canary, canary_number};
 
 /// The hash of every map keyed by a stranger's text.
 ///

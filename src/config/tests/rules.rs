@@ -292,9 +292,12 @@ fn a_topic_is_told_its_rule_and_all_that_it_says() {
     let none = "# x gets the implicit rule: the configuration has no other.\n";
     assert_eq!(Config::default().explain(Topic::known("x")), format!("{none}{implicit}"));
     assert_eq!(
-        config.explain(Topic::known("$sys/load")),
-        "# $sys/load gets no rule: a topic of the broker needs one that names it, and there is none.\n"
+        config.explain(Topic::known("$own/load")),
+        "# $own/load gets no rule: a topic of the broker needs one that names it, and there is none.\n"
     );
+    let stats = config.explain(Topic::known("$sys/stats"));
+    let start = "# $sys/stats gets the implicit rule: no filter of the 2 rules matches.\nfilter = \"$sys/#\"\n";
+    assert!(stats.starts_with(start) && stats.contains("subscribe = \"granted\"\npublish = \"nobody\"\n"), "{stats}");
 }
 
 #[test]

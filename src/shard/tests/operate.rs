@@ -29,7 +29,7 @@ pub(super) fn world_of(shards: usize, ring: usize) -> World {
     })
 }
 
-fn token(user: &str, operate: bool) -> String {
+pub(super) fn token(user: &str, operate: bool) -> String {
     let wish = Wish { user, subscribe: &[], publish: &[], operate, now_unix_s: BEGAN_UNIX_S, ttl_s: 3_600 };
     verifier().issue(&wish, None).expect("a valid wish")
 }
