@@ -57,7 +57,7 @@ use crate::mesh::Desk;
 use crate::protocol::Parser;
 use crate::rules::Rules;
 use crate::telemetry::{Machine, Refusals};
-use crate::topic::{Topic, subject};
+use crate::topic::{STATS, Topic, subject};
 use crate::ws::deflate::{Deflater, Inflater};
 use canary::Canary;
 use connection::Connection;
@@ -203,7 +203,7 @@ impl Shard {
         let now = Tick::of_ms(now_ms);
         let rules = Rc::new(Rules::new(settings.config.rules.clone()));
         let history_bytes_max = settings.config.limits.history_bytes_max / usize::from(shards);
-        Self {
+        let mut shard = Self {
             me,
             shards,
             placement: FixedState::with_seed(settings.seed),
@@ -243,7 +243,10 @@ impl Shard {
             canary: Canary::default(),
             notes: Notes::default(),
             settings: Rc::new(settings),
-        }
+        };
+        let publishes = shard.home_of(Topic::known(STATS)) == me;
+        shard.tally = Tally::new(publishes);
+        shard
     }
 
     /// The time of all that happens until the next turn, in milliseconds; never goes back.

@@ -19,6 +19,8 @@ use crate::topic::{STATS, Topic};
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     open: Option<Box<Open>>,
+    /// Whether the home of `$sys/stats` is on this shard.
+    publishes: bool,
     /// The last report that was published, and when; none while nobody wants any.
     last: Option<(Report, u64)>,
     /// When the next one is due.
@@ -42,6 +44,10 @@ struct Open {
 }
 
 impl Tally {
+    pub(super) fn new(publishes: bool) -> Self {
+        Self { publishes, ..Self::default() }
+    }
+
     /// When it ends at the latest.
     pub(super) fn deadline(&self) -> Option<Tick> {
         self.open.as_ref().map(|open| open.deadline)
@@ -144,14 +150,13 @@ impl Shard {
 
     /// When the next report is to be published: never, but on the home of its topic and while somebody has subscribed.
     pub(super) fn next_stats(&self) -> Option<Tick> {
-        let topic = Topic::known(STATS);
-        let wanted = self.home_of(topic) == self.me && self.home.is_wanted(topic) && !self.stop.is_begun();
-        wanted.then_some(self.tally.next)
+        let wanted = self.tally.publishes && self.home.is_wanted(Topic::known(STATS));
+        (wanted && !self.stop.is_begun()).then_some(self.tally.next)
     }
 
     /// Begins the next report when it is due.
     pub(super) fn begin_stats(&mut self) {
-        if self.now < self.tally.next {
+        if !self.tally.publishes || self.now < self.tally.next {
             return;
         }
         let step = Tick::of_ms(limits::STATS_MS).0;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::exposition::{classic, openmetrics};
+use super::exposition::{classic, families, openmetrics};
 use super::*;
 
 /// A report of two shards and one that did not answer, with something everywhere.
@@ -178,5 +178,49 @@ fn every_cause_and_its_label_are_there_once() {
     }
     for (status, cause) in [(400, Refused::Malformed), (401, Refused::Unauthorized), (503, Refused::Unavailable)] {
         assert_eq!(Refused::of_status(status), cause);
+    }
+}
+
+fn shipped(path: &str) -> String {
+    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a shipped file")
+}
+
+/// All names of metrics in a text, without what a histogram's samples have behind theirs.
+fn named(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '_';
+    text.split(|c: char| !is_part(c))
+        .filter(|word| word.starts_with("wirefan_") || word.starts_with("process_"))
+        .map(|word| ["_bucket", "_sum", "_count"].iter().find_map(|suffix| word.strip_suffix(suffix)).unwrap_or(word))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_metric_is_explained_and_everything_that_is_asked_for_is_a_metric() {
+    let known: BTreeSet<String> = families(&report()).iter().map(super::exposition::Family::name).collect();
+    let manual = shipped("docs/operating.md");
+    let rows: String = manual.lines().filter(|line| line.starts_with("| `")).map(|line| format!("{line}\n")).collect();
+    let explained: BTreeSet<String> = named(&rows);
+    assert_eq!(explained, known, "the table of docs/operating.md");
+    assert!(named(&manual).is_subset(&known), "{:?}", named(&manual).difference(&known));
+    let alerts = named(&shipped("config/prometheus/alerts.yml"));
+    assert!(alerts.len() > 10 && alerts.is_subset(&known), "{:?}", alerts.difference(&known));
+    let dashboard: serde_json::Value = serde_json::from_str(&shipped("config/grafana.json")).expect("JSON");
+    let mut shown = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        for target in panel["targets"].as_array().expect("targets") {
+            let names = named(target["expr"].as_str().expect("a query"));
+            assert!(!names.is_empty() && names.is_subset(&known), "{} asks for {names:?}", panel["title"]);
+            shown.extend(names);
+        }
+    }
+    assert!(shown.len() * 10 > known.len() * 8, "the dashboard shows most: {:?}", known.difference(&shown));
+}
+
+#[test]
+fn every_cause_is_explained() {
+    let manual = shipped("docs/operating.md");
+    for (_, label) in Refused::ALL {
+        assert!(manual.contains(&format!("`{label}`")), "{label}");
     }
 }

@@ -5,6 +5,7 @@
 
 import itertools
 import json
+import os
 import ssl
 import subprocess
 import threading
@@ -13,6 +14,8 @@ import urllib.error
 import urllib.request
 
 import requests
+from prometheus_client import parser as prometheus
+from prometheus_client.openmetrics import parser as openmetrics
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -113,6 +116,60 @@ class Http(Case):
             self.assertEqual((answer.status_code, answer.json()["status"]), (status, status), path)
             self.assertEqual(answer.headers["content-type"], "application/problem+json")
             self.assertEqual("allow" in answer.headers, status == 405)
+
+
+class Metrics(Case):
+    """What Prometheus's own library makes of the figures."""
+
+    def test_both_formats_are_read_and_agree_with_what_happened(self):
+        port = self.start(KEPT)
+        url = f"http://127.0.0.1:{port}"
+        for n in range(3):
+            requests.post(f"{url}/v1/publish?topic=kept/a", json=n, timeout=PATIENCE_S).raise_for_status()
+        modern = requests.get(f"{url}/metrics", headers={"Accept": "application/openmetrics-text"}, timeout=PATIENCE_S)
+        self.assertIn("application/openmetrics-text; version=1.0.0", modern.headers["Content-Type"])
+        classic = requests.get(f"{url}/metrics", timeout=PATIENCE_S)
+        self.assertIn("text/plain; version=0.0.4", classic.headers["Content-Type"])
+        named = {}
+        for text, read in ((modern.text, openmetrics.text_string_to_metric_families), (classic.text, prometheus.text_string_to_metric_families)):
+            families = {family.name: family for family in read(text)}
+            self.assertGreater(len(families), 40)
+            self.assertTrue(all(family.documentation for family in families.values()))
+            self.assertEqual(families["wirefan_publications"].type, "counter")
+            self.assertEqual(families["wirefan_publications"].samples[0].value, 3)
+            self.assertEqual(families["wirefan_turn_seconds"].type, "histogram")
+            self.assertGreater(families["process_resident_memory_bytes"].samples[0].value, 1 << 20)
+            self.assertGreater(families["process_cpu_seconds"].samples[0].value, 0)
+            calls = {sample.labels["call"]: sample.value for sample in families["wirefan_syscalls"].samples}
+            self.assertTrue(min(calls[call] for call in ("poll", "read", "write", "accept")) >= 3, calls)
+            named[read] = set(families)
+        self.assertEqual(*named.values())
+
+    def test_they_are_for_operators_where_there_are_any(self):
+        keys = subprocess.run(
+            [os.environ["WIREFAN"], "token", "--api-key", "prometheus", "--operate"],
+            capture_output=True, text=True, check=True, timeout=PATIENCE_S,
+        )
+        key, line = keys.stdout.splitlines()[:2]
+        path = self.file("api_keys", line + "\n")
+        port = self.start(f'[auth]\napi_keys_file = "{path}"\n')
+        get = lambda **headers: requests.get(f"http://127.0.0.1:{port}/metrics", headers=headers, timeout=PATIENCE_S)
+        self.assertEqual(get().status_code, 401)
+        self.assertEqual(get(Authorization=f"Bearer {key}").status_code, 200)
+
+    def test_stats_come_each_second_by_websocket_and_by_events(self):
+        port = self.start()
+        with connect(f"ws://127.0.0.1:{port}/ws") as socket:
+            socket.recv(PATIENCE_S)
+            socket.send(json.dumps({"op": "subscribe", "topic": "$sys/stats"}))
+            reports = [json.loads(socket.recv(PATIENCE_S))["data"] for _ in range(3)]
+        self.assertEqual([report["total"]["connections"]["websocket"] for report in reports], [1, 1, 1])
+        self.assertEqual(len(reports[2]["shards"]), 2)
+        self.assertGreater(reports[2]["process"]["memory_bytes"], 1 << 20)
+        self.assertTrue(900 <= reports[2]["interval_ms"] <= 3000, reports[2])
+        url = f"http://127.0.0.1:{port}/v1/poll?topic=$sys/stats"
+        poll = requests.get(url, timeout=PATIENCE_S).json()
+        self.assertEqual(poll["messages"][0]["topic"], "$sys/stats")
 
 
 class WebSockets(Case):

@@ -185,3 +185,15 @@ fn who_asked_may_be_gone_and_the_connection_serves_other_requests() {
     assert_eq!(answers, [200, 200]);
     world.leave();
 }
+
+#[test]
+fn every_reason_of_an_end_is_explained_and_has_a_word_of_its_own() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+    let manual = std::fs::read_to_string(path).expect("a readable file");
+    let (_, table) = manual.split_once("## Why connections end").expect("the table");
+    let labels: std::collections::BTreeSet<_> = CloseReason::ALL.iter().map(|reason| reason.label()).collect();
+    assert_eq!(labels.len(), CloseReason::ALL.len());
+    for label in labels {
+        assert!(table.contains(&format!("`{label}`")), "{label}");
+    }
+}
