@@ -31,12 +31,16 @@ export class EventsLink extends HttpLink {
     if (this.#syncing) return;
     this.#syncing = true;
     void this.guard(async () => {
-      await null; // a page subscribes to several in one go
-      while (this.#again) {
-        this.#again = false;
-        await this.#fit();
+      try {
+        await null; // a page subscribes to several in one go
+        while (this.#again) {
+          this.#again = false;
+          await this.#fit();
+        }
+      } finally {
+        this.#syncing = false;
       }
-    }).finally(() => (this.#syncing = false));
+    });
   }
 
   serves(sub: Sub): boolean {

@@ -38,7 +38,11 @@ export abstract class HttpLink implements Link {
   check(): void {}
 
   pump(): void {
-    if (this.#opened) this.#calling ??= this.guard(() => this.#call()).finally(() => (this.#calling = undefined));
+    if (!this.#opened || this.stopped.signal.aborted) return;
+    this.#calling ??= this.guard(() => this.#call()).finally(() => {
+      this.#calling = undefined;
+      if (this.host.calls.peek()) this.pump(); // it came while the last answer was given
+    });
   }
 
   close(): Promise<void> {
