@@ -71,7 +71,7 @@ export class Connection implements Host {
     this.WebSocket = options.WebSocket ?? globalThis.WebSocket;
     this.fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
     this.#doors = (options.transports ?? ["websocket", "sse", "poll"]).filter((name) => name !== "websocket" || this.WebSocket);
-    if (!this.#doors.length) throw new TypeError("transports: there is none that can be used here");
+    if (!this.#doors.length) throw new TypeError("transports: none works here");
     this.#tokens = new Tokens(options.token, this.#closed.signal);
     this.#backoff = new Backoff(...(options.backoffMs ?? [100, 30_000]));
     this.subs = new Subscriptions(tell.gap, () => this.#settle());

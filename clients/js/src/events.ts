@@ -101,7 +101,7 @@ export class EventsLink extends HttpLink {
 
   async #get(subs: Sub[], signal: AbortSignal): Promise<Response> {
     const presence: Query = subs[0]!.options.presence ? [["presence", true]] : [];
-    const response = await this.request("events", [...placed(subs, "last_event_id"), ...presence], { signal, headers: { Accept: "text/event-stream" } });
+    const response = await this.request("events", [...placed(subs, "last_event_id"), ...presence], { signal });
     if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) throw fault(0, NOT_OURS);
     return response;
   }
