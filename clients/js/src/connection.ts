@@ -77,8 +77,9 @@ export class Connection implements Host {
     this.subs = new Subscriptions(tell.gap, () => this.#settle());
     this.calls = new Calls(options.resendMs ?? 240_000, () => this.#pump());
     const { signal } = this.#closed;
-    globalThis.addEventListener?.("online", () => this.wake(), { signal });
-    globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.wake(), { signal });
+    const wake = () => this.wake();
+    globalThis.addEventListener?.("online", wake, { signal });
+    globalThis.document?.addEventListener("visibilitychange", wake, { signal }); // a page that is hidden may ask, too
     void this.#dial(0);
   }
 
@@ -175,7 +176,7 @@ export class Connection implements Host {
     this.#nextDoor = door;
     try {
       const name = this.#doors[door];
-      this.#next = name === "websocket" ? new SocketLink(this) : (name === "sse" ? new EventsLink(this) : new PollLink(this)).start();
+      this.#next = new (name === "websocket" ? SocketLink : name === "sse" ? EventsLink : PollLink)(this);
     } catch (error) {
       // A token that is no subprotocol, for example: the other doors take it in a header.
       if (this.#link) this.#look(door + 1);

@@ -22,12 +22,7 @@ export abstract class HttpLink implements Link {
 
   constructor(readonly host: Host) {
     this.stopped.signal.addEventListener("abort", () => this.release());
-  }
-
-  /** Opens the door; called once, by whoever made it. */
-  start(): this {
-    this.sync();
-    return this;
+    void Promise.resolve().then(() => this.sync());
   }
 
   abstract sync(): void;
