@@ -315,14 +315,14 @@ each("a history that does not reach back is a gap, and says so", async (t, trans
   await say(3, 4, 5);
   way.mend();
   await until("they were kept", () => came.length === 5);
-  assert.equal(few.recovered, true);
+  if (transport === "poll") assert.notEqual(few.recovered, false); // a cut between two polls is not noticed
+  else assert.equal(few.recovered, true);
   assert.deepEqual(it.told.gap, []);
   way.cut();
   const lost = await say(6, 7, 8, 9, 10, 11, 12);
   way.mend();
   await until("a gap", () => it.told.gap.length === 1);
-  assert.deepEqual(it.told.gap, [{ topic: "few", missed: undefined, position: lost }].map((gap) => ({ topic: gap.topic, position: gap.position })).map((gap) => ({ ...it.told.gap[0], ...gap })));
-  assert.equal(it.told.gap[0].missed, undefined);
+  assert.deepEqual(it.told.gap, [{ topic: "few", missed: undefined, position: lost }]);
   assert.deepEqual([few.recovered, few.position], [false, lost]);
   await say("live");
   await until("it goes on", () => came.length === 6);

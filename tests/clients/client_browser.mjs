@@ -109,15 +109,19 @@ test("a page of another origin imports the client, and is let in only where it i
   }
 });
 
-test("the examples of docs/client.md work in the console of the broker's page", async (t) => {
+test("the examples of docs/client.md and that of the README work in the console of the broker's page", async (t) => {
   const text = readFileSync(new URL("../../docs/client.md", import.meta.url), "utf8");
   const examples = [...text.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
   assert.ok(examples.length >= 4);
   const { host } = await start(t, '[[rule]]\nfilter = "#"\nhistory = { count = 100, age = "1h" }\npresence = true\n');
   const { page, thrown, said } = await visit(t, `http://${host}/`);
-  const paste = (code) => page.evaluate(`(async () => { ${code.replace(/^import (.*) from (.*);/m, "const $1 = await import($2);").replace(/^(const|let) (\{[^}]*\}|\w+) =/gm, "var $2 = globalThis.$$last =")}; })()`);
-  // One after the other, in one page, as a reader would: each is a whole of its own.
-  for (const code of examples) await paste(code);
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const [short] = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code).filter((code) => code.includes("/client.js"));
+  await page.evaluate(`(async () => { ${short} })()`);
+  await until("it came", () => said.some((line) => line.includes("hi from the client")));
+  // One behind the other in one console, as a reader would. There an import is a function.
+  const pasted = examples.join("\n").replace(/^import (.*) from (.*);/m, "const $1 = await import($2);");
+  await page.evaluate(`(async () => { ${pasted} })()`);
   await until("what they say", () => ["hi", "who:", "older:", "loop:", "bytes:"].every((word) => said.some((line) => line.includes(word))));
   assert.deepEqual(thrown, []);
 });
