@@ -193,7 +193,11 @@ mod tests {
         let response = answer("GET /client.js?v=1", false);
         let (head, body) = parts(&response);
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        for line in ["Content-Type: text/javascript; charset=utf-8", "Access-Control-Allow-Origin: *", "Cache-Control: no-cache"] {
+        for line in [
+            "Content-Type: text/javascript; charset=utf-8",
+            "Access-Control-Allow-Origin: *",
+            "Cache-Control: no-cache",
+        ] {
             assert!(head.contains(&format!("\r\n{line}\r\n")), "{line}: {head}");
         }
         assert!(body.contains("export{") && body.contains("Wirefan"), "{body}");

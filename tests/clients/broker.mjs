@@ -21,7 +21,7 @@ export function directory(t) {
   return path;
 }
 
-/** Starts the broker with a configuration in TOML. `{ port, host, stop }`, where `stop` ends it at once. */
+/** Starts the broker with a configuration in TOML. `{ port, host, stop, drain }`, where `stop` ends it at once and `drain` by SIGTERM. */
 export async function start(t, toml = "", listen = "127.0.0.1:0") {
   const file = join(directory(t), "wirefan.toml");
   writeFileSync(file, toml);
@@ -30,10 +30,11 @@ export async function start(t, toml = "", listen = "127.0.0.1:0") {
     stdio: ["ignore", "ignore", "pipe"],
   });
   const ended = new Promise((resolve) => child.once("exit", resolve));
-  const stop = () => {
-    child.kill("SIGKILL");
+  const end = (signal) => () => {
+    child.kill(signal);
     return ended;
   };
+  const stop = end("SIGKILL");
   t.after(stop);
   const port = await within(
     "the broker listens",
@@ -47,7 +48,7 @@ export async function start(t, toml = "", listen = "127.0.0.1:0") {
       child.once("exit", () => reject(new Error(`the broker ended: ${said}`)));
     }),
   );
-  return { port, host: `127.0.0.1:${port}`, stop };
+  return { port, host: `127.0.0.1:${port}`, stop, drain: end("SIGTERM") };
 }
 
 /** The `[tls]` of a configuration with a certificate of our own for localhost, and the certificate. */
@@ -60,13 +61,16 @@ export function certificate(t) {
   return { toml: `[tls]\ncert = "${cert}"\nkey = "${key}"\n`, pem: readFileSync(cert) };
 }
 
-/** A TCP proxy in front of a port. `cut()` ends what is open and lets nobody in until `mend()`. */
+/** A TCP proxy in front of a port. `cut()` ends what is open and lets nobody in until `mend()`; `kill()` resets one at random, if there is one; `hold(true)` reads nothing from the broker. */
 export async function proxy(t, port) {
   const open = new Set();
-  let [to, whole] = [port, true];
+  const brokers = new Set();
+  let [to, whole, held] = [port, true, false];
   const server = net.createServer((client) => {
     if (!whole) return client.destroy();
     const broker = net.connect(to, "127.0.0.1");
+    brokers.add(broker);
+    broker.on("close", () => brokers.delete(broker));
     for (const [one, other] of [[client, broker], [broker, client]]) {
       open.add(one);
       one.on("error", () => {}); // the end of either is the end of both
@@ -76,6 +80,7 @@ export async function proxy(t, port) {
       });
       one.pipe(other);
     }
+    if (held) broker.pause();
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const cut = () => {
@@ -83,11 +88,20 @@ export async function proxy(t, port) {
     for (const socket of open) socket.destroy();
   };
   const mend = (other = to) => ([to, whole] = [other, true]);
+  const kill = () => {
+    const victims = [...open];
+    victims[Math.floor(Math.random() * victims.length)]?.resetAndDestroy();
+    return victims.length > 0;
+  };
+  const hold = (still) => {
+    held = still;
+    for (const broker of brokers) broker[still ? "pause" : "resume"]();
+  };
   t.after(() => {
     cut();
     server.close();
   });
-  return { host: `127.0.0.1:${server.address().port}`, cut, mend };
+  return { host: `127.0.0.1:${server.address().port}`, cut, mend, kill, hold };
 }
 
 /** A page that did not come from the broker: its origin. */

@@ -1,4 +1,4 @@
-/*! wirefan 0.1.0, MIT OR Apache-2.0. Its source is clients/js/src. */
+/*! wirefan 0.1.0, MIT OR Apache-2.0 */
 /** The doors of a broker, best first. */
 export type TransportName = "websocket" | "sse" | "poll";
 /** `connecting` tries the doors, `waiting` lets a back-off pass, `closed` is final. */

@@ -46,12 +46,12 @@ export class Calls {
       let text = JSON.stringify({ op, ...members, id });
       if (op === "publish" && !bytes) {
         const json = JSON.stringify(data) as string | undefined;
-        if (json === undefined) throw new TypeError("data has to be a JSON value or bytes");
+        if (json === undefined) throw new TypeError("data is no JSON value");
         text = `${text.slice(0, -1)},"data":${json}}`;
       }
       const length = byteLength(text) + (bytes ? bytes.length + 1 : 0);
       if (this.#all.size >= limits.CALLS_MAX || this.#bytes + length > limits.CALLS_BYTES_MAX)
-        throw new WirefanError("full", `${this.#all.size} calls wait for an answer`);
+        throw new WirefanError("full", "too many calls wait");
       const abort = () => this.#settle(id)?.reject(signal!.reason);
       const settle = <A>(then: (answer: A) => void) => (answer: A) => {
         signal?.removeEventListener("abort", abort);
@@ -96,7 +96,7 @@ export class Calls {
   expire(): void {
     for (const call of this.#unsent)
       if (call.op === "publish" && call.sentAt && Date.now() - call.sentAt >= this.resendMs)
-        this.fail(call.id, new WirefanError("unknown", "the connection was lost before the answer came: it may be published or not"));
+        this.fail(call.id, new WirefanError("unknown", "it may be published or not: the connection was lost"));
   }
 
   end(error: WirefanError): void {

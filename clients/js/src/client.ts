@@ -35,7 +35,7 @@ export class Wirefan extends Emits<ClientEvents> {
   constructor(url: string | URL, options: Options = {}) {
     super();
     const { href, protocol } = new URL(url, globalThis.location?.href);
-    if (!/^(http|ws)s?:$/.test(protocol)) throw new TypeError(`${href} is neither http(s) nor ws(s)`);
+    if (!/^(http|ws)s?:$/.test(protocol)) throw new TypeError(`${href} is not http(s) or ws(s)`);
     const base = href.replace(/^ws/, "http").replace(/[?#].*/, "").replace(/(\/ws)?\/*$/, "");
     options.signal?.throwIfAborted();
     this.#connection = new Connection(base, options, {
@@ -65,8 +65,8 @@ export class Wirefan extends Emits<ClientEvents> {
     options: SubscribeOptions = {},
   ): Subscription<T> {
     const { subs } = this.#open();
-    if (typeof filter !== "string" || !filter) throw new TypeError("a filter is a string");
-    if (subs.get(filter)) throw new TypeError(`${filter} is subscribed to already`);
+    if (typeof filter !== "string" || !filter) throw new TypeError("no filter");
+    if (subs.get(filter)) throw new TypeError(`${filter} is subscribed`);
     const { signal } = options;
     signal?.throwIfAborted();
     const leave = () => sub.unsubscribe();
@@ -75,7 +75,7 @@ export class Wirefan extends Emits<ClientEvents> {
       subs.remove(sub as Sub);
       this.#connection.sync();
     });
-    if (sub.wild && options.last) throw new TypeError("last is for topics: a filter with wildcards has no past");
+    if (sub.wild && options.last) throw new TypeError("last is for topics");
     signal?.addEventListener("abort", leave);
     subs.add(sub as Sub);
     this.#connection.sync();

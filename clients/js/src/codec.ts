@@ -58,7 +58,7 @@ export function matches(filter: string, topic: string): boolean {
   if (topic[0] === "$" && wanted[0] !== levels[0]) return false;
   for (let n = 0; n < wanted.length; n++) {
     if (wanted[n] === "#") return true; // the parent too: `chat/#` stands for `chat`
-    if (n >= levels.length || (wanted[n] !== "+" && wanted[n] !== levels[n])) return n === levels.length && wanted[n] === "#";
+    if (n >= levels.length || (wanted[n] !== "+" && wanted[n] !== levels[n])) return false;
   }
   return wanted.length === levels.length;
 }

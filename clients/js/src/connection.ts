@@ -71,14 +71,15 @@ export class Connection implements Host {
     this.WebSocket = options.WebSocket ?? globalThis.WebSocket;
     this.fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
     this.#doors = (options.transports ?? ["websocket", "sse", "poll"]).filter((name) => name !== "websocket" || this.WebSocket);
-    if (!this.#doors.length) throw new TypeError("transports: there is none that can be used here");
+    if (!this.#doors.length) throw new TypeError("transports: none works here");
     this.#tokens = new Tokens(options.token, this.#closed.signal);
     this.#backoff = new Backoff(...(options.backoffMs ?? [100, 30_000]));
     this.subs = new Subscriptions(tell.gap, () => this.#settle());
     this.calls = new Calls(options.resendMs ?? 240_000, () => this.#pump());
     const { signal } = this.#closed;
-    globalThis.addEventListener?.("online", () => this.wake(), { signal });
-    globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.wake(), { signal });
+    const wake = () => this.wake();
+    globalThis.addEventListener?.("online", wake, { signal });
+    globalThis.document?.addEventListener("visibilitychange", wake, { signal }); // a page that is hidden may ask, too
     void this.#dial(0);
   }
 
@@ -175,7 +176,7 @@ export class Connection implements Host {
     this.#nextDoor = door;
     try {
       const name = this.#doors[door];
-      this.#next = name === "websocket" ? new SocketLink(this) : (name === "sse" ? new EventsLink(this) : new PollLink(this)).start();
+      this.#next = new (name === "websocket" ? SocketLink : name === "sse" ? EventsLink : PollLink)(this);
     } catch (error) {
       // A token that is no subprotocol, for example: the other doors take it in a header.
       if (this.#link) this.#look(door + 1);

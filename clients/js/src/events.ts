@@ -31,12 +31,16 @@ export class EventsLink extends HttpLink {
     if (this.#syncing) return;
     this.#syncing = true;
     void this.guard(async () => {
-      await null; // a page subscribes to several in one go
-      while (this.#again) {
-        this.#again = false;
-        await this.#fit();
+      try {
+        await null; // a page subscribes to several in one go
+        while (this.#again) {
+          this.#again = false;
+          await this.#fit();
+        }
+      } finally {
+        this.#syncing = false;
       }
-    }).finally(() => (this.#syncing = false));
+    });
   }
 
   serves(sub: Sub): boolean {
@@ -97,7 +101,7 @@ export class EventsLink extends HttpLink {
 
   async #get(subs: Sub[], signal: AbortSignal): Promise<Response> {
     const presence: Query = subs[0]!.options.presence ? [["presence", true]] : [];
-    const response = await this.request("events", [...placed(subs, "last_event_id"), ...presence], { signal, headers: { Accept: "text/event-stream" } });
+    const response = await this.request("events", [...placed(subs, "last_event_id"), ...presence], { signal });
     if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) throw fault(0, NOT_OURS);
     return response;
   }

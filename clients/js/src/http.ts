@@ -22,12 +22,7 @@ export abstract class HttpLink implements Link {
 
   constructor(readonly host: Host) {
     this.stopped.signal.addEventListener("abort", () => this.release());
-  }
-
-  /** Opens the door; called once, by whoever made it. */
-  start(): this {
-    this.sync();
-    return this;
+    void Promise.resolve().then(() => this.sync());
   }
 
   abstract sync(): void;
@@ -38,7 +33,11 @@ export abstract class HttpLink implements Link {
   check(): void {}
 
   pump(): void {
-    if (this.#opened) this.#calling ??= this.guard(() => this.#call()).finally(() => (this.#calling = undefined));
+    if (!this.#opened || this.stopped.signal.aborted) return;
+    this.#calling ??= this.guard(() => this.#call()).finally(() => {
+      this.#calling = undefined;
+      if (this.host.calls.peek()) this.pump(); // it came while the last answer was given
+    });
   }
 
   close(): Promise<void> {

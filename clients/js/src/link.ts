@@ -49,5 +49,5 @@ export function judge(named: ErrorCode): Verdict {
 }
 
 /** What is said of an end where the other side said nothing. */
-export const NOT_OURS = "this is not a wirefan";
-export const NO_ANSWER = "no answer came";
+export const NOT_OURS = "not a wirefan";
+export const NO_ANSWER = "no answer";

@@ -40,7 +40,7 @@ export class PollLink extends HttpLink {
   #pass(sub: Sub): boolean {
     if (!this.#told.has(sub)) {
       this.#told.add(sub);
-      this.host.failed(fault(400, `${sub.filter} has wildcards and cannot be polled: it waits for a better transport`));
+      this.host.failed(fault(400, `${sub.filter} has wildcards and waits for a better transport`));
     }
     return false;
   }

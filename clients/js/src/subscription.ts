@@ -98,7 +98,7 @@ export class Sub<T = unknown> extends Emits<SubscriptionEvents> implements Subsc
     }
     if (this.#queue?.push(message as Message<T>)! > limits.QUEUE_MAX) {
       this.leave(this);
-      this.end(new WirefanError("slow", `more than ${limits.QUEUE_MAX} messages of ${this.filter} wait in a loop`));
+      this.end(new WirefanError("slow", `too many messages of ${this.filter} wait`));
     }
     this.#wake();
   }

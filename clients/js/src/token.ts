@@ -36,9 +36,9 @@ export class Tokens {
       const aborted = new Promise<never>((_, reject) => late.signal.addEventListener("abort", () => reject(late.signal.reason)));
       const asked = async () => source({ reason: this.#refusal?.message, signal: late.signal });
       token = await Promise.race([asked(), aborted]);
-      if (typeof token !== "string") throw new TypeError("a token is a string");
+      if (typeof token !== "string") throw TypeError("not a string");
     } catch (cause) {
-      throw new WirefanError("token", `the token callback failed: ${(cause as Error)?.message ?? cause}`, undefined, { cause });
+      throw new WirefanError("token", `token: ${(cause as Error)?.message ?? cause}`, undefined, { cause });
     } finally {
       clearTimeout(timer);
       closed.removeEventListener("abort", abort);
