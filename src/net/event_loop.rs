@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
+use super::hand_over::Bequeathing;
 use super::listener::{Accepted, Listener};
 use super::log::{Kind, Log, Paced, Value};
 use super::sockets::{Got, Sockets};
 use super::tls::Terms;
-use super::{DRAINING, LEAVING, RUNNING, ServeError, Shared};
+use super::{DRAINING, FREEZING, LEAVING, RUNNING, ServeError, Shared, now};
 use crate::auth::{Bucket, Pace, Rate};
 use crate::config::LogLevel;
 use crate::http::{self, Date, Problem, Response};
@@ -28,20 +29,21 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 /// Tokens of listeners: the numbers below the doorbell's. No connection's slot comes near.
 const FIRST_LISTENER: usize = usize::MAX - 1;
 
-/// Milliseconds since the thread began.
+/// Milliseconds since the thread began, and what it began at.
 #[derive(Debug)]
 pub(super) struct Clock {
     began: Instant,
+    began_ms: u64,
 }
 
 impl Clock {
-    pub(super) fn new() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this is net, which reads the clock")]
-        Self { began: Instant::now() }
+    /// It stands at `began_ms`.
+    pub(super) fn new(began_ms: u64) -> Self {
+        Self { began: now(), began_ms }
     }
 
     pub(super) fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.began_ms.saturating_add(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -69,6 +71,8 @@ pub(super) struct EventLoop {
     log: Log,
     /// What strangers make it say.
     paced: Paced,
+    /// What a successor is told of the home.
+    bequeathing: Bequeathing,
     /// When a stop that was begun ends whatever is left.
     stop_at_ms: Option<u64>,
 }
@@ -105,6 +109,7 @@ impl EventLoop {
             accept_pauses: 0,
             paced: Paced::new(log.clone()),
             log,
+            bequeathing: Bequeathing::default(),
             stop_at_ms: None,
         })
     }
@@ -332,8 +337,13 @@ impl EventLoop {
             return;
         }
         self.end_listening(stop == LEAVING);
-        if stop == LEAVING {
-            return;
+        match stop {
+            LEAVING => return,
+            FREEZING => {
+                let to = &self.shared.estate[self.shard.id().index()];
+                return self.bequeathing.go_on(&mut self.shard, to);
+            }
+            _ => {}
         }
         let drain_ms = if stop == DRAINING { self.shared.drain_ms } else { 0 };
         self.stop_at_ms = Some(self.now_ms + drain_ms + limits::STOP_MS_MAX);

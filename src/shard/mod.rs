@@ -11,6 +11,7 @@ mod commands;
 mod connection;
 mod deliver;
 mod drain;
+mod estate;
 mod exchange;
 mod feeds;
 mod heartbeat;
@@ -21,6 +22,7 @@ mod lifecycle;
 mod notes;
 mod operate;
 mod outbound;
+mod placement;
 mod presence;
 mod registry;
 mod reload;
@@ -34,9 +36,9 @@ pub use crate::ids::TICK_MS;
 pub use connection::CloseReason;
 pub use notes::{Note, Noted};
 pub use outbound::{Sent, Wire};
+pub use placement::Placement;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::BuildHasher;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -53,7 +55,7 @@ use crate::limits;
 use crate::mesh::Desk;
 use crate::protocol::Parser;
 use crate::rules::Rules;
-use crate::topic::{Topic, subject};
+use crate::topic::Topic;
 use crate::ws::deflate::{Deflater, Inflater};
 use connection::Connection;
 use drain::Drain;
@@ -120,7 +122,7 @@ pub struct Shard {
     shards: u16,
     settings: Rc<Settings>,
     rules: Rc<Rules>,
-    placement: FixedState,
+    placement: Placement,
     connections: Slab<Connection>,
     /// By slot of `connections`, kept when it is vacant.
     generations: Vec<u32>,
@@ -162,6 +164,8 @@ pub struct Shard {
     /// For responses; set when one is written.
     date: Date,
     drain: Option<Drain>,
+    /// Whom a frozen home refused a publication: they are sent away first.
+    hasty: BTreeSet<ConnId>,
     stop: Stop,
     counters: Counters,
     notes: Notes,
@@ -181,7 +185,7 @@ impl Shard {
         Self {
             me,
             shards,
-            placement: FixedState::with_seed(settings.seed),
+            placement: Placement::new(settings.seed, shards),
             connections: Slab::new(),
             generations: Vec::new(),
             registry: Registry::new(seed ^ 0x5bd1_e995),
@@ -209,6 +213,7 @@ impl Shard {
             sweeps: Sweeps::default(),
             date: Date::new(settings.began_unix_s),
             drain: None,
+            hasty: BTreeSet::new(),
             stop: Stop::default(),
             counters: Counters::default(),
             notes: Notes::default(),
@@ -372,9 +377,7 @@ impl Shard {
 
     /// The shard whose home owns the topic; who comes and goes there is known there.
     fn home_of(&self, topic: Topic<'_>) -> ShardId {
-        let hash = self.placement.hash_one(subject(topic).unwrap_or(topic).as_str());
-        let shard = (u128::from(hash) * u128::from(self.shards)) >> 64;
-        ShardId(u16::try_from(shard).expect("below the number of shards"))
+        self.placement.home_of(topic)
     }
 }
 

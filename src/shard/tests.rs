@@ -8,6 +8,7 @@ mod api;
 mod closing;
 mod deflate;
 mod drain;
+mod estate;
 mod feeds;
 mod floods;
 mod heartbeat;
