@@ -151,6 +151,41 @@ pub const HANDSHAKES_END_MS: u64 = 500;
 /// How long it then goes on as before, so that who came last gets an answer, in milliseconds.
 pub const LAST_REQUESTS_MS: u64 = 500;
 
+/// How long a broker that leaves waits for its successor to listen, in milliseconds.
+pub const SUCCESSOR_LISTENS_MS: u64 = 2_000;
+
+/// How long each of two brokers that hand over an estate waits for the next word of the other, in milliseconds. Longer than
+/// all that the one that leaves does before the first: [`HANDSHAKES_END_MS`] twice and [`LAST_REQUESTS_MS`].
+pub const ESTATE_SILENCE_MS: u64 = 4_000;
+
+const _: () = assert!(ESTATE_SILENCE_MS > 2 * HANDSHAKES_END_MS + LAST_REQUESTS_MS);
+
+/// How long a broker that takes over waits for the whole estate, in milliseconds, from the moment in which it listens: so long
+/// who connects meanwhile is in its queue.
+pub const ESTATE_MS_MAX: u64 = 15_000;
+
+/// How long a broker whose predecessor went without a word looks for another one, in milliseconds.
+pub const PREDECESSOR_LOOKS_MS: u64 = 2_000;
+
+/// Bytes with which a record of an estate is full, and with which a home hands over what it has written; one publication
+/// is always in.
+pub const ESTATE_RECORD_BYTES: usize = 256 * 1024;
+
+/// The longest record of an estate, in bytes: a full one and the longest publication.
+pub const ESTATE_RECORD_BYTES_MAX: usize = ESTATE_RECORD_BYTES + CLIENT_MESSAGE_BYTES_MAX + 4096;
+
+/// Pieces of an estate that wait to be sent, of each shard.
+pub const ESTATE_PIECES_WAITING: usize = 2;
+
+/// Topics of an estate that wait to be placed, for each shard.
+pub const BEQUESTS_WAITING: usize = 16;
+
+/// Topics whose time of waiting for former subscribers is over that a home looks at in one turn; the others in the next.
+pub const BEQUESTS_RELEASED_PER_TURN: usize = 4_096;
+
+/// How long a topic that had subscribers is kept for them, behind twice `server.drain_s`, in milliseconds.
+pub const BEQUEST_KEPT_MS: u64 = 60_000;
+
 /// Lines of the log that wait for the one thread that writes them; those beyond are left out and counted.
 pub const LOG_LINES_MAX: usize = 1024;
 

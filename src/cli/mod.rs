@@ -81,7 +81,7 @@ struct Serve {
     /// Let anyone who can reach the address subscribe and publish, on public addresses too
     #[arg(long)]
     allow_anonymous: bool,
-    /// Listen beside a broker that has the port, of the same user; stop that one next, and no connection is lost
+    /// Wait for a broker of the same user that has the port to stop; take the port and what it remembers, and lose nothing
     #[arg(long)]
     take_over: bool,
 }

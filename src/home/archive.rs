@@ -179,7 +179,7 @@ impl Archive {
 }
 
 /// When a publication of that tick is too old.
-fn expiry(at: Tick, rule: &Kept) -> Tick {
+pub(super) fn expiry(at: Tick, rule: &Kept) -> Tick {
     at.after_ms(u64::from(rule.age_s) * 1000)
 }
 

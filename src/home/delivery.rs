@@ -214,6 +214,8 @@ pub enum Refusal {
     NoSuchPosition,
     /// The answers of this turn to questions for history and members are long enough.
     TooMuch,
+    /// What is remembered here belongs to a successor: nothing is published any more.
+    Draining,
 }
 
 impl Refusal {
@@ -225,6 +227,7 @@ impl Refusal {
             Self::NoHistory | Self::NoPresence => 404,
             Self::NoSuchPosition => 400,
             Self::TooMuch => 429,
+            Self::Draining => 503,
         }
     }
 }
@@ -237,6 +240,7 @@ impl std::fmt::Display for Refusal {
             Self::NoHistory => "topic: its rule keeps no history",
             Self::NoPresence => "topic: its rule has no presence",
             Self::NoSuchPosition => "since: the topic has no such position; ask without it",
+            Self::Draining => "op: the broker is draining and publishes nothing more; connect again",
             Self::TooMuch => "op: too much is asked for at once; ask again",
         })
     }

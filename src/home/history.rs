@@ -188,6 +188,14 @@ impl History {
         (self.first.max(*wanted.start())..end).map(|offset| (offset, self.frame(offset)))
     }
 
+    /// When a kept publication was published.
+    pub(super) fn published_at(&self, offset: u64) -> Tick {
+        match self.chunks.get(self.chunk_at(offset)) {
+            Some(chunk) => chunk.kept[index(offset - chunk.first)].at,
+            None => self.open_kept[index(offset - self.open_first())].at,
+        }
+    }
+
     /// The frame of a kept publication.
     fn frame(&self, offset: u64) -> &[u8] {
         if let Some(chunk) = self.chunks.get(self.chunk_at(offset)) {

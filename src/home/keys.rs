@@ -19,9 +19,9 @@ pub(super) type TopicKeys = HashMap<Rc<str>, Made, RandomState>;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Made {
     /// Of the publication that was made with it.
-    offset: u64,
+    pub(super) offset: u64,
     /// When its window is over, whether or not there was time to forget it.
-    until: Tick,
+    pub(super) until: Tick,
 }
 
 #[derive(Debug)]
@@ -50,18 +50,45 @@ impl Keys {
 
     /// Remembers the key of the topic's newest publication.
     pub(super) fn remember(&mut self, topics: &mut Topics, topic: TopicKey, key: &str, window_s: u32, now: Tick) {
-        let key: Rc<str> = key.into();
-        let state = topics.at(topic);
-        let (epoch, offset) = (state.epoch, state.offset);
         let until = now.after_ms(u64::from(window_s) * 1000);
-        state.keys.get_or_insert_default().insert(Rc::clone(&key), Made { offset, until });
+        let made = Made { offset: topics.at(topic).offset, until };
+        self.insert(topics, topic, key, window_s, made);
+        self.make_room(topics);
+    }
+
+    /// Remembers a key as a former home did. Afterwards [`Keys::settle`] has to be called; until then there may be more than
+    /// the limit, but not many times as many.
+    pub(super) fn inherit(&mut self, topics: &mut Topics, topic: TopicKey, key: &str, window_s: u32, made: Made) {
+        self.insert(topics, topic, key, window_s, made);
+        if self.len >= 2 * limits::IDEMPOTENCY_KEYS_MAX {
+            self.settle(topics);
+        }
+    }
+
+    /// Brings inherited keys into the order in which they are forgotten.
+    pub(super) fn settle(&mut self, topics: &mut Topics) {
+        for (_, queue) in &mut self.queues {
+            queue.make_contiguous().sort_by_key(|entry| entry.until);
+        }
+        self.make_room(topics);
+    }
+
+    fn insert(&mut self, topics: &mut Topics, topic: TopicKey, key: &str, window_s: u32, made: Made) {
+        let key: Rc<str> = key.into();
+        let (state, until) = (topics.at(topic), made.until);
+        let epoch = state.epoch;
+        state.keys.get_or_insert_default().insert(Rc::clone(&key), made);
         let at = self.queues.iter().position(|(window, _)| *window == window_s).unwrap_or_else(|| {
             self.queues.push((window_s, VecDeque::new()));
             self.queues.len() - 1
         });
         self.queues[at].1.push_back(Entry { until, topic, epoch, key });
         self.len += 1;
-        if self.len > limits::IDEMPOTENCY_KEYS_MAX {
+    }
+
+    /// Forgets the oldest until there are no more than `IDEMPOTENCY_KEYS_MAX`.
+    fn make_room(&mut self, topics: &mut Topics) {
+        while self.len > limits::IDEMPOTENCY_KEYS_MAX {
             self.evicted += 1;
             let oldest = self.queues.iter_mut().filter(|(_, queue)| !queue.is_empty());
             let oldest = oldest.min_by_key(|(window, queue)| queue[0].until.0.saturating_sub(window * 10));

@@ -7,8 +7,11 @@
 
 mod archive;
 mod batch;
+mod bequeath;
 mod delivery;
+pub mod estate;
 mod history;
+mod inherit;
 mod interest;
 mod keys;
 mod listing;
@@ -38,6 +41,8 @@ use crate::rules::{Access, Permit, Rule, Rules};
 use crate::topic::{Filter, Topic};
 use crate::transport::{Form, Forms, websocket};
 use archive::Archive;
+use bequeath::Will;
+use inherit::Awaited;
 use interest::Watchers;
 use keys::Keys;
 use topics::{TopicKey, Topics};
@@ -158,6 +163,10 @@ pub struct Home {
     /// The member that names the present publication's publisher.
     from: Vec<u8>,
     stopped: bool,
+    /// Nothing is published or forgotten any more, and this is how far a successor knows of it.
+    will: Option<Will>,
+    /// Topics of a predecessor, kept for those who subscribed there.
+    awaited: Awaited,
     out: Vec<Parcel<Delivery>>,
     /// The frame of a publication that is kept and that nobody subscribes to, while it is made.
     alone: Vec<u8>,
@@ -181,6 +190,8 @@ impl Home {
             stirred: Vec::new(),
             from: Vec::new(),
             stopped: false,
+            will: None,
+            awaited: Awaited::default(),
             out: (0..shards).map(|_| Parcel::default()).collect(),
             alone: Vec::new(),
             now: Tick::default(),
@@ -190,6 +201,10 @@ impl Home {
     /// The time of all that is handled until the next turn. What is too old is forgotten.
     pub fn begin_turn(&mut self, now: Tick) {
         self.now = now;
+        if self.is_frozen() {
+            return; // it is being told as it was then
+        }
+        self.release_awaited();
         self.archive.expire(&mut self.topics, &self.rules, now);
         self.keys.expire(&mut self.topics, now);
     }
@@ -197,11 +212,15 @@ impl Home {
     /// When something will be too old, at the earliest.
     #[must_use]
     pub fn next_due(&self) -> Option<Tick> {
-        self.archive.next_due().into_iter().chain(self.keys.next_due()).min()
+        if self.is_frozen() {
+            return None;
+        }
+        let awaited = self.awaited.next_due();
+        self.archive.next_due().into_iter().chain(self.keys.next_due()).chain(awaited).min()
     }
 
     /// Gives the publication its position and, where somebody is interested or the rule keeps it, encodes it once. Whoever
-    /// named it is answered.
+    /// named it is answered. A frozen home refuses it.
     pub fn handle_publish(&mut self, publish: Publish<'_>) {
         match self.take(&publish) {
             Ok(position) => self.acknowledge(&publish, position),
@@ -213,7 +232,7 @@ impl Home {
     /// The same for this very shard, which takes the answer at once.
     ///
     /// # Errors
-    /// The topic's rule does not admit the publisher.
+    /// The topic's rule does not admit the publisher, or the home is frozen.
     pub fn publish(&mut self, publish: &Publish<'_>) -> Result<Position, Refusal> {
         let answer = self.take(publish);
         self.seal_if_long();
@@ -221,6 +240,9 @@ impl Home {
     }
 
     fn take(&mut self, publish: &Publish<'_>) -> Result<Position, Refusal> {
+        if self.is_frozen() {
+            return Err(Refusal::Draining);
+        }
         let key = self.topics.open(publish.topic, &self.rules);
         let rule = self.topics.at(key).rule.map(|rule| self.rules.at(rule));
         // No client publishes to the broker's own topics: none can name them. So this is the broker.

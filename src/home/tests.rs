@@ -2,6 +2,7 @@
 //!
 //! [`hear`] ends the turn and writes a shard's mail as text: `a:1,2 | b:7` is a batch with two runs.
 
+mod estate;
 mod forms;
 mod past;
 mod presence;

@@ -50,6 +50,8 @@ pub(super) struct TopicState {
     pub(super) in_due: bool,
     /// Has an entry in the heap of what goes first (`archive`).
     pub(super) in_oldest: bool,
+    /// It had subscribers at the broker before this one, who may come back (`inherit`).
+    pub(super) awaited: bool,
     /// Stands in the idle queue.
     queued: bool,
     /// Was used since the hand last passed.
@@ -61,7 +63,8 @@ const _: () = assert!(size_of::<TopicState>() <= 88, "a topic with nothing publi
 impl TopicState {
     /// Whether something but its counter would be lost with it.
     pub(super) fn is_held(&self) -> bool {
-        !self.exact.is_empty() || self.history.is_some() || self.keys.is_some() || self.members.is_some()
+        let kept = self.history.is_some() || self.keys.is_some() || self.members.is_some();
+        !self.exact.is_empty() || kept || self.awaited
     }
 
     pub(super) fn name(&self) -> &str {
@@ -151,6 +154,7 @@ impl Topics {
             stirred: false,
             in_due: false,
             in_oldest: false,
+            awaited: false,
             queued: false,
             touched: false,
         });

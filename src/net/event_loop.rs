@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
+use super::hand_over::Bequeathing;
 use super::listener::{Accepted, Listener};
 use super::log::{Kind, Log, Paced, Value};
 use super::sockets::{Got, Sockets};
 use super::spin::Spin;
 use super::tls::Terms;
-use super::{DRAINING, LEAVING, RUNNING, ServeError, Shared, sys};
+use super::{DRAINING, FREEZING, LEAVING, RUNNING, ServeError, Shared, now, sys};
 use crate::auth::{Bucket, Pace, Rate};
 use crate::config::LogLevel;
 use crate::http::{self, Date, Problem, Response};
@@ -30,16 +31,17 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 /// Tokens of listeners: the numbers below the doorbell's. No connection's slot comes near.
 const FIRST_LISTENER: usize = usize::MAX - 1;
 
-/// The time since the broker began, the same for all of its threads.
+/// The time since the broker began, and what it began at; the same for all of its threads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     began: Instant,
+    at_first: Duration,
 }
 
 impl Clock {
-    pub(super) fn new() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this is net, which reads the clock")]
-        Self { began: Instant::now() }
+    /// It stands at `at_first`.
+    pub(super) fn new(at_first: Duration) -> Self {
+        Self { began: now(), at_first }
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -51,7 +53,7 @@ impl Clock {
     }
 
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.at_first + self.began.elapsed()
     }
 }
 
@@ -83,6 +85,8 @@ pub(super) struct EventLoop {
     log: Log,
     /// What strangers make it say.
     paced: Paced,
+    /// What a successor is told of the home.
+    bequeathing: Bequeathing,
     /// When a stop that was begun ends whatever is left.
     stop_at_ms: Option<u64>,
 }
@@ -121,6 +125,7 @@ impl EventLoop {
             reloads_seen: 0,
             paced: Paced::new(log.clone()),
             log,
+            bequeathing: Bequeathing::default(),
             stop_at_ms: None,
         })
     }
@@ -403,8 +408,13 @@ impl EventLoop {
             return;
         }
         self.end_listening(stop == LEAVING);
-        if stop == LEAVING {
-            return;
+        match stop {
+            LEAVING => return,
+            FREEZING => {
+                let to = &self.shared.estate[self.shard.id().index()];
+                return self.bequeathing.go_on(&mut self.shard, to);
+            }
+            _ => {}
         }
         let drain_ms = if stop == DRAINING { self.shared.drain_ms } else { 0 };
         self.stop_at_ms = Some(self.now_ms + drain_ms + limits::STOP_MS_MAX);

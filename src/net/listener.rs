@@ -12,7 +12,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::hand_over::Door;
 use super::{Bound, ServeError, sys};
-use crate::limits;
 
 /// One listening socket of one shard.
 #[derive(Debug)]
@@ -65,7 +64,7 @@ pub(super) struct Listening {
     pub(super) doors: Vec<Door>,
 }
 
-/// Binds every address once per shard; `take_over`: beside whoever listens there. `patience` is as for
+/// Binds every address once per shard; `take_over`: beside whoever listens there. Nobody listens yet. `patience` is as for
 /// [`sys::prepare_listener`].
 pub(super) fn bind(
     addresses: &[Bound],
@@ -75,7 +74,7 @@ pub(super) fn bind(
 ) -> Result<Listening, ServeError> {
     let mut of_shards: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
     let mut doors = Vec::with_capacity(addresses.len());
-    let mut bound = Vec::with_capacity(addresses.len());
+    let mut all = Vec::with_capacity(addresses.len());
     for &Bound { address, .. } in addresses.iter().filter(|_| !take_over) {
         probe(address).map_err(|error| ServeError::Listen(address, error))?;
     }
@@ -83,16 +82,16 @@ pub(super) fn bind(
         let mut sockets = Vec::with_capacity(shards);
         for of_shard in &mut of_shards {
             let failed = |error| ServeError::Listen(address, error);
-            let socket = listen(address, patience).map_err(failed)?;
+            let socket = bound(address, patience).map_err(failed)?;
             sockets.push(socket.try_clone().map_err(failed)?);
             address = socket.local_addr().map_err(failed)?; // the first one's port serves all
             let socket = TcpListener::from_std(socket);
             of_shard.push(Listener { socket, tls, ready: true, paused_until_ms: 0 });
         }
         doors.push(Door { address, sockets });
-        bound.push(Bound { address, tls });
+        all.push(Bound { address, tls });
     }
-    Ok(Listening { of_shards, addresses: bound, doors })
+    Ok(Listening { of_shards, addresses: all, doors })
 }
 
 /// Fails if anybody listens there. `SO_REUSEPORT` alone would let a second broker in beside the first, and the kernel
@@ -110,18 +109,18 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listen(address: SocketAddr, patience: Duration) -> io::Result<std::net::TcpListener> {
+fn bound(address: SocketAddr, patience: Duration) -> io::Result<std::net::TcpListener> {
     let socket = socket(address)?;
     sys::prepare_listener(&socket, patience)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(limits::LISTEN_BACKLOG)?;
     Ok(socket.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     #[test]
     #[cfg(target_os = "linux")]
@@ -130,6 +129,7 @@ mod tests {
         let patience = Duration::from_secs(35);
         let address = Bound { address: "127.0.0.1:0".parse().unwrap(), tls: false };
         let mut listening = bind(&[address], 1, false, patience).unwrap();
+        listening.doors[0].open().unwrap();
         let _client = std::net::TcpStream::connect(listening.addresses[0].address).unwrap();
         let Accepted::Connection(stream) = listening.of_shards[0][0].accept() else { panic!("somebody waits") };
         let socket = socket2::SockRef::from(&stream);

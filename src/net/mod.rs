@@ -1,6 +1,7 @@
 //! The only place with sockets, threads, the clock, signals and randomness: one pinned event loop per core.
 //!
-//! [`Broker::start`] binds, starts a thread per shard and returns; [`serve`] also waits for signals. Each thread owns its
+//! [`Broker::start`] binds, starts a thread per shard and returns; [`serve`] also waits for signals, and for the place of
+//! another broker. Each thread owns its
 //! shard, its listeners and its sockets; the threads share a stop flag, the count of connections and what a reload brought,
 //! nothing else.
 
@@ -8,39 +9,43 @@ pub mod ambient;
 pub mod client;
 mod event_loop;
 mod hand_over;
+mod kin;
 mod listener;
 pub mod log;
 mod reload;
 mod sockets;
 mod spin;
+mod start;
+mod successor;
 mod supervisor;
 mod sys;
+mod take_over;
 pub mod tls;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
-use core_affinity::CoreId;
-use mio::{Poll, Waker};
+use mio::Waker;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::auth::Rate;
 use crate::auth::origin::NotAnOrigin;
 use crate::config::{Config, ConfigError};
 use crate::limits;
-use crate::mesh::{self, Wake};
-use crate::shard::{CloseReason, Counters, Shard};
-use event_loop::{EventLoop, WAKER};
-use hand_over::Door;
-use listener::Listening;
+use crate::mesh::Wake;
+use crate::shard::{CloseReason, Counters};
+use hand_over::{Door, Piece};
 use log::Log;
 use reload::Latest;
+use start::Start;
+use successor::Names;
+use take_over::Waited;
 use tls::{CertificateError, Terms};
 
 /// Why a broker did not start, or ended.
@@ -66,7 +71,7 @@ impl fmt::Display for ServeError {
             Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(
                     f,
-                    "cannot listen on {address}: another program has this port; choose one with --listen, or join a broker of yours with --take-over"
+                    "cannot listen on {address}: another program has this port; choose one with --listen, or take the place of a broker of yours with --take-over"
                 )
             }
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
@@ -89,11 +94,13 @@ const STOPPING: u8 = 1;
 const DRAINING: u8 = 2;
 /// Connections come to a successor; those that are here go on.
 const LEAVING: u8 = 3;
+/// The homes are frozen and say what they remember.
+const FREEZING: u8 = 4;
 
 /// What all threads of a broker share.
 #[derive(Debug)]
 struct Shared {
-    /// One of the four above.
+    /// One of the five above.
     stop: AtomicU8,
     /// Shards that have listeners.
     listening: AtomicUsize,
@@ -107,6 +114,8 @@ struct Shared {
     tls: Option<Terms>,
     /// What a reload brought.
     latest: Latest,
+    /// Where the home of each shard is to say what it remembers.
+    estate: Vec<SyncSender<Piece>>,
 }
 
 impl Shared {
@@ -114,7 +123,7 @@ impl Shared {
         let few = self.connections.load(Ordering::SeqCst) <= limits::STOP_AT_ONCE_MAX;
         let stop = if few { STOPPING } else { DRAINING };
         // Decided once: shards that disagree would wait for each other.
-        let decide = |now| matches!(now, RUNNING | LEAVING).then_some(stop);
+        let decide = |now| matches!(now, RUNNING | LEAVING | FREEZING).then_some(stop);
         let _ = self.stop.fetch_update(Ordering::SeqCst, Ordering::SeqCst, decide);
         for bell in bells {
             bell.wake();
@@ -131,6 +140,11 @@ impl Wake for Bell {
         // It fails only when the queue of events cannot grow; the loop comes by on its own then, by its deadline.
         let _ = self.0.wake();
     }
+}
+
+fn now() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "this is net, which reads the clock")]
+    Instant::now()
 }
 
 /// Where a broker listens.
@@ -169,6 +183,8 @@ pub struct Broker {
     log: Log,
     /// Empty once it stops.
     doors: Mutex<Vec<Door>>,
+    /// What the home of each shard says that it remembers.
+    pieces: Mutex<Vec<Receiver<Piece>>>,
 }
 
 impl fmt::Debug for Broker {
@@ -185,70 +201,9 @@ impl Broker {
     pub fn start(config: Config) -> Result<Self, ServeError> {
         let failed = |error| ServeError::Machine("start a thread", error);
         let log = Log::to_stderr(config.log.format, config.log.level).map_err(failed)?;
-        Self::start_then(config, log, false, || {})
-    }
-
-    /// The same, beside a broker that has the ports if it is to `take_over`; `ended` is called by the last shard that ends.
-    fn start_then(
-        config: Config,
-        log: Log,
-        take_over: bool,
-        ended: impl Fn() + Send + Sync + 'static,
-    ) -> Result<Self, ServeError> {
-        let cores = core_affinity::get_core_ids().unwrap_or_default();
-        let shards = if config.server.shards == 0 { cores.len().max(1) } else { config.server.shards };
-        if shards > limits::SHARDS_MAX {
-            return Err(ServeError::Shards(shards));
-        }
-        sys::raise_file_limit();
-        let tls = Terms::read(&config.tls).map_err(ServeError::Certificates)?;
-        let patience_s = config.heartbeat.interval_s + config.heartbeat.timeout_s;
-        let patience = Duration::from_secs(patience_s.into());
-        let Listening { of_shards, addresses, doors } =
-            listener::bind(&Bound::all(&config), shards, take_over, patience)?;
-        let shared = Arc::new(Shared {
-            stop: AtomicU8::new(RUNNING),
-            listening: AtomicUsize::new(shards),
-            connections: AtomicUsize::new(0),
-            connections_max: config.limits.connections_max,
-            drain_ms: u64::from(config.server.drain_s) * 1000,
-            began_unix_s: ambient::now_unix_s(),
-            tls,
-            latest: Latest::default(),
-        });
-        let (polls, bells) = polls(shards)?;
-        let seed = getrandom::u64().map_err(|error| ServeError::Machine("get randomness", io::Error::other(error)))?;
-        let pin = config.server.pin;
-        let shards_len = u16::try_from(shards).expect("at most SHARDS_MAX");
-        let settings = reload::settings(config.clone(), seed)?;
-        let desks = mesh::join(bells.clone(), limits::RING_PARCELS);
-        let clock = event_loop::Clock::new();
-        let ended = Arc::new(AtEnd { left: AtomicUsize::new(shards), call: ended });
-        let mut threads = Vec::with_capacity(shards);
-        for (number, ((poll, desk), listeners)) in polls.into_iter().zip(desks).zip(of_shards).enumerate() {
-            let (mut settings, shared, ended) = (settings.clone(), Arc::clone(&shared), Arc::clone(&ended));
-            let core = if pin && !cores.is_empty() { Some(cores[number % cores.len()]) } else { None };
-            let (bells, log) = (bells.clone(), log.clone());
-            let run = move || {
-                pin_to(core);
-                settings.began_unix_s = ambient::now_unix_s() - clock.now_ms() / 1000;
-                let accepts = Rate::shared(settings.config.limits.accepts_per_second_max, shards_len);
-                let spin = Duration::from_micros(settings.config.server.spin_us.into());
-                let mut shard = Shard::new(settings, desk, clock.now_ms());
-                shard.begin_canaries();
-                let all = Arc::clone(&shared);
-                let event_loop = EventLoop::new(poll, shard, listeners, clock, accepts, shared, log);
-                let ran = event_loop.and_then(|event_loop| event_loop.spin_for(spin).run());
-                if ran.is_err() {
-                    all.stop(&bells); // its topics are gone: half a broker would be worse than none
-                }
-                ended.one();
-                ran
-            };
-            let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(run);
-            threads.push(thread.map_err(|error| ServeError::Machine("start a thread", error))?);
-        }
-        Ok(Self { config, addresses, shared, bells, threads, log, doors: Mutex::new(doors) })
+        let start = Start::prepare(config, log, false)?;
+        start.listen()?;
+        Ok(start.run(false, || {})?.0)
     }
 
     /// Where it listens: `server.listen`, then `tls.listen`.
@@ -281,43 +236,10 @@ impl Broker {
     }
 }
 
-/// Calls back when the last of several has ended.
-struct AtEnd<F> {
-    left: AtomicUsize,
-    call: F,
-}
-
-impl<F: Fn()> AtEnd<F> {
-    fn one(&self) {
-        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            (self.call)();
-        }
-    }
-}
-
-fn polls(shards: usize) -> Result<(Vec<Poll>, Bells), ServeError> {
-    let failed = |error| ServeError::Machine("make an event queue", error);
-    let mut bells: Bells = Vec::with_capacity(shards);
-    let mut polls = Vec::with_capacity(shards);
-    for _ in 0..shards {
-        let poll = Poll::new().map_err(failed)?;
-        bells.push(Arc::new(Bell(Waker::new(poll.registry(), WAKER).map_err(failed)?)));
-        polls.push(poll);
-    }
-    Ok((polls, bells))
-}
-
-fn pin_to(core: Option<CoreId>) {
-    if let Some(core) = core {
-        // Refused where the operator took the core away meanwhile; an unpinned shard works as well, only less evenly.
-        let _ = core_affinity::set_for_current(core);
-    }
-}
-
 /// Runs a broker until SIGTERM or SIGINT; a second of these ends the process at once, with exit code 1. At SIGHUP `read`
-/// gives the configuration anew, and standard error says what came of it. With `take_over` it listens beside a broker that
-/// has the ports, until that one is stopped; a port in use is refused else. `ready` is called with the addresses once
-/// connections are accepted.
+/// gives the configuration anew, and standard error says what came of it. With `take_over` it waits for a broker that has the
+/// ports to leave them, and inherits what that one remembers; a port in use is refused else. `ready` is called with the
+/// addresses once connections are accepted.
 ///
 /// # Errors
 /// As [`Broker::start`] and [`Broker::join`].
@@ -331,29 +253,51 @@ pub fn serve(
     let failed = |error| ServeError::Machine("listen to signals", error);
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
     let handle = signals.handle();
-    let mut broker = Broker::start_then(config, log.clone(), take_over, move || handle.close())?;
+    let start = Start::prepare(config, log.clone(), take_over)?;
+    let mut reload = false;
+    let waited = match take_over {
+        true => take_over::wait(start.addresses(), &mut signals, log, &mut reload, || start.tell_waiting()),
+        false => Waited::Alone,
+    };
+    let predecessor = match waited {
+        Waited::Alone => None,
+        Waited::Leaves(predecessor) => Some(predecessor),
+        Waited::Stopped => return Ok(Summary::default()),
+    };
+    start.listen()?;
+    let names = Names::take(start.addresses(), log);
+    let mut broker = start.run_after(predecessor, move || handle.close())?;
     ready(broker.addresses());
     broker.tell_start();
-    if let Ok(socket) = std::env::var("NOTIFY_SOCKET") {
-        supervisor::tell_ready(&socket);
+    supervisor::tell_ready();
+    if reload {
+        broker.read_again(&read);
     }
-    let mut stopping = false;
+    let mut names = Some(names);
     for signal in signals.forever() {
-        match signal {
-            SIGHUP => {
-                let outcome = read().map_err(ServeError::Config).and_then(|config| broker.reload(&config));
-                broker.tell_reload(outcome);
+        match (signal, names.take()) {
+            (SIGHUP, kept) => {
+                names = kept;
+                broker.read_again(&read);
             }
-            _ if stopping => std::process::exit(1),
-            _ => {
-                stopping = true;
-                let successor = broker.hand_over();
+            (_, None) => {}
+            (_, Some(names)) => {
+                end_at_the_next().map_err(failed)?;
+                let successor = broker.hand_over(names);
                 broker.tell_stop(successor);
                 broker.stop();
             }
         }
     }
     broker.join()
+}
+
+/// From here on SIGTERM or SIGINT ends the process at once, whatever it is about.
+fn end_at_the_next() -> io::Result<()> {
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::new(AtomicBool::new(true)))?;
+    }
+    Ok(())
 }
 
 /// What a broker did in its life.

@@ -11,7 +11,7 @@ use super::log::Value;
 use super::tls::Prepared;
 use super::{Broker, ServeError};
 use crate::auth::origin::Origins;
-use crate::config::{Config, LogLevel, Unchanged};
+use crate::config::{Config, ConfigError, LogLevel, Unchanged};
 use crate::shard::Settings;
 
 /// The newest settings, for all shards.
@@ -68,8 +68,13 @@ impl Broker {
         Ok(unchanged)
     }
 
-    /// Says what came of a reload.
-    pub(super) fn tell_reload(&self, outcome: Result<Vec<Unchanged>, ServeError>) {
+    /// Reloads, and says what came of it.
+    pub(super) fn read_again(&mut self, read: impl Fn() -> Result<Config, ConfigError>) {
+        let outcome = read().map_err(ServeError::Config).and_then(|config| self.reload(&config));
+        self.tell_reload(outcome);
+    }
+
+    fn tell_reload(&self, outcome: Result<Vec<Unchanged>, ServeError>) {
         match outcome {
             Ok(unchanged) => {
                 unchanged.iter().for_each(|key| self.log.say(LogLevel::Warn, key, &[]));

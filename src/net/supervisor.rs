@@ -1,14 +1,22 @@
 //! Telling the one who started the process that it is ready, where it wants to know: sd_notify(3) of systemd.
 //!
-//! [`super::serve`] calls it when connections are accepted, so that what comes after the start may rely on it. The message
+//! [`super::serve`] calls it when connections are accepted, or will be as soon as another broker
+//! leaves, so that what comes after the start may rely on it. The message
 //! goes to the datagram socket that `NOTIFY_SOCKET` names, a path or, behind `@`, an abstract name.
 
 #[cfg(unix)]
 use std::os::unix::net::UnixDatagram;
 
+/// Tells it once more if it was told before, which says nothing new.
+pub(super) fn tell_ready() {
+    if let Ok(socket) = std::env::var("NOTIFY_SOCKET") {
+        tell(&socket);
+    }
+}
+
 /// Best effort: who is not told starts us again or gives up, by its own rules.
 #[cfg(unix)]
-pub(super) fn tell_ready(socket: &str) {
+fn tell(socket: &str) {
     let Ok(own) = UnixDatagram::unbound() else { return };
     #[cfg(target_os = "linux")]
     if let Some(name) = socket.strip_prefix('@') {
@@ -21,7 +29,7 @@ pub(super) fn tell_ready(socket: &str) {
 }
 
 #[cfg(not(unix))]
-pub(super) fn tell_ready(_: &str) {}
+fn tell(_: &str) {}
 
 const READY: &[u8] = b"READY=1\n";
 
@@ -42,14 +50,14 @@ mod tests {
     fn a_path_and_an_abstract_name_are_told_and_nobody_is_no_harm() {
         let path = std::env::temp_dir().join(format!("wirefan-ready-{}", std::process::id()));
         let socket = UnixDatagram::bind(&path).unwrap();
-        tell_ready(path.to_str().unwrap());
+        tell(path.to_str().unwrap());
         assert_eq!(heard(&socket), READY);
         std::fs::remove_file(&path).unwrap();
         let name = format!("wirefan-ready-{}", std::process::id());
         let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        tell_ready(&format!("@{name}"));
+        tell(&format!("@{name}"));
         assert_eq!(heard(&socket), READY);
-        tell_ready("/nonexistent/socket");
-        tell_ready("");
+        tell("/nonexistent/socket");
+        tell("");
     }
 }

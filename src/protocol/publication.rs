@@ -3,6 +3,8 @@
 //! `home` keeps the prefix of each of its topics and writes each publication once, into the batch of the turn. The
 //! payload goes out byte for byte. The lengths are known beforehand, for the frame header.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -58,6 +60,14 @@ impl Head<'_> {
 pub fn write_from(out: &mut Vec<u8>, user: &str) {
     out.extend_from_slice(FROM);
     write_string(out, user);
+}
+
+/// Whether these bytes are what [`write_from`] makes of some user, or nothing.
+#[must_use]
+pub fn is_from(member: &[u8]) -> bool {
+    let Some(user) = member.strip_prefix(FROM) else { return member.is_empty() };
+    let quoted = user.len() >= 2 && user.starts_with(b"\"") && user.ends_with(b"\"");
+    quoted && serde_json::from_slice::<Cow<'_, str>>(user).is_ok()
 }
 
 /// Takes a message's bytes behind its prefix apart: the member that names its publisher, empty if none does, and what

@@ -10,7 +10,7 @@ use super::feeds::Joined;
 use super::outbound::{SegmentKey, Share, Shares, is_bulk, shares};
 use super::registry::{Settled, Slot, Waiter};
 use super::{Shard, connection::Phase};
-use crate::home::{Batch, History, Piece, Presence, Span, Subscribe, Subscribed};
+use crate::home::{Batch, History, Piece, Presence, Refusal, Span, Subscribe, Subscribed};
 use crate::ids::{ConnId, ShardId};
 use crate::limits;
 use crate::mesh::{Command as Envelope, Delivery, Parcel};
@@ -103,6 +103,9 @@ impl Shard {
                     }
                 }
                 Delivery::Refused { conn, id, refusal } => {
+                    if refusal == Refusal::Draining {
+                        self.hasten(conn);
+                    }
                     self.refuse_command(conn, &id, refusal.code(), &refusal);
                 }
                 Delivery::History { conn, id, topic, position, messages } => {

@@ -1,11 +1,11 @@
 //! Draining: connections are told one after the other to come back elsewhere, so that a deploy is no stampede.
 //!
 //! The socket's owner accepts nothing more and calls [`Shard::handle_drain`]; everything else goes on as before, while
-//! each tick closes some with 1001 and a delay of their own. When all are gone the stop begins by itself (`stop`). Where
+//! each tick closes some with 1001 and a delay of their own, first those who were refused a publication because it goes on
+//! elsewhere. When all are gone the stop begins by itself (`stop`). Where
 //! connections are few the caller stops at once instead, which also delivers all that was acknowledged before anyone goes.
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher;
 
 use super::connection::{CloseReason, Phase};
 use super::{Shard, slot};
@@ -36,7 +36,7 @@ impl Shard {
 
     /// Whether new work is better sent elsewhere.
     pub(super) fn is_ready(&self) -> bool {
-        self.drain.is_none()
+        self.drain.is_none() && !self.home.is_frozen()
     }
 
     /// The same for whoever spreads connections over brokers, or why not.
@@ -49,7 +49,7 @@ impl Shard {
 
     /// When the next ones are to be told.
     pub(super) fn next_drain(&self) -> Option<Tick> {
-        let drain = self.drain.as_ref().filter(|drain| !drain.left.is_empty())?;
+        let drain = self.drain.as_ref().filter(|drain| !drain.left.is_empty() || !self.hasty.is_empty())?;
         Some(Tick(drain.at.0 + 1))
     }
 
@@ -64,8 +64,10 @@ impl Shard {
         let Some(drain) = &mut self.drain else { return };
         let ticks = self.now.0.saturating_sub(drain.at.0) as usize;
         drain.at = self.now;
-        let due = ticks.saturating_mul(drain.per_tick).min(drain.left.len());
-        let due: Vec<ConnId> = drain.left.drain(..due).collect();
+        let most = ticks.saturating_mul(drain.per_tick);
+        let first = std::iter::from_fn(|| self.hasty.pop_first()).take(most);
+        let mut due: Vec<ConnId> = first.collect();
+        due.extend(drain.left.drain(..(most - due.len()).min(drain.left.len())));
         let mut asking = VecDeque::new();
         for conn in due {
             let Some(index) = self.index_of(conn) else { continue };
@@ -84,7 +86,7 @@ impl Shard {
 
     /// A time of the connection's own, up to so many milliseconds: those who come back do not come all at once.
     pub(super) fn retry_ms(&self, index: u32, most_ms: u64) -> u64 {
-        self.placement.hash_one((self.me, self.id_of(index))) % most_ms + 1
+        self.placement.mix((self.me, self.id_of(index))) % most_ms + 1
     }
 
     /// Ends a connection because the broker stops: an open one is told after how long to come back.

@@ -86,6 +86,13 @@ impl Exchange {
     }
 }
 
+impl Exchange {
+    /// Whether something of it can be done by a successor alone, to which this connection does not lead.
+    fn is_refused_here(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Failed(503, _)))
+    }
+}
+
 /// The answer to one command of a request.
 #[derive(Debug)]
 pub(super) enum Part {
@@ -198,7 +205,7 @@ impl Shard {
                 self.exchanges.remove(&index);
             }
             // RFC 9112 9.6: who is told that the connection ends sends no request that nobody reads.
-            let closing = last && !self.stop.reads();
+            let closing = last && (!self.stop.reads() || exchange.is_refused_here());
             match self.finish(index, exchange, closing) {
                 Next::Request => {}
                 Next::End => {
@@ -352,6 +359,7 @@ impl Shard {
 fn sole(parts: SmallVec<[Part; 1]>) -> (Result<Vec<u8>, Problem>, bool) {
     match parts.into_iter().next() {
         Some(Part::Document(json)) => (Ok(json), true),
+        Some(Part::Failed(503, reason)) => (Err(Problem::new(503, reason).with_header("Retry-After", "1")), false),
         Some(Part::Failed(429, reason)) => (Err(too_many(reason, 1)), false),
         Some(Part::Failed(code, reason)) => (Err(Problem::new(code, reason)), false),
         Some(Part::Done) => (Ok(Vec::new()), false),

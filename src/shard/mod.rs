@@ -12,6 +12,7 @@ mod commands;
 mod connection;
 mod deliver;
 mod drain;
+mod estate;
 mod exchange;
 mod feeds;
 mod figures;
@@ -23,6 +24,7 @@ mod lifecycle;
 mod notes;
 mod operate;
 mod outbound;
+mod placement;
 mod presence;
 mod registry;
 mod reload;
@@ -37,9 +39,9 @@ pub use crate::ids::TICK_MS;
 pub use connection::CloseReason;
 pub use notes::{Note, Noted};
 pub use outbound::{Sent, Wire};
+pub use placement::Placement;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::BuildHasher;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -57,7 +59,7 @@ use crate::mesh::Desk;
 use crate::protocol::Parser;
 use crate::rules::Rules;
 use crate::telemetry::{Machine, Refusals};
-use crate::topic::{STATS, Topic, subject};
+use crate::topic::{STATS, Topic};
 use crate::ws::deflate::{Deflater, Inflater};
 use canary::Canary;
 use connection::Connection;
@@ -136,7 +138,7 @@ pub struct Shard {
     shards: u16,
     settings: Rc<Settings>,
     rules: Rc<Rules>,
-    placement: FixedState,
+    placement: Placement,
     connections: Chunks<Connection>,
     /// By slot of `connections`, kept when it is vacant.
     generations: Column<u32>,
@@ -182,6 +184,8 @@ pub struct Shard {
     /// For responses; set when one is written.
     date: Date,
     drain: Option<Drain>,
+    /// Whom a frozen home refused a publication: they are sent away first.
+    hasty: BTreeSet<ConnId>,
     stop: Stop,
     counters: Counters,
     /// What the event loop counts.
@@ -206,7 +210,7 @@ impl Shard {
         let mut shard = Self {
             me,
             shards,
-            placement: FixedState::with_seed(settings.seed),
+            placement: Placement::new(settings.seed, shards),
             connections: Chunks::default(),
             generations: Column::default(),
             slots: 0,
@@ -236,6 +240,7 @@ impl Shard {
             sweeps: Sweeps::default(),
             date: Date::new(settings.began_unix_s),
             drain: None,
+            hasty: BTreeSet::new(),
             stop: Stop::default(),
             counters: Counters::default(),
             machine: Machine::default(),
@@ -434,9 +439,7 @@ impl Shard {
 
     /// The shard whose home owns the topic; who comes and goes there is known there.
     fn home_of(&self, topic: Topic<'_>) -> ShardId {
-        let hash = self.placement.hash_one(subject(topic).unwrap_or(topic).as_str());
-        let shard = (u128::from(hash) * u128::from(self.shards)) >> 64;
-        ShardId(u16::try_from(shard).expect("below the number of shards"))
+        self.placement.home_of(topic)
     }
 }
 

@@ -19,9 +19,9 @@ use crate::topic::{Filter, STATS, Topic, presence_of};
 
 impl Shard {
     /// Takes rules, origins and `[auth]` of these settings; the others must be those that the shard was made with. Does
-    /// nothing once the shard stops.
+    /// nothing once the shard stops or its home is frozen.
     pub fn handle_reload(&mut self, settings: &Settings) {
-        if self.stop.is_begun() {
+        if self.stop.is_begun() || self.home.is_frozen() {
             return;
         }
         let Settings { began_unix_s, seed, .. } = *self.settings;

@@ -9,6 +9,7 @@ mod canary;
 mod closing;
 mod deflate;
 mod drain;
+mod estate;
 mod fanouts;
 mod feeds;
 mod figures;

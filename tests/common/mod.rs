@@ -48,9 +48,19 @@ impl Broker {
 
     /// Runs a command that ends up as the broker, and waits until it listens.
     pub(crate) fn run(command: Command) -> Self {
+        Self::run_until(command, "listening on ")
+    }
+
+    /// Runs a command that ends up as a broker that waits for another one to leave, and waits until it waits.
+    #[allow(dead_code, reason = "not every program that includes this needs it")]
+    pub(crate) fn run_heir(command: Command) -> Self {
+        Self::run_until(command, "ready to take over ")
+    }
+
+    fn run_until(command: Command, words: &str) -> Self {
         let process = Process::spawn(command);
-        let line = process.hear("listening on ");
-        let (_, list) = line.split_once("listening on ").expect("it was found by it");
+        let line = process.hear(words);
+        let (_, list) = line.split_once(words).expect("it was found by it");
         let address = |one: &str| one.split_whitespace().next().expect("an address").parse().expect("IP:PORT");
         let addresses: Vec<SocketAddr> = list.split(", ").map(address).collect();
         Self { process, address: addresses[0], addresses }

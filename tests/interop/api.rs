@@ -30,10 +30,10 @@ pub(crate) fn broker_with(settings: &[(&str, &str)]) -> Broker {
 }
 
 /// A file that is gone with its test.
-struct File(PathBuf);
+pub(crate) struct File(pub(crate) PathBuf);
 
 impl File {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("wirefan-api-{}-{number}", std::process::id()));

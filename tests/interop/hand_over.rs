@@ -15,7 +15,7 @@ const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConn
 
 const HEALTHZ: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
 
-fn successor(address: SocketAddr, shards: &str) -> Command {
+pub(crate) fn successor(address: SocketAddr, shards: &str) -> Command {
     let mut command = serve(&[("SERVER__PIN", "false")]);
     command.args(["--take-over", "--listen", &address.to_string(), "--shards", shards]);
     command
@@ -61,10 +61,11 @@ fn relay(shards: &[&str]) -> usize {
             .into();
         for shards in &shards[1..] {
             thread::sleep(Duration::from_millis(200));
-            let next = Broker::run(successor(address, shards));
+            let next = Broker::run_heir(successor(address, shards));
             thread::sleep(Duration::from_millis(100));
             let former = std::mem::replace(&mut broker, next);
             former.signal("TERM");
+            broker.hear("listening on ");
             assert!(former.exit(PATIENCE).success());
         }
         thread::sleep(Duration::from_millis(200));
@@ -88,7 +89,7 @@ fn what_a_connection_published_before_its_broker_left_is_acknowledged_and_it_is_
     let former = Broker::start(&[]);
     let mut client = Client::connect(&former);
     client.subscribe("a");
-    let next = Broker::run(successor(former.address, "2"));
+    let next = Broker::run_heir(successor(former.address, "2"));
     former.signal("TERM");
     client.send(r#"{"op":"publish","id":1,"topic":"a","data":1}"#);
     client.expect("ack");

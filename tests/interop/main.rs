@@ -11,6 +11,8 @@ mod auth;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(target_os = "linux")]
+mod estate;
 mod feeds;
 mod flood;
 mod hand_over;
