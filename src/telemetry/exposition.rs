@@ -34,7 +34,7 @@ pub struct Family {
 enum Samples {
     Counter(Vec<Sample>),
     Gauge(Vec<Sample>),
-    Histogram(Histogram),
+    Histogram(Box<Histogram>),
 }
 
 /// A label, if there is one, and a value.
@@ -80,7 +80,7 @@ impl Family {
     }
 
     fn histogram(stem: &'static str, help: &'static str, histogram: Histogram) -> Self {
-        Self { stem, unit: Some("seconds"), help, samples: Samples::Histogram(histogram) }
+        Self { stem, unit: Some("seconds"), help, samples: Samples::Histogram(Box::new(histogram)) }
     }
 
     fn bytes(self) -> Self {

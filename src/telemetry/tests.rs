@@ -64,25 +64,35 @@ fn read(text: &str) -> BTreeMap<String, Read> {
                 name = metric.to_owned();
                 all.insert(name.clone(), Read::default());
             }
-            let read = all.get_mut(&name).expect("inserted");
-            assert!(read.samples.is_empty(), "{line}: behind its samples");
-            let place = match word {
-                "TYPE" => &mut read.kind,
-                "UNIT" => &mut read.unit,
-                "HELP" => &mut read.help,
-                _ => panic!("{line}"),
-            };
-            assert!(place.is_empty() && !value.is_empty() && !value.contains(['"', '\\']), "{line}");
-            *place = value.to_owned();
-            continue;
+            all.get_mut(&name).expect("inserted").describe(word, value);
+        } else {
+            all.get_mut(&name).expect("described before").take(&name, line);
         }
+    }
+    all.iter().for_each(|(name, read)| read.check(name));
+    all
+}
+
+impl Read {
+    fn describe(&mut self, word: &str, value: &str) {
+        assert!(self.samples.is_empty(), "{word} {value}: behind its samples");
+        let place = match word {
+            "TYPE" => &mut self.kind,
+            "UNIT" => &mut self.unit,
+            "HELP" => &mut self.help,
+            _ => panic!("{word}"),
+        };
+        assert!(place.is_empty() && !value.is_empty() && !value.contains(['"', '\\']), "{word} {value}");
+        *place = value.to_owned();
+    }
+
+    fn take(&mut self, name: &str, line: &str) {
         let (sample, value) = line.rsplit_once(' ').expect("a value");
         let value: f64 = value.parse().expect("a number");
-        let read = all.get_mut(&name).expect("described before");
         let (bare, labels) =
-            sample.split_once('{').map_or((sample, ""), |(bare, rest)| (bare, rest.trim_end_matches('}')));
-        let suffix = bare.strip_prefix(&name).unwrap_or_else(|| panic!("{line}: among the samples of {name}"));
-        let suffixes: &[&str] = match &read.kind[..] {
+            sample.split_once('{').map_or((sample, ""), |(bare, rest)| (bare, rest.strip_suffix('}').expect("closed")));
+        let suffix = bare.strip_prefix(name).unwrap_or_else(|| panic!("{line}: among the samples of {name}"));
+        let suffixes: &[&str] = match &self.kind[..] {
             "counter" => &["_total"],
             "gauge" => &[""],
             "histogram" => &["_bucket", "_sum", "_count"],
@@ -95,20 +105,18 @@ fn read(text: &str) -> BTreeMap<String, Read> {
             let value = value.strip_suffix('"').expect("it is quoted");
             assert!(value.len() <= 20 && !value.contains(['"', '\\']), "{line}");
         }
-        assert!(read.samples.insert(sample.to_owned(), value).is_none(), "{line}: twice");
+        assert!(self.samples.insert(sample.to_owned(), value).is_none(), "{line}: twice");
     }
-    for (name, read) in &all {
-        assert!(!read.kind.is_empty() && read.help.ends_with('.'), "{name} is described");
-        assert!(read.unit.is_empty() || name.ends_with(&format!("_{}", read.unit)), "{name} in {}", read.unit);
+
+    fn check(&self, name: &str) {
+        assert!(!self.kind.is_empty() && self.help.ends_with('.'), "{name} is described");
+        assert!(self.unit.is_empty() || name.ends_with(&format!("_{}", self.unit)), "{name} in {}", self.unit);
         for unit in ["seconds", "bytes"] {
-            assert!(!name.ends_with(unit) || read.unit == unit, "{name} says no unit");
+            assert!(!name.ends_with(unit) || self.unit == unit, "{name} says no unit");
         }
-        assert!(
-            !name.ends_with("_total") && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
-            "{name}"
-        );
+        assert!(!name.ends_with("_total"), "{name}: the samples say that");
+        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
     }
-    all
 }
 
 #[test]
