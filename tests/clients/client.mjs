@@ -111,6 +111,18 @@ each("signals: a publish, a subscription, the client", async (t, transport) => {
   for await (const _ of pending) assert.fail("it has ended");
 });
 
+each("a client that is closed, whenever that is, leaves nothing behind in the broker", async (t, transport) => {
+  const { host } = await start(t, KEPT + ROOMS);
+  for (const ms of [0, 1, 2, 3, 5, 8, 12, 20, 40]) {
+    const it = client(t, host, { transports: [transport] });
+    for (const n of [1, 2]) it.subscribe(`room/${n}`, () => {}, { last: 1, presence: transport !== "poll" && n === 1 });
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    it.close();
+  }
+  const watch = client(t, host);
+  await until("nobody is there", async () => (await watch.presence("room/1")).connections + (await watch.presence("room/2")).connections === 0);
+});
+
 each("a handler that throws stops nobody", async (t, transport) => {
   const { host } = await start(t, KEPT);
   const thrown = [];

@@ -69,6 +69,7 @@ export class EventsLink extends HttpLink {
 
   /** Opens a stream, and waits until each of its topics was acknowledged. */
   async #listen(subs: Sub[]): Promise<void> {
+    if (this.stopped.signal.aborted) return;
     const stream = new Stream(this, subs);
     this.#streams.add(stream);
     subs.forEach((sub) => sub.expect());

@@ -53,6 +53,7 @@ export abstract class HttpLink implements Link {
 
   /** Runs something whose failure is the end of the link. */
   protected async guard(run: () => Promise<void> | void): Promise<void> {
+    if (this.stopped.signal.aborted) return;
     try {
       await run();
     } catch (error) {
