@@ -3,7 +3,6 @@
 //! `cargo bench --bench command_parse`. `serde_json` beside them is a derived envelope with a raw value for `data`,
 //! without any of our checks: a yardstick, not a rival.
 
-use std::fmt::Write as _;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -11,35 +10,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use wirefan::protocol::{Op, Parser};
 
-/// 113 bytes.
-fn small() -> String {
-    let text = r#"{"op":"publish","topic":"chat/room-42","id":117,"data":{"user":"alice","text":"hello, how are you?!","n":1.0000}}"#;
-    assert_eq!(text.len(), 113);
-    text.to_owned()
-}
-
-/// A publish of `bytes` bytes or a little more.
-fn structured(bytes: usize) -> String {
-    let mut text = String::from(r#"{"op":"publish","topic":"orders/eu","id":117,"data":{"rows":[{}"#);
-    let mut n = 0u32;
-    while text.len() < bytes {
-        n += 1;
-        write!(
-            text,
-            r#",{{"id":{n},"sku":"A-{n}","price":{n}.25,"tags":["new","blue"],"stock":{{"here":true,"there":null}}}}"#
-        )
-        .expect("a String takes all");
-    }
-    text.push_str("]}}");
-    text
-}
+mod texts;
+use texts::{batch, small, structured};
 
 fn one_string(bytes: usize) -> String {
     format!(r#"{{"op":"publish","topic":"notes/1","id":117,"data":"{}"}}"#, "some text ".repeat(bytes / 10))
-}
-
-fn batch(len: usize) -> String {
-    format!("[{}]", vec![small(); len].join(","))
 }
 
 /// How many commands the parser hands out.

@@ -2,6 +2,8 @@
 //! may be touched, unfinished work, names. Every offence is told at once, as `path:line: sentence`.
 //! The tests below the first plant a bad sample for each rule: a rule that cannot fail is no rule.
 
+#[path = "../bench/counts/record.rs"]
+mod record;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/scan.rs"]
@@ -187,4 +189,37 @@ fn a_name_that_says_nothing_is_an_offence() {
     }
     let fine = "//! A sample.\nfn handle_read() { map.get_mut(1); }\nstruct Utilization;\nfn is_service_link() {}\n";
     assert_eq!(offences("src/ws/a.rs", fine), [""; 0]);
+}
+
+#[test]
+fn the_gate_of_instruction_counts_fails_what_costs_more_and_compares_nothing_else() {
+    let text = "# Notes.\nmade with: rustc 1, valgrind 2\nhome: publish    1000.0 per publication\nframes: a b    50.5 per message\n";
+    let recorded: record::Record = text.parse().expect("a record");
+    assert_eq!(recorded.to_string().parse::<record::Record>().as_ref(), Ok(&recorded), "read as it is written");
+    let judged = |change: &dyn Fn(&mut record::Record)| {
+        let mut now = recorded.clone();
+        change(&mut now);
+        let verdict = recorded.judge(&now);
+        assert!(verdict.table.lines().count() <= 3, "{}", verdict.table);
+        (verdict.failures.join("; "), verdict.remarks.join("; "))
+    };
+    let same = judged(&|_| {});
+    assert_eq!(same, Default::default());
+    assert_eq!(judged(&|now| now.counts[0].1 = 1_029.9), same, "within three of a hundred");
+    let dearer = judged(&|now| now.counts[0].1 = 1_030.1).0;
+    assert!(dearer.contains("`home: publish` takes 3.0 % more") && dearer.contains("--renew"), "{dearer}");
+    let cheaper = judged(&|now| now.counts[1].1 = 40.0);
+    assert!(cheaper.0.is_empty() && cheaper.1.contains("`frames: a b` has become"), "{cheaper:?}");
+    let gone = judged(&|now| drop(now.counts.remove(1))).0;
+    assert!(gone.contains("`frames: a b` is in the record and is gone"), "{gone}");
+    let new = judged(&|now| now.counts.push(("new: path".to_owned(), 1.0, "unit".to_owned()))).0;
+    assert!(new.contains("`new: path` is not in the record"), "{new}");
+    let other = judged(&|now| {
+        now.made_with = "rustc 3, valgrind 2".to_owned();
+        now.counts[0].1 = 5_000.0;
+    });
+    assert!(other.0.is_empty() && other.1.contains("rustc 1") && other.1.contains("rustc 3"), "{other:?}");
+    for wrong in ["", "home: publish 1 per publication", "made with: x\nno count per unit", "made with: x\na 1"] {
+        assert!(wrong.parse::<record::Record>().is_err(), "{wrong:?}");
+    }
 }
