@@ -1,8 +1,8 @@
 //! The gate of the hot paths: how many instructions each takes, by callgrind, held to the record.
 //!
 //! `cargo run --release -p wirefan-counts` compares, and with `-- --renew` writes the record anew. This program runs itself
-//! under valgrind, once for each path, with `--run NAME`; callgrind counts only inside of [`measured`]. Nothing in
-//! there depends on time, chance or the environment, so two runs differ by nothing, and a path that costs 3 % more fails.
+//! under valgrind, once for each path, with `--run NAME`; callgrind counts only inside of [`measured`]. Nothing of
+//! ours in there depends on time or chance; two runs differ by a few in a thousand, and a path that costs 3 % more fails.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
