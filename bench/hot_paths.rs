@@ -1,6 +1,6 @@
 //! How long the hot paths take, for people: `cargo bench --bench hot_paths`, with a part of a name to choose.
 //!
-//! It is the very work whose instructions `counts` holds to the record. A time is one machine's, with whatever else it does.
+//! It is the very work whose instructions `wirefan-counts` holds to the record. A time is one machine's, with whatever else it does.
 
 use std::time::{Duration, Instant};
 

@@ -90,4 +90,4 @@ impl FromStr for Record {
     }
 }
 
-const RENEW: &str = "`cargo bench --bench counts -- --renew`";
+const RENEW: &str = "`cargo run --release -p wirefan-counts -- --renew`";

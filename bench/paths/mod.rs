@@ -1,4 +1,4 @@
-//! The hot paths, one file each: the work that `hot_paths` times for people and `counts` counts for the gate.
+//! The hot paths, one file each: the work that `hot_paths` times for people and `wirefan-counts` counts for the gate.
 //!
 //! A [`HotPath`] is made anew for each measurement, with everything around the work already done: buffers grown, topics
 //! known, subscribers there. Its work is the same in each round and on each machine: no clock, no chance, fixed seeds.

@@ -1,4 +1,5 @@
-//! A reload: every topic of a home gets its rule anew, in one turn. What it takes times the topics is how long nobody else is served.
+//! A reload: every topic of a home is looked at, in one turn. What it takes times the topics is how long nobody else is
+//! served. The rules say something else and keep their filters; where filters change, each topic looks at the rules again.
 
 use wirefan::auth::origin::Origins;
 use wirefan::config::Config;
@@ -17,7 +18,7 @@ pub(super) fn paths() -> Vec<HotPath> {
     ]
 }
 
-/// A shard with topics that nobody has subscribed to, and two configurations whose first rules differ.
+/// A shard with topics that nobody has subscribed to, and two configurations whose rules differ.
 struct Reload {
     rig: Rig,
     settings: [Settings; 2],

@@ -1,5 +1,7 @@
 //! Faults in replies and endings: owed and not paid, undeserved, torn, slept through, left behind.
 
+use serde_json::Value;
+
 use super::{TRIED, caught, find, insert, is_op, object, welcomed};
 use crate::endings::left_behind;
 use crate::event::{Begin, Event, Frame, Note, Sent};
@@ -25,8 +27,13 @@ fn a_lost_doubled_or_misplaced_reply_is_seen() {
         true
     });
     caught(&[Oracle::Reply], None, |_, notes| {
-        let at_once =
-            |note: &Note| object(note).filter(|(_, object)| object["op"] == "error" || object["op"] == "pong");
+        // What a home refuses may come in any order.
+        let by_home = |object: &Value| {
+            let reason = object["reason"].as_str().unwrap_or_default();
+            ["its rule", "no such position", "too much"].iter().any(|words| reason.contains(words))
+        };
+        let is_at_once = |object: &Value| object["op"] == "pong" || (object["op"] == "error" && !by_home(object));
+        let at_once = |note: &Note| object(note).filter(|(_, object)| is_at_once(object));
         let all: Vec<_> = notes.iter().enumerate().filter_map(|(at, note)| Some((at, at_once(note)?))).collect();
         let pair = all.windows(2).find(|pair| pair[0].1.0 == pair[1].1.0 && pair[0].1.1["op"] != pair[1].1.1["op"]);
         let Some(pair) = pair else { return false };

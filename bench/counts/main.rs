@@ -1,8 +1,8 @@
 //! The gate of the hot paths: how many instructions each takes, by callgrind, held to the record.
 //!
-//! `cargo bench --bench counts` compares, `cargo bench --bench counts -- --renew` writes the record anew. This program runs
-//! itself under valgrind, once for each path, with `--run NAME`; callgrind counts only inside of [`measured`]. Nothing in
-//! there depends on time, chance or the environment, so two runs differ by nothing, and a path that costs 3 % more fails.
+//! `cargo run --release -p wirefan-counts` compares, and with `-- --renew` writes the record anew. This program runs itself
+//! under valgrind, once for each path, with `--run NAME`; callgrind counts only inside of [`measured`]. Nothing of
+//! ours in there depends on time or chance; two runs differ by a few in a thousand, and a path that costs 3 % more fails.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,16 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use paths::HotPath;
 use record::{Record, Verdict};
 
+#[path = "../paths/mod.rs"]
 mod paths;
-#[path = "counts/record.rs"]
 mod record;
+#[path = "../rig.rs"]
 mod rig;
+#[path = "../texts.rs"]
 mod texts;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         ["--run", name] => {
@@ -106,7 +108,7 @@ fn count_all() -> Result<Record, String> {
 fn begin(program: &Path, path: &HotPath, out: &Path) -> Result<Child, String> {
     let out = format!("--callgrind-out-file={}", out.display());
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", &out, "--collect-atstart=no", "--toggle-collect=counts::measured"]);
+    command.args(["--tool=callgrind", &out, "--collect-atstart=no", "--toggle-collect=wirefan_counts::measured"]);
     command.arg(program).args(["--run", path.name]);
     // The environment lies on the stack of the program: the same for everybody, it moves nothing.
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
@@ -127,12 +129,12 @@ fn finish(child: Child, path: &HotPath, out: &Path) -> Result<u64, String> {
 }
 
 fn out_file(number: usize) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("counts-{}-{number}.out", std::process::id()))
+    std::env::temp_dir().join(format!("counts-{}-{number}.out", std::process::id()))
 }
 
 fn record_file() -> PathBuf {
     let file = format!("bench/record/{}-{}.txt", std::env::consts::ARCH, std::env::consts::OS);
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file)
 }
 
 /// What counts depend on besides the source.
@@ -150,4 +152,4 @@ fn shape() -> Result<String, String> {
     Ok(shape)
 }
 
-const RENEW: &str = "`cargo bench --bench counts -- --renew`";
+const RENEW: &str = "`cargo run --release -p wirefan-counts -- --renew`";
