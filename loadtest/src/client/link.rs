@@ -11,6 +11,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use mio::net::TcpStream;
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use wirefan::limits::DEFLATE_BYTES_MIN;
 use wirefan::ws::deflate::Inflater;
@@ -20,6 +21,7 @@ use super::Subscription;
 use super::feed::Feed;
 use super::stream::Stream;
 use crate::envelope::{Ack, Reply, parse_reply};
+use crate::machine;
 use crate::target::Target;
 
 /// Largest message that a client takes, in bytes.
@@ -52,6 +54,8 @@ pub(crate) struct Link {
     masks: u64,
     /// It offered permessage-deflate: nothing long may come as it is.
     deflate: bool,
+    /// Pings answered and not told yet.
+    pings: u32,
 }
 
 enum Phase {
@@ -76,10 +80,8 @@ struct Upgrading {
 }
 
 impl Link {
-    /// Begins to connect. `source` other than 0 binds to 127.0.0.(1 + source) first.
-    ///
-    /// IP_BIND_ADDRESS_NO_PORT would let one source address share its ports over several targets; no safe wrapper offers it
-    /// and there is one target here, so the kernel picks a free port of the source at bind time.
+    /// Begins to connect. `source` other than 0 binds to 127.0.0.(1 + source) first, and leaves the port to the connect: so one source
+    /// has all its ports for each target, and the kernel need not look for one that is free for all.
     pub(crate) fn open(target: &Target, source: u8, receive_buffer: Option<usize>, seed: u64) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
@@ -91,6 +93,7 @@ impl Link {
         }
         if source != 0 && target.address.is_ipv4() {
             let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + source));
+            setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
             socket.bind(&SocketAddr::new(address, 0).into())?;
         }
         match socket.connect(&target.address.into()) {
@@ -104,6 +107,7 @@ impl Link {
             pending: Vec::new(),
             masks: seed,
             deflate: target.deflate,
+            pings: 0,
         })
     }
 
@@ -123,6 +127,11 @@ impl Link {
     /// True once it has all its acks and until it ends.
     pub(crate) fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready | Phase::Fed(_))
+    }
+
+    /// How many pings it has answered since the last call.
+    pub(crate) fn take_pings(&mut self) -> u32 {
+        std::mem::take(&mut self.pings)
     }
 
     /// True once it has ended.
@@ -189,7 +198,7 @@ impl Link {
         if let (Phase::Connecting, Some(stream)) = (&self.phase, &mut self.socket) {
             let socket = stream.socket();
             if let Some(error) = socket.take_error().map_err(|e| e.to_string())? {
-                return Err(format!("cannot connect to {}: {error}", target.address));
+                return Err(machine::refused(target.address, &error));
             }
             // An edge may come before the connection does.
             if socket.peer_addr().is_err() {
@@ -374,6 +383,7 @@ impl Link {
             Event::Ping(payload) => {
                 let key = self.next_mask();
                 encode::masked_frame(&mut self.pending, Opcode::Pong, payload, key);
+                self.pings += 1;
                 self.flush().map_err(|error| format!("a pong could not be sent: {error}"))
             }
             Event::Pong(_) => Ok(()),
@@ -446,3 +456,23 @@ impl Link {
 
 /// EINPROGRESS: a non-blocking connect is under way.
 const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::getsockopt;
+
+    use super::*;
+
+    #[test]
+    fn a_source_is_bound_to_its_address_and_leaves_its_port_to_the_connect() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::at(listener.local_addr().unwrap());
+        for (source, address) in [(0, [127, 0, 0, 1]), (1, [127, 0, 0, 2]), (9, [127, 0, 0, 10])] {
+            let mut link = Link::open(&target, source, None, 1).unwrap();
+            let (_, peer) = listener.accept().unwrap();
+            assert_eq!(peer.ip(), IpAddr::from(address));
+            let socket = link.socket().unwrap();
+            assert_eq!(getsockopt(socket, sockopt::IpBindAddressNoPort).unwrap(), source != 0);
+        }
+    }
+}

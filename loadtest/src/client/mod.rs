@@ -10,7 +10,7 @@ mod stream;
 mod worker;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::envelope::Position;
@@ -95,6 +95,8 @@ pub(crate) struct Crew {
     stop: AtomicBool,
     /// Connections that have all their acks.
     ready: AtomicUsize,
+    /// Pings that were answered.
+    pings: AtomicU64,
     failure: Mutex<Option<String>>,
 }
 
@@ -105,6 +107,7 @@ impl Crew {
             origin: Instant::now(),
             stop: AtomicBool::new(false),
             ready: AtomicUsize::new(0),
+            pings: AtomicU64::new(0),
             failure: Mutex::new(None),
         }
     }
@@ -118,6 +121,11 @@ impl Crew {
     /// Connections ready so far.
     pub(crate) fn ready(&self) -> usize {
         self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Pings answered so far.
+    pub(crate) fn pings(&self) -> u64 {
+        self.pings.load(Ordering::Relaxed)
     }
 
     /// Ends the run.
