@@ -17,6 +17,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::floor::Floor;
 use crate::machine::{self, Placement};
+use crate::profile::Profile;
 use crate::report::{self, Progress};
 use crate::scenario::against::{self, Broker, Yardstick};
 use crate::scenario::publishing::Pace;
@@ -134,6 +135,9 @@ struct Fanout {
     /// Length of the warm-up at the same pace, not measured but verified.
     #[arg(long, default_value_t = 0.5, value_parser = seconds)]
     warmup_s: f64,
+    /// The broker at --url is spoken to as this profile says: wirefan, bun, ws, nats, nchan, nchan-post, or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", requires = "url", conflicts_with_all = ["transport", "compared"])]
+    profile: Option<String>,
     /// How subscribers are spoken to; publishers speak WebSocket.
     #[arg(long, value_enum, default_value_t = Transport::Ws)]
     transport: Transport,
@@ -159,6 +163,9 @@ struct Fanout {
 struct Idle {
     #[command(flatten)]
     server: ServerArguments,
+    /// The broker at --url is spoken to as this profile says: wirefan, bun, ws, nats, nchan, nchan-post, or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", requires = "url", conflicts_with = "transport")]
+    profile: Option<String>,
     /// How the connections subscribe.
     #[arg(long, value_enum, default_value_t = Transport::Ws)]
     transport: Transport,
@@ -239,11 +246,15 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
         None if arguments.deflate => Some(Configuration::deflating()?),
         None => None,
     };
-    let broker = arguments.server.broker(configuration)?;
+    let profile = profile(arguments.profile.as_deref())?;
+    if let Some(profile) = &profile {
+        fits(profile, shape.topics)?;
+    }
+    let broker = arguments.server.broker(configuration)?.speaking(profile.as_ref());
     let json = arguments.server.json;
     let progress = Progress::new(json);
     let mut notes = notes(&arguments.server, &placement, scaled);
-    notes.push(way(arguments.transport, &arguments.server));
+    notes.push(profile.as_deref().map_or_else(|| way(arguments.transport, &arguments.server), spoken));
     notes.extend(history.map(kept));
     let yardstick = match (arguments.against_floor, arguments.against_websocket, arguments.deflate) {
         (true, ..) => Some(Yardstick::Floor),
@@ -282,8 +293,15 @@ fn run_idle(arguments: &Idle) -> Result<bool, String> {
     let json = arguments.server.json;
     let progress = Progress::new(json);
     let mut notes = notes(&arguments.server, &placement, scaled);
-    notes.push(way(arguments.transport, &arguments.server));
-    let broker = arguments.server.broker(None)?;
+    let profile = profile(arguments.profile.as_deref())?;
+    if let Some(profile) = &profile {
+        fits(profile, shape.topics.unwrap_or(shape.connections * shape.subscribe_each))?;
+        if shape.subscribe_each > 1 && profile.subscribes_by_path() {
+            return Err(format!("profile {}: connecting subscribes, so --subscribe-each is 1 at most", profile.name));
+        }
+    }
+    notes.push(profile.as_deref().map_or_else(|| way(arguments.transport, &arguments.server), spoken));
+    let broker = arguments.server.broker(None)?.speaking(profile.as_ref());
     let measured = broker.with(&placement, arguments.transport, |target, pid| {
         let pid = pid.ok_or("idle reads the server's memory: give its process with --server-pid")?;
         idle::run(target, &shape, pid, &progress)
@@ -371,6 +389,26 @@ fn notes(server: &ServerArguments, placement: &Placement, scaled: Option<String>
 fn way(transport: Transport, server: &ServerArguments) -> String {
     let tls = if server.tls || server.ca.is_some() { " under TLS" } else { "" };
     format!("Subscribers come by {}{tls}.", transport.name())
+}
+
+/// The profile of that name or path.
+fn profile(name: Option<&str>) -> Result<Option<Arc<Profile>>, String> {
+    name.map(|name| Profile::load(name).map(Arc::new)).transpose()
+}
+
+/// A broker that tells no topics apart is not asked to.
+fn fits(profile: &Profile, topics: usize) -> Result<(), String> {
+    match profile.topics_max {
+        Some(most) if topics > most => {
+            Err(format!("profile {}: it can tell {most} topics apart, not {topics} (--topics)", profile.name))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The sentence that says which broker it is.
+fn spoken(profile: &Profile) -> String {
+    format!("Spoken to by the profile {}: {}", profile.name, profile.about)
 }
 
 /// The sentence that says what a started wirefan keeps.

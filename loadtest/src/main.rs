@@ -15,6 +15,7 @@ mod flight;
 mod floor;
 mod machine;
 mod process;
+mod profile;
 mod report;
 mod scenario;
 mod spawn;

@@ -133,13 +133,30 @@ impl Checker {
 
     /// Judges one delivery. True when this subscriber did not have this publication before.
     pub(crate) fn delivered(&mut self, subscriber: usize, stamp: Stamp, position: Position) -> bool {
+        if !self.is_known(stamp) {
+            return false;
+        }
+        self.follow_position(subscriber, position);
+        self.follow_sequence(subscriber, stamp)
+    }
+
+    /// [`Checker::delivered`] by a broker that gives no positions: the publisher's sequence alone is followed.
+    pub(crate) fn delivered_without_position(&mut self, subscriber: usize, stamp: Stamp) -> bool {
+        self.is_known(stamp) && self.follow_sequence(subscriber, stamp)
+    }
+
+    fn is_known(&mut self, stamp: Stamp) -> bool {
         let publisher = usize::from(stamp.publisher);
         if publisher >= self.publishers {
             self.faults.mangled += 1;
             self.faults.say(|| format!("publisher {publisher} does not exist"));
             return false;
         }
-        self.follow_position(subscriber, position);
+        true
+    }
+
+    fn follow_sequence(&mut self, subscriber: usize, stamp: Stamp) -> bool {
+        let publisher = usize::from(stamp.publisher);
         let next = &mut self.next[subscriber * self.publishers + publisher];
         if stamp.sequence == *next {
             *next += 1;

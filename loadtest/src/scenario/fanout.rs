@@ -15,6 +15,7 @@ use crate::client::{Crew, Ramp, Scene, Worker};
 use crate::flight::Flight;
 use crate::machine::pin_thread;
 use crate::process::{Cost, Memory};
+use crate::profile::Profile;
 use crate::report::Progress;
 use crate::stats::Latencies;
 use crate::target::Target;
@@ -168,8 +169,8 @@ fn hire<S: Scene>(
     dress: impl Fn(usize, &Arc<Flight>, Listening) -> S,
 ) -> Result<Vec<Worker<S>>, String> {
     let seed = fresh_seed();
-    let topics: Arc<Vec<String>> =
-        Arc::new((0..shape.topics).map(|topic| format!("loadtest/{:08x}/{topic}", seed as u32)).collect());
+    let profile = target.profile.as_deref();
+    let topics: Arc<Vec<String>> = Arc::new((0..shape.topics).map(|topic| topic_name(profile, seed, topic)).collect());
     let expected = (0..shape.topics)
         .map(|topic| (shape.subscribers / shape.topics + usize::from(topic < shape.subscribers % shape.topics)) as u32)
         .collect();
@@ -182,7 +183,7 @@ fn hire<S: Scene>(
         shape.payload_bytes,
         stages,
     );
-    let mut publishing = Some(publishing.conflating(shape.conflate_keys));
+    let mut publishing = Some(publishing.conflating(shape.conflate_keys).speaking(target));
     let mut workers: Vec<Worker<S>> = Vec::new();
     for thread in 0..shape.threads {
         let subscribers = share_of(thread, shape.threads, shape.subscribers);
@@ -199,7 +200,7 @@ fn hire<S: Scene>(
         )
         .wakes(workers.first().map(Worker::waker));
         let ramp = Ramp {
-            target: Target { deflate: shape.deflate, ..target.clone() },
+            target: Target { deflate: shape.deflate, published: topics[0].clone(), ..target.clone() },
             sources: shape.sources,
             connects_per_second: shape.connects_per_second / shape.threads as f64,
             seed: seed ^ (thread as u64) << 56,
@@ -346,6 +347,12 @@ pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>, shape: &Shape) -> 
         sent_late,
         faults,
     }
+}
+
+/// The name of a run's topic, as the broker spells topics.
+pub(super) fn topic_name(profile: Option<&Profile>, seed: u64, topic: usize) -> String {
+    let run = seed as u32;
+    profile.map_or_else(|| format!("loadtest/{run:08x}/{topic}"), |profile| profile.topic(run, topic))
 }
 
 /// Tells this run's topics and masks from another's.

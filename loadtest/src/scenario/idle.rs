@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::fanout::fresh_seed;
+use super::fanout::{fresh_seed, topic_name};
 use super::wait_until;
 use crate::client::{Crew, Link, Message, Ramp, Scene, Subscription, Worker};
 use crate::machine::pin_thread;
 use crate::process::{Cost, Kernel, Memory};
+use crate::profile::Profile;
 use crate::report::Progress;
 use crate::stats::{least_squares, ratio};
 use crate::target::Target;
@@ -89,7 +90,13 @@ pub(crate) fn run(target: &Target, shape: &Shape, server_pid: u32, progress: &Pr
     let mut threads = Vec::new();
     let mut wanted = Vec::new();
     for number in 0..shape.threads {
-        let waiting = Waiting { thread: number, shape: shape.clone(), seed, faults: Faults::default() };
+        let waiting = Waiting {
+            thread: number,
+            shape: shape.clone(),
+            seed,
+            profile: target.profile.clone(),
+            faults: Faults::default(),
+        };
         let ramp = Ramp {
             target: target.clone(),
             sources: shape.sources,
@@ -197,6 +204,7 @@ struct Waiting {
     thread: usize,
     shape: Shape,
     seed: u64,
+    profile: Option<Arc<Profile>>,
     faults: Faults,
 }
 
@@ -207,13 +215,14 @@ impl Scene for Waiting {
             .map(|which| {
                 let number = connection * self.shape.subscribe_each + which;
                 let topic = self.shape.topics.map_or(number, |topics| number % topics);
-                Subscription::live(format!("loadtest/{:08x}/{topic}", self.seed as u32))
+                Subscription::live(topic_name(self.profile.as_deref(), self.seed, topic))
             })
             .collect()
     }
 
     fn message(&mut self, link: usize, message: Message<'_>, _now_ns: u64) {
-        let (Message::Text(bytes) | Message::Binary(bytes)) = message else {
+        let (Message::Text(bytes) | Message::Binary(bytes) | Message::Delivered { payload: bytes, .. }) = message
+        else {
             return;
         };
         self.faults.unexpected += 1;
@@ -264,7 +273,7 @@ mod tests {
             for thread in 0..2 {
                 let shape = Shape { topics, ..shape.clone() };
                 let faults = Faults::default();
-                let mut scene = Waiting { thread, shape, seed: 1, faults };
+                let mut scene = Waiting { thread, shape, seed: 1, profile: None, faults };
                 for link in 0..5 {
                     let all = scene.subscriptions(link);
                     assert_eq!(all.len(), 2);

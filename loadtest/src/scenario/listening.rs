@@ -9,7 +9,7 @@ use mio::Waker;
 
 use super::publishing::{Publishing, Sent};
 use crate::client::{Link, Message, Scene, Subscription};
-use crate::envelope::{Position, Reply, parse_reply, read_payload, scan_message};
+use crate::envelope::{Position, Reply, Stamp, parse_reply, read_payload, scan_message};
 use crate::flight::Flight;
 use crate::stats::Latencies;
 use crate::verify::{Checker, Faults};
@@ -146,12 +146,38 @@ impl Listening {
         let Some(stamp) = read_payload(data, self.payload_bytes) else {
             return false;
         };
-        if !self.checker.delivered(subscriber, stamp, position) {
-            return true;
+        if self.checker.delivered(subscriber, stamp, position) {
+            self.arrived(stamp, now_ns);
         }
+        true
+    }
+
+    /// A publication that a profile recognised: it has no position, and no second spelling.
+    fn recognised(&mut self, subscriber: usize, topic: Option<&[u8]>, payload: &[u8], now_ns: u64) {
+        let own = Arc::clone(&self.topics);
+        let own = &own[self.topic_of(subscriber)];
+        if let Some(topic) = topic
+            && topic != own.as_bytes()
+        {
+            self.checker.faults.misdelivered += 1;
+            let topic = String::from_utf8_lossy(topic);
+            self.say(&format!("subscriber {subscriber} of {own} got a publication of"), &topic);
+        } else if let Some(stamp) = read_payload(payload, self.payload_bytes) {
+            if self.checker.delivered_without_position(subscriber, stamp) {
+                self.arrived(stamp, now_ns);
+            }
+        } else {
+            self.checker.faults.mangled += 1;
+            let shown = String::from_utf8_lossy(payload);
+            self.say(&format!("subscriber {subscriber} got other bytes than published:"), &shown);
+        }
+    }
+
+    /// A fresh delivery.
+    fn arrived(&mut self, stamp: Stamp, now_ns: u64) {
         self.delivered += 1;
         let Some(arrival) = self.flight.arrive(stamp.publication, now_ns) else {
-            return true;
+            return;
         };
         self.completed |= arrival.nth == arrival.of;
         if self.timed && self.flight.is_measured(stamp.publication) {
@@ -167,7 +193,6 @@ impl Listening {
                 self.lateness.last.record(late_ns);
             }
         }
-        true
     }
 
     /// Another spelling of a message, or a fault.
@@ -228,6 +253,10 @@ impl Scene for Listening {
                 }
             }
             (_, Message::Acked(_)) => {}
+            (Some(subscriber), Message::Delivered { topic, payload }) => {
+                self.recognised(subscriber, topic, payload, now_ns);
+            }
+            (None, Message::Delivered { payload, .. }) => self.unexpected(&String::from_utf8_lossy(payload)),
             (_, Message::Binary(bytes)) => self.unexpected(&String::from_utf8_lossy(bytes)),
         }
     }
