@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::envelope::PAYLOAD_BYTES_MIN;
-use crate::floor::Floor;
+use crate::floor::{self, Floor};
 use crate::machine::{self, Placement};
 use crate::profile::Profile;
-use crate::report::{self, Progress};
+use crate::report::{self, Comparison, Progress};
 use crate::scenario::against::{self, Broker, Yardstick};
 use crate::scenario::publishing::Pace;
 use crate::scenario::{fanout, idle};
@@ -147,6 +147,9 @@ struct Fanout {
     /// Run the floor in turn with the broker, and print what a delivery costs more than the machine's own limit.
     #[arg(long, group = "yardstick", conflicts_with_all = ["transport", "tls"])]
     against_floor: bool,
+    /// Let the floor send all publications that one turn of its loop read in one `send` per socket [default: with --outstanding above 1].
+    #[arg(long, requires = "against_floor", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    batch: Option<bool>,
     /// Run the same over WebSocket in turn with --transport, and print what a delivery costs more than there.
     #[arg(long, group = "yardstick", requires = "transport")]
     against_websocket: bool,
@@ -188,6 +191,12 @@ struct FloorArguments {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:9090")]
     listen: SocketAddr,
+    /// Send all publications that one turn of the loop read in one `send` per socket, instead of one each.
+    #[arg(long)]
+    batch: bool,
+    /// Ping every connection once in so many seconds [default: never].
+    #[arg(long, value_parser = positive)]
+    heartbeat_s: Option<f64>,
     /// End by itself after so long.
     #[arg(long, value_parser = seconds)]
     seconds: Option<f64>,
@@ -257,7 +266,10 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
     notes.push(profile.as_deref().map_or_else(|| way(arguments.transport, &arguments.server), spoken));
     notes.extend(history.map(kept));
     let yardstick = match (arguments.against_floor, arguments.against_websocket, arguments.deflate) {
-        (true, ..) => Some(Yardstick::Floor),
+        (true, ..) => Some(Yardstick::Floor(floor::Manner {
+            batch: batches(arguments.batch, shape.pace),
+            ..floor::Manner::default()
+        })),
         (_, true, _) => Some(Yardstick::WebSocket),
         (.., true) => Some(Yardstick::of_its_size(&shape)?),
         _ => None,
@@ -268,11 +280,13 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
         let sides = (transport, yardstick);
         let compared = against::run(&shape, &broker, sides, &placement, arguments.rounds, &progress)?;
         progress.end();
-        return Ok(report::comparison(&shape, yardstick, &compared, &notes, json));
+        let outcome = |measured: &_| report::fanout_outcome("fanout", &shape, measured, notes.clone());
+        let rounds = compared.iter().map(|round| round.map(outcome)).collect();
+        return Ok(report::compared(&Comparison::new(yardstick.name(), rounds), json));
     }
     let measured = against::run_broker(&shape, &broker, transport, &placement, &progress)?;
     progress.end();
-    Ok(report::fanout(&shape, &measured, &notes, json))
+    Ok(report::shown(&report::fanout_outcome("fanout", &shape, &measured, notes), json))
 }
 
 fn run_idle(arguments: &Idle) -> Result<bool, String> {
@@ -323,8 +337,10 @@ fn run_floor(arguments: &FloorArguments) -> Result<(), String> {
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .map_err(|error| format!("signals cannot be caught: {error}"))?;
     }
-    let mut floor =
-        Floor::bind(arguments.listen).map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
+    let heartbeat = arguments.heartbeat_s.map(Duration::from_secs_f64);
+    let manner = floor::Manner { batch: arguments.batch, heartbeat };
+    let mut floor = Floor::bind(arguments.listen, manner)
+        .map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
     let address = floor.address().map_err(|error| error.to_string())?;
     eprintln!("listening on {address}");
     let until = arguments.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s));
@@ -383,6 +399,11 @@ fn notes(server: &ServerArguments, placement: &Placement, scaled: Option<String>
     }
     notes.extend(scaled);
     notes
+}
+
+/// Whether the floor batches: as asked, else where several publications are under way at once.
+fn batches(asked: Option<bool>, pace: Pace) -> bool {
+    asked.unwrap_or(matches!(pace, Pace::UnderWay(most) if most > 1))
 }
 
 /// The sentence that says how subscribers come.
@@ -471,6 +492,7 @@ mod tests {
             "fanout --history 5 --url ws://127.0.0.1/",
             "fanout --deflate --against-floor",
             "fanout --deflate --history 5",
+            "fanout --batch",
             "storm --reconnect-share 0",
             "storm --reconnect-share 101",
             "storm --away-s 4",

@@ -1,12 +1,13 @@
-//! The machine's own limit: one thread that sends the bytes of a publication to N sockets, one `send` each, and keeps no books.
+//! The machine's own limit: one thread that does with bare sockets what a broker does, and keeps no books.
 //! `wirefan-loadtest floor` runs it as a process, so that its CPU time is read as the broker's is.
 //! It speaks just enough: upgrades, `welcome`, an `ack` for each subscribe with an exact topic, positions, the same `message`
-//! bytes as wirefan; publishers get silence, by HTTP what a `Responder` says. A topic's subscribers are slots of one dense array of sockets.
+//! bytes as wirefan (`Rooms`), pings; on `/echo` what an `Echo` sends back, by HTTP what a `Responder` says. Publishers get silence.
 //! It refuses nothing, frees no topic, and waits for a socket that is full: no measure of a broker, only of the kernel.
 
+mod echo;
 mod responder;
+mod rooms;
 
-use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -22,8 +23,9 @@ use socket2::{Domain, Socket, Type};
 use wirefan::http::parse_head;
 use wirefan::ws::{Decoder, Event, Input, Opcode, Role, encode, handshake};
 
-use crate::envelope::{Position, write_message};
+use echo::Echo;
 use responder::Responder;
+use rooms::Rooms;
 
 const LISTENER: Token = Token(usize::MAX);
 const BACKLOG: i32 = 4_096;
@@ -34,11 +36,23 @@ const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const ACCEPTS_PER_TURN: usize = 64;
 /// How long a full socket is waited for before its connection is given up.
 const FULL_WAIT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
-/// The epoch of all topics here.
-const EPOCH: u32 = 0x0000_f100;
+/// Longest sleep.
+const SLEEP: Duration = Duration::from_millis(50);
+/// A ping without a payload.
+const PING: &[u8] = &[0x80 | Opcode::Ping as u8, 0];
+
+/// What the floor does beyond the least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// All publications that one turn of the loop read leave in one `send` per socket, instead of one each.
+    pub(crate) batch: bool,
+    /// Every connection is pinged once in so long, evenly spread; never if `None`.
+    pub(crate) heartbeat: Option<Duration>,
+}
 
 /// The floor's whole state.
 pub(crate) struct Floor {
+    manner: Manner,
     poll: Poll,
     listener: TcpListener,
     /// Dense: four bytes each. A slot is its token.
@@ -46,32 +60,21 @@ pub(crate) struct Floor {
     /// Only touched when a connection speaks.
     readers: Vec<Reader>,
     free: Vec<usize>,
-    topics: HashMap<String, Topic>,
+    rooms: Rooms,
     buffer: Vec<u8>,
-    /// The one frame that goes to everybody.
-    frame: Vec<u8>,
     message: Vec<u8>,
 }
 
-#[derive(Default)]
-struct Topic {
-    offset: u64,
-    subscribers: Vec<u32>,
-}
-
 /// What a connection needs to be understood.
-struct Reader {
-    /// What is not understood yet; `None` once upgraded.
-    head: Option<Vec<u8>>,
-    /// On a connection that began with a POST.
-    responder: Option<Responder>,
-    decoder: Decoder,
-}
-
-impl Reader {
-    const fn new() -> Self {
-        Self { head: Some(Vec::new()), responder: None, decoder: Decoder::new(Role::Server) }
-    }
+enum Reader {
+    /// The beginning of a head.
+    Head(Vec<u8>),
+    /// A connection that began with a POST: what is not understood yet, and who answers it.
+    Requests(Vec<u8>, Responder),
+    /// Commands.
+    Frames(Decoder),
+    /// `/echo`.
+    Echo(Echo),
 }
 
 #[derive(Deserialize)]
@@ -85,7 +88,7 @@ struct Command<'a> {
 
 impl Floor {
     /// Listens on `address`.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr, manner: Manner) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?;
@@ -95,14 +98,15 @@ impl Floor {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self {
+            manner,
             poll,
             listener,
             sockets: Vec::new(),
             readers: Vec::new(),
             free: Vec::new(),
-            topics: HashMap::new(),
-            buffer: vec![0; READ_BYTES],
-            frame: Vec::new(),
+            rooms: Rooms::new(manner.batch),
+            // An echo may put a header before what one read brought.
+            buffer: vec![0; READ_BYTES + echo::HEADER_BYTES_MAX],
             message: Vec::new(),
         })
     }
@@ -116,8 +120,10 @@ impl Floor {
     pub(crate) fn run(&mut self, stop: &AtomicBool, until: Option<Instant>) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         let mut accepting = false;
+        let begun = Instant::now();
+        let mut pinged = 0;
         while !stop.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until) {
-            let timeout = Duration::from_millis(if accepting { 0 } else { 50 });
+            let timeout = if accepting { Duration::ZERO } else { SLEEP };
             match self.poll.poll(&mut events, Some(timeout)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -129,11 +135,31 @@ impl Floor {
                     self.read(event.token().0, event.is_read_closed());
                 }
             }
+            let failed = self.rooms.flush(&self.sockets);
+            self.close_all(&failed);
             if accepting {
                 accepting = self.accept();
             }
+            if let Some(interval) = self.manner.heartbeat {
+                self.ping(begun.elapsed(), interval, &mut pinged);
+            }
         }
         Ok(())
+    }
+
+    /// Pings all whose time has come: slot n of N once per interval, n / N of it after its begin. `pinged` counts what was due so far.
+    fn ping(&mut self, elapsed: Duration, interval: Duration, pinged: &mut usize) {
+        let slots = self.sockets.len();
+        let due = (elapsed.as_secs_f64() / interval.as_secs_f64() * slots as f64) as usize;
+        // What came by late, or all at once with new slots, is not made good by more than one round.
+        for turn in (*pinged).max(due.saturating_sub(slots))..due {
+            let slot = turn % slots;
+            if matches!(self.readers[slot], Reader::Frames(_)) && self.sockets[slot].is_some() && !self.send(slot, PING)
+            {
+                self.close(slot);
+            }
+        }
+        *pinged = due;
     }
 
     /// True when there may be more to accept.
@@ -153,12 +179,13 @@ impl Floor {
                 }
                 continue;
             }
+            let reader = Reader::Head(Vec::new());
             if slot == self.sockets.len() {
                 self.sockets.push(Some(socket));
-                self.readers.push(Reader::new());
+                self.readers.push(reader);
             } else {
                 self.sockets[slot] = Some(socket);
-                self.readers[slot] = Reader::new();
+                self.readers[slot] = reader;
             }
         }
         true
@@ -183,51 +210,72 @@ impl Floor {
         self.buffer = buffer;
     }
 
+    fn close_all(&mut self, slots: &[u32]) {
+        for slot in slots {
+            // It may be in the list once per topic.
+            if self.sockets[*slot as usize].is_some() {
+                self.close(*slot as usize);
+            }
+        }
+    }
+
     fn close(&mut self, slot: usize) {
         self.sockets[slot] = None;
         self.free.push(slot);
-        for topic in self.topics.values_mut() {
-            topic.subscribers.retain(|subscriber| *subscriber as usize != slot);
-        }
+        self.rooms.leave(slot as u32);
     }
 
     /// False when the connection is over.
     fn take(&mut self, slot: usize, buffer: &mut [u8], filled: usize) -> bool {
-        let Reader { head: Some(head), responder, .. } = &mut self.readers[slot] else {
-            return self.decode(slot, buffer, filled);
+        match &mut self.readers[slot] {
+            Reader::Frames(_) => return self.decode(slot, buffer, filled),
+            Reader::Echo(echo) => {
+                return match (echo.answer(buffer, filled), &self.sockets[slot]) {
+                    (Some(answer), Some(socket)) => send_all(socket, answer),
+                    _ => false,
+                };
+            }
+            Reader::Requests(..) => return self.respond(slot, &buffer[..filled]),
+            Reader::Head(head) if head.is_empty() && buffer.starts_with(b"POST ") => {
+                self.readers[slot] = Reader::Requests(Vec::new(), Responder::default());
+                return self.respond(slot, &buffer[..filled]);
+            }
+            Reader::Head(head) => head.extend_from_slice(&buffer[..filled]),
+        }
+        self.upgrade(slot)
+    }
+
+    /// Answers a head that is whole. False when the connection is over.
+    fn upgrade(&mut self, slot: usize) -> bool {
+        let Reader::Head(head) = &mut self.readers[slot] else {
+            return false;
         };
-        if head.is_empty() && buffer.starts_with(b"POST ") {
-            responder.get_or_insert_default();
-        }
-        if responder.is_some() {
-            return self.respond(slot, &buffer[..filled]);
-        }
         let mut answer = Vec::new();
-        head.extend_from_slice(&buffer[..filled]);
-        let used = match parse_head(head) {
+        let (used, echo) = match parse_head(head) {
             Ok(None) => return true,
             Ok(Some((parsed, used))) => match handshake::upgrade(&parsed) {
                 Ok(upgrade) => {
                     upgrade.respond(&mut answer);
-                    used
+                    (used, upgrade.path == "/echo")
                 }
                 Err(_) => return false,
             },
             Err(_) => return false,
         };
         let mut rest = head.split_off(used);
-        self.readers[slot].head = None;
-        encode::frame(&mut answer, Opcode::Text, WELCOME);
-        if !self.send(slot, &answer) {
-            return false;
+        if echo {
+            self.readers[slot] = Reader::Echo(Echo::default());
+        } else {
+            self.readers[slot] = Reader::Frames(Decoder::new(Role::Server));
+            encode::frame(&mut answer, Opcode::Text, WELCOME);
         }
         let filled = rest.len();
-        self.decode(slot, &mut rest, filled)
+        self.send(slot, &answer) && (filled == 0 || self.take(slot, &mut rest, filled))
     }
 
     /// False when the connection is over.
     fn respond(&mut self, slot: usize, bytes: &[u8]) -> bool {
-        let Reader { head: Some(unread), responder: Some(responder), .. } = &mut self.readers[slot] else {
+        let Reader::Requests(unread, responder) = &mut self.readers[slot] else {
             return false;
         };
         self.message.clear();
@@ -245,7 +293,10 @@ impl Floor {
     }
 
     fn decode(&mut self, slot: usize, buffer: &mut [u8], filled: usize) -> bool {
-        let mut decoder = std::mem::replace(&mut self.readers[slot].decoder, Decoder::new(Role::Server));
+        let Reader::Frames(decoder) = &mut self.readers[slot] else {
+            return false;
+        };
+        let mut decoder = std::mem::replace(decoder, Decoder::new(Role::Server));
         let mut input = Input::new(buffer, filled);
         let goes_on = loop {
             match decoder.next(&mut input, MESSAGE_BYTES_MAX) {
@@ -259,7 +310,7 @@ impl Floor {
                 Ok(Some(Event::Ping(_) | Event::Pong(_))) => {}
             }
         };
-        self.readers[slot].decoder = decoder;
+        self.readers[slot] = Reader::Frames(decoder);
         goes_on
     }
 
@@ -268,54 +319,21 @@ impl Floor {
             return false;
         };
         match (command.op, command.topic, command.data) {
-            ("subscribe", Some(topic), _) => self.subscribe(slot, topic, command.id),
+            ("subscribe", Some(topic), _) => {
+                let position = self.rooms.enter(slot as u32, topic);
+                let ack = serde_json::json!({
+                    "op": "ack", "id": command.id, "topic": topic, "position": position.to_string(),
+                });
+                let mut frame = Vec::new();
+                encode::frame(&mut frame, Opcode::Text, ack.to_string().as_bytes());
+                self.send(slot, &frame)
+            }
             ("publish", Some(topic), Some(data)) => {
-                self.publish(topic, data.get().as_bytes());
+                let failed = self.rooms.publish(topic, data.get().as_bytes(), &self.sockets);
+                self.close_all(&failed);
                 true
             }
             _ => false,
-        }
-    }
-
-    fn subscribe(&mut self, slot: usize, name: &str, id: Option<u64>) -> bool {
-        let topic = self.topics.entry(name.to_owned()).or_default();
-        topic.subscribers.push(slot as u32);
-        let position = format!("{EPOCH:08x}:{}", topic.offset);
-        let ack = serde_json::json!({ "op": "ack", "id": id, "topic": name, "position": position });
-        let mut frame = Vec::new();
-        encode::frame(&mut frame, Opcode::Text, ack.to_string().as_bytes());
-        self.send(slot, &frame)
-    }
-
-    /// The loop that everything here is about.
-    fn publish(&mut self, name: &str, data: &[u8]) {
-        let Some(topic) = self.topics.get_mut(name) else {
-            return;
-        };
-        topic.offset += 1;
-        let position = Position { epoch: EPOCH, offset: topic.offset };
-        self.message.clear();
-        write_message(&mut self.message, name, position, data);
-        self.frame.clear();
-        encode::frame(&mut self.frame, Opcode::Text, &self.message);
-        let subscribers = std::mem::take(&mut topic.subscribers);
-        let mut failed = Vec::new();
-        for slot in &subscribers {
-            let Some(mut socket) = self.sockets[*slot as usize].as_ref() else {
-                continue;
-            };
-            match socket.write(&self.frame) {
-                Ok(n) if n == self.frame.len() => {}
-                Ok(n) if send_all(socket, &self.frame[n..]) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && send_all(socket, &self.frame) => {}
-                _ => failed.push(*slot as usize),
-            }
-        }
-        if let Some(topic) = self.topics.get_mut(name) {
-            topic.subscribers = subscribers;
-        }
-        for slot in failed {
-            self.close(slot);
         }
     }
 
@@ -324,8 +342,7 @@ impl Floor {
     }
 }
 
-/// Waits for a full socket: the floor has no queues.
-#[cold]
+/// Sends all of it. Waits for a full socket: the floor has no queues. False when the connection is over.
 fn send_all(mut socket: &TcpStream, mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
         match socket.write(bytes) {

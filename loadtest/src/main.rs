@@ -10,6 +10,7 @@
 
 mod cli;
 mod client;
+mod counters;
 mod envelope;
 mod flight;
 mod floor;

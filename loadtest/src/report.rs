@@ -1,9 +1,12 @@
 //! What the user sees: a progress bar while it runs, then a table or one JSON object.
-//! The command line calls one function per scenario; each answers whether all was right.
+//! The command line makes an `Outcome` of what was measured and has it shown; that answers whether all was right.
 //! Invariants: data goes to standard output, everything else to standard error; the same figures are in table and JSON; a
 //! figure that is not known is absent, never zero.
 
+mod fanout;
 mod http_publish;
+mod outcome;
+mod plain;
 mod slow;
 mod storm;
 
@@ -11,19 +14,18 @@ use std::io::{IsTerminal, Write};
 
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::process::{Cost, Memory};
-use crate::scenario::against::{Round, Yardstick, cpu_ns_per_delivery, least_cost, median_cost};
-use crate::scenario::publishing::Pace;
-use crate::scenario::{fanout, idle};
-use crate::stats::{Percentiles, ratio};
+use crate::scenario::idle;
+use crate::stats::Percentiles;
 use crate::verify::Faults;
 
+pub(crate) use fanout::fanout_outcome;
 pub(crate) use http_publish::{http_publish, http_publish_comparison};
+pub(crate) use outcome::{Comparison, Distribution, Figure, Outcome, Series, Spent};
+pub(crate) use plain::{comparison as compared, outcome as shown};
 pub(crate) use slow::slow;
-pub(crate) use storm::storm;
+pub(crate) use storm::storm_outcome;
 
 /// A bar on standard error; hidden when that is no terminal or JSON is asked for.
 pub(crate) struct Progress(ProgressBar);
@@ -72,157 +74,6 @@ impl Progress {
     }
 }
 
-#[derive(Serialize)]
-struct FanoutFigures<'a> {
-    publications: u64,
-    deliveries: u64,
-    seconds: f64,
-    publications_per_second: f64,
-    deliveries_per_second: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<ServerFigures>,
-    generator_cpu_percent: f64,
-    latency: LatencyFigures,
-    passed: bool,
-    faults: &'a Faults,
-}
-
-#[derive(Serialize)]
-struct ServerFigures {
-    cpu_seconds: f64,
-    cpu_percent: f64,
-    deliveries_per_cpu_second: f64,
-    cpu_ns_per_delivery: f64,
-    voluntary_switches: u64,
-    involuntary_switches: u64,
-    memory: Option<Memory>,
-}
-
-#[derive(Serialize)]
-struct LatencyFigures {
-    all: Percentiles,
-    first: Percentiles,
-    median: Percentiles,
-    last: Percentiles,
-    sent_late: Percentiles,
-}
-
-impl<'a> FanoutFigures<'a> {
-    fn of(measured: &'a fanout::Measured) -> Self {
-        let seconds = measured.wall_ns as f64 / 1e9;
-        let percent = |cost: Cost| 100.0 * ratio(cost.cpu_ns as f64, measured.wall_ns as f64);
-        let lateness = &measured.lateness;
-        Self {
-            publications: measured.publications,
-            deliveries: measured.deliveries,
-            seconds,
-            publications_per_second: ratio(measured.publications as f64, seconds),
-            deliveries_per_second: ratio(measured.deliveries as f64, seconds),
-            server: measured.server.map(|cost| ServerFigures {
-                cpu_seconds: cost.cpu_ns as f64 / 1e9,
-                cpu_percent: percent(cost),
-                deliveries_per_cpu_second: ratio(measured.deliveries as f64 * 1e9, cost.cpu_ns as f64),
-                cpu_ns_per_delivery: cpu_ns_per_delivery(measured),
-                voluntary_switches: cost.voluntary_switches,
-                involuntary_switches: cost.involuntary_switches,
-                memory: measured.memory,
-            }),
-            generator_cpu_percent: percent(measured.own),
-            latency: LatencyFigures {
-                all: lateness.all.summary(),
-                first: lateness.first.summary(),
-                median: lateness.median.summary(),
-                last: lateness.last.summary(),
-                sent_late: measured.sent_late.summary(),
-            },
-            passed: passed(measured),
-            faults: &measured.faults,
-        }
-    }
-}
-
-/// Nothing went wrong, and there was something that could have.
-fn passed(measured: &fanout::Measured) -> bool {
-    measured.faults.total() == 0 && measured.faults.sentences.is_empty() && measured.deliveries > 0
-}
-
-/// Reports one fan-out.
-pub(crate) fn fanout(shape: &fanout::Shape, measured: &fanout::Measured, notes: &[String], json: bool) -> bool {
-    let figures = FanoutFigures::of(measured);
-    if json {
-        print_json(&json!({
-            "scenario": "fanout", "shape": shape_json(shape), "notes": notes, "result": figures,
-        }));
-        return figures.passed;
-    }
-    println(&shape_sentence(shape));
-    print_notes(notes);
-    if figures.deliveries > 0 {
-        print_rows(fanout_rows(&figures));
-        print_latency(&figures.latency);
-    }
-    print_verdict(figures.passed, measured.deliveries, &measured.faults);
-    figures.passed
-}
-
-/// Reports broker against a yardstick.
-pub(crate) fn comparison(
-    shape: &fanout::Shape,
-    yardstick: Yardstick,
-    rounds: &[Round<fanout::Measured>],
-    notes: &[String],
-    json: bool,
-) -> bool {
-    let other = yardstick.name();
-    let (broker_ns, other_ns) = (median_cost(rounds, |r| &r.broker), median_cost(rounds, |r| &r.yardstick));
-    let cost_ratio = ratio(broker_ns, other_ns);
-    let best_ratio = ratio(least_cost(rounds, |r| &r.broker), least_cost(rounds, |r| &r.yardstick));
-    let ratios: Vec<f64> = rounds.iter().map(Round::ratio).collect();
-    let all_passed = rounds.iter().all(|round| passed(&round.broker) && passed(&round.yardstick));
-    if json {
-        let figures: Vec<Value> = rounds
-            .iter()
-            .map(|round| {
-                json!({
-                    "broker": FanoutFigures::of(&round.broker),
-                    other: FanoutFigures::of(&round.yardstick),
-                    "ratio": round.ratio(),
-                })
-            })
-            .collect();
-        print_json(&json!({
-            "scenario": format!("fanout against {other}"), "shape": shape_json(shape), "notes": notes,
-            "broker_cpu_ns_per_delivery": broker_ns, (format!("{other}_cpu_ns_per_delivery")): other_ns,
-            "broker_deliveries_per_cpu_second": ratio(1e9, broker_ns),
-            (format!("{other}_deliveries_per_cpu_second")): ratio(1e9, other_ns),
-            "ratio": cost_ratio, "ratio_of_best_rounds": best_ratio, "rounds": figures, "passed": all_passed,
-        }));
-        return all_passed;
-    }
-    println(&shape_sentence(shape));
-    print_notes(notes);
-    print_rounds(rounds, other);
-    println(&format!(
-        "Median of {} rounds: broker {:.0}, {other} {:.0} deliveries per CPU second; a delivery costs {:.3} times the {other}'s \
-         ({:.3} to {:.3} by round; {:.3} between the best rounds of both).",
-        rounds.len(),
-        ratio(1e9, broker_ns),
-        ratio(1e9, other_ns),
-        cost_ratio,
-        ratios.iter().copied().fold(f64::INFINITY, f64::min),
-        ratios.iter().copied().fold(0.0, f64::max),
-        best_ratio,
-    ));
-    let mut faults = Faults::default();
-    let mut deliveries = 0;
-    for side in rounds.iter().flat_map(|round| [&round.broker, &round.yardstick]) {
-        faults.merge(side.faults.clone());
-        deliveries += side.deliveries;
-    }
-    print_verdict(all_passed, deliveries, &faults);
-    all_passed
-}
-
 /// Reports idle connections.
 pub(crate) fn idle(shape: &idle::Shape, measured: &idle::Measured, notes: &[String], json: bool) -> bool {
     let held_percent = idle::cpu_percent(measured.hold, measured.hold_ns);
@@ -265,62 +116,6 @@ pub(crate) fn idle(shape: &idle::Shape, measured: &idle::Measured, notes: &[Stri
     all_passed
 }
 
-fn shape_json(shape: &fanout::Shape) -> Value {
-    let (rate, outstanding) = match shape.pace {
-        Pace::Rate(rate) => (Some(rate), None),
-        Pace::UnderWay(most) => (None, Some(most)),
-    };
-    json!({
-        "subscribers": shape.subscribers, "publishers": shape.publishers, "topics": shape.topics,
-        "payload_bytes": shape.payload_bytes, "rate": rate, "outstanding": outstanding, "threads": shape.threads,
-    })
-}
-
-fn shape_sentence(shape: &fanout::Shape) -> String {
-    let pace = match shape.pace {
-        Pace::Rate(rate) => format!("open loop, {rate} publications per second"),
-        Pace::UnderWay(1) => "closed loop, one publication at a time".into(),
-        Pace::UnderWay(most) => format!("closed loop, {most} publications under way"),
-    };
-    format!(
-        "{} subscribers, {} publishers, {} topics, {} bytes; {pace}",
-        shape.subscribers, shape.publishers, shape.topics, shape.payload_bytes
-    )
-}
-
-fn fanout_rows(figures: &FanoutFigures<'_>) -> Vec<(&'static str, String)> {
-    let mut rows = vec![
-        ("publications", format!("{} ({:.1} per second)", figures.publications, figures.publications_per_second)),
-        ("deliveries", format!("{} ({:.0} per second)", figures.deliveries, figures.deliveries_per_second)),
-        ("seconds", format!("{:.3}", figures.seconds)),
-    ];
-    if let Some(server) = &figures.server {
-        rows.push(("server CPU", format!("{:.3} s ({:.0} % of a core)", server.cpu_seconds, server.cpu_percent)));
-        rows.push(("deliveries per CPU second", format!("{:.0}", server.deliveries_per_cpu_second)));
-        rows.push(("CPU per delivery", format!("{:.0} ns", server.cpu_ns_per_delivery)));
-        let switches = format!("{} voluntary, {} involuntary", server.voluntary_switches, server.involuntary_switches);
-        rows.push(("server context switches", switches));
-        if let Some(memory) = server.memory {
-            rows.push(("server memory", format!("PSS {}, RSS {}", bytes(memory.pss_bytes), bytes(memory.rss_bytes))));
-        }
-    }
-    rows.push(("load generator CPU", format!("{:.0} % of a core", figures.generator_cpu_percent)));
-    rows
-}
-
-fn print_latency(latency: &LatencyFigures) {
-    print_percentiles(
-        "from the intended send",
-        &[
-            ("every delivery", latency.all),
-            ("first subscriber", latency.first),
-            ("median subscriber", latency.median),
-            ("last subscriber", latency.last),
-            ("sent late by the load generator", latency.sent_late),
-        ],
-    );
-}
-
 fn print_percentiles(since: &str, rows: &[(&str, Percentiles)]) {
     let mut table = new_table(&[since, "p50", "p90", "p99", "p99.9", "max"]);
     for (name, p) in rows.iter().copied() {
@@ -328,39 +123,6 @@ fn print_percentiles(since: &str, rows: &[(&str, Percentiles)]) {
         table.add_row(std::iter::once(name.to_owned()).chain(times));
     }
     println(&table.to_string());
-}
-
-fn print_rounds(rounds: &[Round<fanout::Measured>], other: &str) {
-    let mut table =
-        new_table(&["round", "side", "deliveries", "CPU per delivery", "server CPU", "last p50", "last p99", "ratio"]);
-    for (number, round) in rounds.iter().enumerate() {
-        for (side, measured) in [("broker", &round.broker), (other, &round.yardstick)] {
-            let last = measured.lateness.last.summary();
-            let cost = measured.server.unwrap_or_default();
-            table.add_row([
-                (number + 1).to_string(),
-                side.to_owned(),
-                measured.deliveries.to_string(),
-                format!("{:.0} ns", cpu_ns_per_delivery(measured)),
-                format!("{:.0} %", 100.0 * ratio(cost.cpu_ns as f64, measured.wall_ns as f64)),
-                time(last.p50_ns),
-                time(last.p99_ns),
-                if side == "broker" { format!("{:.3}", round.ratio()) } else { String::new() },
-            ]);
-        }
-    }
-    println(&table.to_string());
-}
-
-fn print_verdict(all_passed: bool, deliveries: u64, faults: &Faults) {
-    if all_passed {
-        println(&format!(
-            "Verified: {deliveries} measured deliveries, nothing lost, doubled, out of order or misdelivered."
-        ));
-    } else if deliveries == 0 {
-        println("FAILED: nothing was delivered.");
-    }
-    print_faults(all_passed, faults);
 }
 
 fn print_faults(all_passed: bool, faults: &Faults) {

@@ -11,8 +11,11 @@ const LATENCY_NS_MAX: u64 = 600_000_000_000;
 /// Shortest latency that is told apart, in nanoseconds.
 const LATENCY_NS_MIN: u64 = 128;
 
+/// The first bucket's end: a microsecond, in nanoseconds.
+const BUCKET_FIRST_NS: u64 = 1_000;
+
 /// One distribution of latencies, in nanoseconds, three significant digits.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Latencies(Histogram<u64>);
 
 impl Latencies {
@@ -33,6 +36,14 @@ impl Latencies {
         self.0.add(&other.0).expect("both histograms have the same bounds");
     }
 
+    /// Its shape: about eight buckets for each doubling, those that hold something.
+    pub(crate) fn buckets(&self) -> Vec<Bucket> {
+        let steps = self.0.iter_log(BUCKET_FIRST_NS, 2_f64.powf(0.125));
+        let all =
+            steps.map(|step| Bucket { up_to_ns: step.value_iterated_to(), count: step.count_since_last_iteration() });
+        all.filter(|bucket| bucket.count > 0).collect()
+    }
+
     /// The figures that a reader wants.
     pub(crate) fn summary(&self) -> Percentiles {
         let at = |q: f64| self.0.value_at_quantile(q);
@@ -45,6 +56,15 @@ impl Latencies {
             max_ns: self.0.max(),
         }
     }
+}
+
+/// One bar of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Bucket {
+    /// The longest latency in it, in nanoseconds.
+    pub(crate) up_to_ns: u64,
+    /// Latencies in it.
+    pub(crate) count: u64,
 }
 
 /// Percentiles of one distribution; all zero when nothing was recorded.
@@ -141,6 +161,20 @@ mod tests {
         ] {
             assert!((found as f64 / expected - 1.0).abs() < 0.002, "{found} {expected}");
         }
+    }
+
+    #[test]
+    fn buckets_hold_all_that_was_recorded_and_a_tail_stays_far_away() {
+        let mut all = Latencies::new();
+        assert_eq!(all.buckets(), []);
+        for _ in 0..90 {
+            all.record(50_000);
+        }
+        all.record(300_000_000);
+        let buckets = all.buckets();
+        assert_eq!(buckets.iter().map(|bucket| bucket.count).collect::<Vec<_>>(), [90, 1]);
+        let ends = [buckets[0].up_to_ns, buckets[1].up_to_ns];
+        assert!(ends[0].abs_diff(50_000) < 6_000 && ends[1].abs_diff(300_000_000) < 30_000_000, "{ends:?}");
     }
 
     #[test]

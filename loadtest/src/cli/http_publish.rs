@@ -5,6 +5,7 @@
 use clap::Args;
 
 use super::{ServerArguments, keep_off, notes};
+use crate::floor;
 use crate::machine;
 use crate::report::{self, Progress};
 use crate::scenario::against::{self, Side};
@@ -58,9 +59,9 @@ pub(super) fn run(arguments: &HttpPublish) -> Result<bool, String> {
     if arguments.against_floor {
         let rounds = against::in_turn(arguments.rounds, "floor", &progress, |side| match side {
             Side::Broker => run_broker(),
-            Side::Yardstick => {
-                against::with_floor(&placement, |target, pid| http_publish::run(target, &shape, pid, &progress))
-            }
+            Side::Yardstick => against::with_floor(&placement, floor::Manner::default(), |target, pid| {
+                http_publish::run(target, &shape, pid, &progress)
+            }),
         })?;
         progress.end();
         report::http_publish_comparison(&shape, &rounds, &notes, json);

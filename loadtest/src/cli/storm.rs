@@ -112,7 +112,7 @@ pub(super) fn run(arguments: &Storm) -> Result<bool, String> {
     });
     let measured = broker.with(&placement, Transport::Ws, |target, pid| storm::run(target, &shape, pid, &progress))?;
     progress.end();
-    Ok(report::storm(&shape, &measured, &notes, json))
+    Ok(report::shown(&report::storm_outcome(&shape, &measured, notes), json))
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{FanoutFigures, bytes, new_table, print_faults, print_json, print_notes, println, shape_json, time};
+use super::fanout::{fanout_outcome, shape_json, shape_sentence};
+use super::{Outcome, bytes, new_table, print_faults, print_json, print_notes, println, time};
 use crate::scenario::slow::{Measured, Pair, Round, Shape};
 use crate::verify::Faults;
 
@@ -15,7 +16,7 @@ pub(crate) fn slow(shape: &Shape, rounds: &[Round], notes: &[String], json: bool
     if json {
         let each: Vec<Value> = rounds
             .iter()
-            .map(|round| json!({ "with": figures(&round.with), "without": figures(&round.without) }))
+            .map(|round| json!({ "with": figures(shape, &round.with), "without": figures(shape, &round.without) }))
             .collect();
         print_json(&json!({
             "scenario": "slow", "shape": shape_json(&shape.fanout), "slow_readers": shape.fanout.others,
@@ -29,7 +30,7 @@ pub(crate) fn slow(shape: &Shape, rounds: &[Round], notes: &[String], json: bool
         Some(bytes) => format!("read {bytes} bytes per second"),
         None => "read nothing".to_owned(),
     };
-    println(&format!("{}; {} more {manner}", super::shape_sentence(&shape.fanout), shape.fanout.others));
+    println(&format!("{}; {} more {manner}", shape_sentence(&shape.fanout), shape.fanout.others));
     print_notes(notes);
     print_rounds(rounds);
     print_memory(rounds);
@@ -49,10 +50,10 @@ pub(crate) fn slow(shape: &Shape, rounds: &[Round], notes: &[String], json: bool
     passed
 }
 
-fn figures(measured: &Measured) -> Value {
+fn figures(shape: &Shape, measured: &Measured) -> Value {
     let passed = measured.passed();
     json!({
-        "fanout": FanoutFigures { passed, ..FanoutFigures::of(&measured.fanout) }, "slow": measured.slow,
+        "fanout": Outcome { passed, ..fanout_outcome("slow", &shape.fanout, &measured.fanout, Vec::new()) }, "slow": measured.slow,
         "memory_before": measured.memory_before, "memory": measured.samples,
     })
 }

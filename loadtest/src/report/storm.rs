@@ -1,64 +1,43 @@
-//! The report of a storm: how subscribers came back, what that cost the server, and whether anything was lost or doubled.
-//! The command line calls `storm`.
+//! The outcome of a storm: how subscribers came back, what that cost the server, and whether anything was lost or doubled.
+//! The command line calls `storm_outcome`.
 
-use serde_json::json;
-
-use super::{FanoutFigures, bytes, fanout_rows, print_faults, print_json, print_notes, print_percentiles, print_rows};
-use super::{println, shape_json, shape_sentence};
+use super::fanout::{fanout_outcome, shape_sentence};
+use super::{Distribution, Figure, Outcome};
 use crate::scenario::storm::{Measured, Shape};
 use crate::stats::ratio;
 
-/// Reports one storm.
-pub(crate) fn storm(shape: &Shape, measured: &Measured, notes: &[String], json: bool) -> bool {
-    let passed = measured.passed();
-    let figures = FanoutFigures { passed, ..FanoutFigures::of(&measured.fanout) };
+/// What `Measured` says, for whoever shows it.
+pub(crate) fn storm_outcome(shape: &Shape, measured: &Measured, notes: Vec<String>) -> Outcome {
+    let mut outcome = fanout_outcome("storm", &shape.fanout, &measured.fanout, notes);
     let recoveries = &measured.recoveries;
-    let (to_ack, to_recovered) = (recoveries.to_ack.summary(), recoveries.to_recovered.summary());
-    let (live, sent_late) = (figures.latency.all, figures.latency.sent_late);
-    let resets_per_second = ratio(recoveries.resets as f64, figures.seconds);
     let away_seconds = shape.away_ns_max as f64 / 1e9;
-    if json {
-        print_json(&json!({
-            "scenario": "storm", "shape": shape_json(&shape.fanout), "reconnect_share": shape.share_per_second,
-            "away_seconds_max": away_seconds, "notes": notes,
-            "result": {
-                "publications": figures.publications, "deliveries": figures.deliveries, "seconds": figures.seconds,
-                "resets": recoveries.resets, "resets_per_second": resets_per_second, "replayed": recoveries.replayed,
-                "recovered": to_recovered.count, "to_ack": to_ack, "to_recovered": to_recovered,
-                "live_latency": live, "sent_late": sent_late, "server": figures.server,
-                "server_memory_before": measured.memory_before,
-                "generator_cpu_percent": figures.generator_cpu_percent, "passed": passed, "faults": figures.faults,
-            },
-        }));
-        return passed;
-    }
-    println(&format!(
+    outcome.title = format!(
         "{}; each second {} of the subscribers are reset, and away for up to {away_seconds} s",
         shape_sentence(&shape.fanout),
         shape.share_per_second,
-    ));
-    print_notes(notes);
-    let mut rows = fanout_rows(&figures);
-    rows.push(("resets", format!("{} ({resets_per_second:.0} per second)", recoveries.resets)));
-    rows.push(("recovered", format!("{}, with {} replayed deliveries", to_recovered.count, recoveries.replayed)));
-    if let Some(before) = measured.memory_before {
-        let (pss, rss) = (bytes(before.pss_bytes), bytes(before.rss_bytes));
-        rows.push(("server memory before the storm", format!("PSS {pss}, RSS {rss}")));
-    }
-    print_rows(rows);
-    print_percentiles("from the start of the connect", &[("ack", to_ack), ("last replayed publication", to_recovered)]);
-    print_percentiles(
-        "from the intended send",
-        &[("every live delivery", live), ("sent late by the load generator", sent_late)],
     );
-    if passed {
-        println(&format!(
-            "Verified: {} deliveries over {} connections cut off, nothing lost, doubled or out of order.",
-            figures.deliveries, recoveries.resets
-        ));
-    } else if to_recovered.count == 0 {
-        println("FAILED: nobody was cut off and came back.");
+    outcome.shape["reconnect_share"] = shape.share_per_second.into();
+    outcome.shape["away_seconds_max"] = away_seconds.into();
+    let recovered = recoveries.to_recovered.summary().count;
+    outcome.figures.extend([
+        Figure::new("resets", recoveries.resets as f64, ""),
+        Figure::new("resets per second", ratio(recoveries.resets as f64, outcome.seconds), "per second"),
+        Figure::new("recovered", recovered as f64, ""),
+        Figure::new("replayed deliveries", recoveries.replayed as f64, ""),
+    ]);
+    if let Some(before) = measured.memory_before {
+        outcome.figures.push(Figure::new("server memory before the storm (PSS)", before.pss_bytes as f64, "bytes"));
     }
-    print_faults(passed, figures.faults);
-    passed
+    // First and last subscriber say little where some are away.
+    outcome.latencies.retain(|one| !one.name.ends_with("subscriber"));
+    let since = "the start of the connect";
+    outcome.latencies.extend([
+        Distribution::new("ack", since, &recoveries.to_ack),
+        Distribution::new("last replayed publication", since, &recoveries.to_recovered),
+    ]);
+    outcome.passed = measured.passed();
+    if recovered == 0 {
+        outcome.faults.say(|| "nobody was cut off and came back".to_owned());
+    }
+    outcome
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use super::fanout::{self, Measured, Shape};
 use crate::envelope::deflated_payload_bytes;
+use crate::floor::Manner;
 use crate::machine::Placement;
 use crate::profile::Profile;
 use crate::report::Progress;
 use crate::spawn::{Configuration, Server};
-use crate::stats::{median, ratio};
 use crate::target::{Target, Tls, Transport};
 
 /// Where the broker comes from.
@@ -69,10 +69,15 @@ impl Broker {
 /// Lets `run` have the floor, which is this program again.
 pub(crate) fn with_floor<T>(
     placement: &Placement,
+    manner: Manner,
     run: impl FnOnce(&Target, Option<u32>) -> Result<T, String>,
 ) -> Result<T, String> {
     let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    let arguments = ["floor", "--listen", "127.0.0.1:0"].map(str::to_owned);
+    let mut arguments = ["floor", "--listen", "127.0.0.1:0"].map(str::to_owned).to_vec();
+    arguments.extend(manner.batch.then(|| "--batch".to_owned()));
+    if let Some(interval) = manner.heartbeat {
+        arguments.extend(["--heartbeat-s".to_owned(), interval.as_secs_f64().to_string()]);
+    }
     let server = Server::start(&own, &arguments, &placement.server_cores)?;
     let target = Target::at(server.address);
     with_started(server, &target, run)
@@ -93,7 +98,7 @@ fn with_started<T>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Yardstick {
     /// A bare loop over the same sockets.
-    Floor,
+    Floor(Manner),
     /// The same broker, whose subscribers come by WebSocket.
     WebSocket,
     /// The same broker without compression, and so many bytes in a payload.
@@ -110,7 +115,7 @@ impl Yardstick {
     /// One word for it.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Floor => "floor",
+            Self::Floor(_) => "floor",
             Self::WebSocket => "websocket",
             Self::OfItsSize(_) => "plain",
         }
@@ -119,7 +124,10 @@ impl Yardstick {
     /// What a reader has to know of it.
     pub(crate) fn note(self) -> Option<String> {
         match self {
-            Self::Floor | Self::WebSocket => None,
+            Self::Floor(Manner { batch: true, .. }) => {
+                Some("The floor batches: what one turn of its loop read leaves in one send per socket.".to_owned())
+            }
+            Self::Floor(_) | Self::WebSocket => None,
             Self::OfItsSize(bytes) => {
                 Some(format!("Payloads of the plain side: {bytes} bytes, what the others become."))
             }
@@ -135,29 +143,11 @@ pub(crate) struct Round<M> {
     pub(crate) yardstick: M,
 }
 
-impl Round<Measured> {
-    /// What a delivery costs the broker over what it costs the yardstick.
-    pub(crate) fn ratio(&self) -> f64 {
-        ratio(cpu_ns_per_delivery(&self.broker), cpu_ns_per_delivery(&self.yardstick))
+impl<M> Round<M> {
+    /// The same of what `of` makes of each side.
+    pub(crate) fn map<T>(&self, of: impl Fn(&M) -> T) -> Round<T> {
+        Round { broker: of(&self.broker), yardstick: of(&self.yardstick) }
     }
-}
-
-/// The server's CPU time per delivery, in nanoseconds; 0 if it is not known.
-pub(crate) fn cpu_ns_per_delivery(measured: &Measured) -> f64 {
-    let cost = measured.server.unwrap_or_default();
-    ratio(cost.cpu_ns as f64, measured.deliveries as f64)
-}
-
-/// The median over the rounds of the CPU time per delivery of one side, in nanoseconds.
-pub(crate) fn median_cost(rounds: &[Round<Measured>], side: fn(&Round<Measured>) -> &Measured) -> f64 {
-    let costs: Vec<f64> = rounds.iter().map(|round| cpu_ns_per_delivery(side(round))).collect();
-    median(&costs)
-}
-
-/// The least CPU time per delivery of one side, in nanoseconds: what neighbours on the machine disturb only adds to it.
-pub(crate) fn least_cost(rounds: &[Round<Measured>], side: fn(&Round<Measured>) -> &Measured) -> f64 {
-    let costs = rounds.iter().map(|round| cpu_ns_per_delivery(side(round)));
-    costs.fold(f64::INFINITY, f64::min)
 }
 
 /// One run against the broker, whose subscribers come by `transport`.
@@ -187,8 +177,8 @@ pub(crate) fn run(
             let plain = Shape { deflate: false, payload_bytes, ..shape.clone() };
             run_broker(&plain, broker, transport, placement, progress)
         }
-        (Side::Yardstick, Yardstick::Floor) => {
-            with_floor(placement, |target, pid| fanout::run(target, shape, pid, progress))
+        (Side::Yardstick, Yardstick::Floor(manner)) => {
+            with_floor(placement, manner, |target, pid| fanout::run(target, shape, pid, progress))
         }
     })
 }

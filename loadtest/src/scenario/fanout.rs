@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use super::listening::{Heard, Lateness, Listening};
 use super::publishing::{Pace, Publishing, Stage};
+use super::recorder::Recorder;
 use super::wait_until;
 use crate::client::{Crew, Ramp, Scene, Worker};
+use crate::counters;
 use crate::flight::Flight;
 use crate::machine::pin_thread;
 use crate::process::{Cost, Memory};
 use crate::profile::Profile;
-use crate::report::Progress;
+use crate::report::{Progress, Series};
 use crate::stats::Latencies;
 use crate::target::Target;
 use crate::verify::Faults;
@@ -96,6 +98,8 @@ pub(crate) struct Measured {
     pub(crate) wall_ns: u64,
     /// What the server spent in it; `None` if its process id is not known.
     pub(crate) server: Option<Cost>,
+    /// System calls that the server made in it, if it counts them.
+    pub(crate) system_calls: Option<u64>,
     /// The server's memory at its end.
     pub(crate) memory: Option<Memory>,
     /// What this program spent in it.
@@ -104,8 +108,17 @@ pub(crate) struct Measured {
     pub(crate) lateness: Lateness,
     /// How late this program sent.
     pub(crate) sent_late: Latencies,
+    /// How it went over time.
+    pub(crate) series: Vec<Series>,
     /// What went wrong, in the whole run.
     pub(crate) faults: Faults,
+}
+
+impl Measured {
+    /// Nothing went wrong, and there was something that could have.
+    pub(crate) fn passed(&self) -> bool {
+        self.faults.total() == 0 && self.faults.sentences.is_empty() && self.deliveries > 0
+    }
 }
 
 /// Runs `shape` against `target`; `server_pid` is the process whose cost is read.
@@ -144,7 +157,7 @@ pub(super) fn direct<S: Scene + 'static>(
             worker.run()
         }));
     }
-    let director = Director { crew: &crew, flight: &flight, shape, progress };
+    let director = Director { crew: &crew, flight: &flight, shape, target, progress };
     let conducted = director.conduct(server_pid, witness, |stage| {
         flight.set_idle(false);
         // The receiver lives as long as the crew works; a wake-up that fails is made good by its longest sleep.
@@ -223,11 +236,11 @@ struct Director<'a> {
     crew: &'a Crew,
     flight: &'a Flight,
     shape: &'a Shape,
+    target: &'a Target,
     progress: &'a Progress,
 }
 
 /// What the directing thread read itself.
-#[derive(Clone, Copy)]
 pub(super) struct Conducted {
     publications: u64,
     wall_ns: u64,
@@ -235,7 +248,9 @@ pub(super) struct Conducted {
     /// The server's memory before the measured stretch.
     pub(super) memory_before: Option<Memory>,
     memory: Option<Memory>,
+    system_calls: Option<u64>,
     own: Cost,
+    series: Vec<Series>,
     stalled: bool,
 }
 
@@ -261,17 +276,19 @@ impl Director<'_> {
         if !warmup.is_zero() {
             let length_ns = warmup.as_nanos() as u64;
             stage(Stage { pace, publications_max: u64::MAX, length_ns, measured: false });
-            stalled = !self.await_quiet("warming up", warmup, witness)?;
+            stalled = !self.await_quiet("warming up", warmup, witness, None)?;
         }
         let published = self.flight.published();
         let cost = || server_pid.map(Cost::of).transpose();
         let memory = || server_pid.map(Memory::of).transpose();
         let memory_before = memory()?;
+        let calls = counters::system_calls(self.target);
         let (server, own) = (cost()?, Cost::of(std::process::id())?);
+        let mut recorder = Recorder::new(["deliveries", "publications"], self.counts(), server_pid, length);
         if !stalled {
             let length_ns = length.as_nanos() as u64;
             stage(Stage { pace, publications_max, length_ns, measured: true });
-            stalled = !self.await_quiet("measuring", length, witness)?;
+            stalled = !self.await_quiet("measuring", length, witness, Some(&mut recorder))?;
         }
         let conducted = Conducted {
             publications: self.flight.published() - published,
@@ -279,7 +296,9 @@ impl Director<'_> {
             server: cost()?.zip(server).map(|(after, before)| after.since(before)),
             memory_before,
             memory: memory()?,
+            system_calls: calls.and_then(|before| Some(counters::system_calls(self.target)?.saturating_sub(before))),
             own: Cost::of(std::process::id())?.since(own),
+            series: recorder.finish(),
             stalled,
         };
         thread::sleep(LINGER);
@@ -287,9 +306,19 @@ impl Director<'_> {
         Ok(conducted)
     }
 
+    fn counts(&self) -> [u64; 2] {
+        [self.flight.delivered(), self.flight.published()]
+    }
+
     /// True when all that was published is everywhere, and every subscriber there to have it; false when nothing has moved
     /// for [`STALL`].
-    fn await_quiet(&self, what: &'static str, length: Duration, witness: &mut impl Witness) -> Result<bool, String> {
+    fn await_quiet(
+        &self,
+        what: &'static str,
+        length: Duration,
+        witness: &mut impl Witness,
+        mut recorder: Option<&mut Recorder>,
+    ) -> Result<bool, String> {
         let begun = Instant::now();
         self.progress.begin(what, length.as_millis() as u64);
         let mut moved = (Instant::now(), 0);
@@ -305,6 +334,9 @@ impl Director<'_> {
             }
             self.progress.at(begun.elapsed().min(length).as_millis() as u64);
             self.progress.say(|| format!("{} delivered", self.flight.delivered()));
+            if let Some(recorder) = &mut recorder {
+                recorder.look(self.counts());
+            }
             witness.look(self.flight.is_measuring())?;
             thread::sleep(super::LOOK);
         }
@@ -341,10 +373,12 @@ pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>, shape: &Shape) -> 
         deliveries: lateness.all.summary().count,
         wall_ns: conducted.wall_ns,
         server: conducted.server,
+        system_calls: conducted.system_calls,
         memory: conducted.memory,
         own: conducted.own,
         lateness,
         sent_late,
+        series: conducted.series.clone(),
         faults,
     }
 }
@@ -362,4 +396,4 @@ pub(crate) fn fresh_seed() -> u64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

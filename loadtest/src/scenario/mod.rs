@@ -10,6 +10,7 @@ pub(crate) mod http_publish;
 pub(crate) mod idle;
 mod listening;
 pub(crate) mod publishing;
+mod recorder;
 pub(crate) mod slow;
 pub(crate) mod slow_readers;
 pub(crate) mod storm;

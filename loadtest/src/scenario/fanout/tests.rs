@@ -7,14 +7,19 @@ use wirefan::config::{Config, Flags};
 use wirefan::rules::{History, Rule};
 
 use super::*;
-use crate::floor::Floor;
+use crate::floor::{Floor, Manner};
 use crate::scenario::idle;
 use crate::spawn::Configuration;
 use crate::target::{Tls, Transport};
 
 /// A floor on a thread of its own, for as long as `body` runs and thirty seconds at most.
 pub(crate) fn with_floor<T>(body: impl FnOnce(&Target) -> T) -> T {
-    let mut floor = Floor::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    with_floor_in(Manner::default(), body)
+}
+
+/// The same, of that manner.
+pub(crate) fn with_floor_in<T>(manner: Manner, body: impl FnOnce(&Target) -> T) -> T {
+    let mut floor = Floor::bind("127.0.0.1:0".parse().unwrap(), manner).unwrap();
     let target = Target::at(floor.address().unwrap());
     let stop = Arc::new(AtomicBool::new(false));
     let thread = thread::spawn({
@@ -80,6 +85,16 @@ fn bursts_topics_publishers_threads_and_sources_keep_every_sequence() {
     assert_eq!(measured.publications, 200);
     // 50 subscribers over 4 topics and 200 publications over 4 topics: 50 x 50.
     assert_eq!(measured.deliveries, 2_500);
+}
+
+#[test]
+fn a_batching_floor_delivers_the_same() {
+    let shape = Shape { topics: 4, pace: Pace::UnderWay(32), publications_max: 400, ..shape() };
+    let own = Some(std::process::id());
+    let manner = Manner { batch: true, heartbeat: Some(Duration::from_millis(20)) };
+    let measured = with_floor_in(manner, |target| run(target, &shape, own, &Progress::new(true)).unwrap());
+    assert_eq!(measured.faults, Faults::default());
+    assert_eq!((measured.publications, measured.deliveries), (400, 5_000));
 }
 
 #[test]

@@ -1,0 +1,84 @@
+//! The outcome of everything that publishes to subscribers: fan-outs, rooms, mixed transports, storms.
+//! The command line and the other reports call `fanout_outcome`, and add what is theirs.
+
+use serde_json::{Value, json};
+
+use super::{Distribution, Outcome, Spent};
+use crate::scenario::fanout::{Measured, Shape};
+use crate::scenario::publishing::Pace;
+
+/// What `Measured` says, for whoever shows it.
+pub(crate) fn fanout_outcome(
+    scenario: &'static str,
+    shape: &Shape,
+    measured: &Measured,
+    notes: Vec<String>,
+) -> Outcome {
+    let seconds = measured.wall_ns as f64 / 1e9;
+    let units = measured.deliveries;
+    let lateness = &measured.lateness;
+    let since = "the intended send";
+    let mut latencies = vec![
+        Distribution::new("every delivery", since, &lateness.all),
+        Distribution::new("first subscriber", since, &lateness.first),
+        Distribution::new("median subscriber", since, &lateness.median),
+        Distribution::new("last subscriber", since, &lateness.last),
+        Distribution::new("sent late by the load generator", since, &measured.sent_late),
+    ];
+    latencies.retain(|one| one.percentiles.count > 0);
+    let publications = measured.publications as f64;
+    Outcome {
+        scenario,
+        title: shape_sentence(shape),
+        shape: shape_json(shape),
+        notes,
+        unit: "deliveries",
+        units,
+        seconds,
+        server: measured
+            .server
+            .map(|cost| Spent::new(cost, units, seconds).and(measured.system_calls, measured.memory)),
+        load: Spent::new(measured.own, units, seconds),
+        figures: vec![
+            super::Figure::new("publications", publications, ""),
+            super::Figure::new("publications per second", crate::stats::ratio(publications, seconds), "per second"),
+        ],
+        latencies,
+        series: measured.series.clone(),
+        faults: measured.faults.clone(),
+        passed: measured.passed(),
+    }
+}
+
+/// The shape in numbers.
+pub(super) fn shape_json(shape: &Shape) -> Value {
+    let (rate, outstanding) = match shape.pace {
+        Pace::Rate(rate) => (Some(rate), None),
+        Pace::UnderWay(most) => (None, Some(most)),
+    };
+    json!({
+        "subscribers": shape.subscribers, "publishers": shape.publishers, "topics": shape.topics,
+        "payload_bytes": shape.payload_bytes, "rate": rate, "outstanding": outstanding, "threads": shape.threads,
+    })
+}
+
+/// The shape in one sentence.
+pub(super) fn shape_sentence(shape: &Shape) -> String {
+    format!(
+        "{} subscribers, {} publishers, {} topics, {} bytes; {}",
+        shape.subscribers,
+        shape.publishers,
+        shape.topics,
+        shape.payload_bytes,
+        pace_words(shape.pace)
+    )
+}
+
+/// The pace in words.
+pub(super) fn pace_words(pace: Pace) -> String {
+    match pace {
+        Pace::Rate(rate) => format!("open loop, {rate} publications per second"),
+        Pace::UnderWay(1) => "closed loop, one publication at a time".into(),
+        Pace::UnderWay(most) => format!("closed loop, {most} publications under way"),
+    }
+}
