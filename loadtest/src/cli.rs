@@ -18,7 +18,7 @@ use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::floor::{self, Floor};
 use crate::machine::{self, Placement};
 use crate::profile::Profile;
-use crate::report::{self, Comparison, Progress};
+use crate::report::{self, Comparison, Output, Progress};
 use crate::scenario::against::{self, Broker, Yardstick};
 use crate::scenario::publishing::Pace;
 use crate::scenario::{fanout, idle};
@@ -100,6 +100,9 @@ struct ServerArguments {
     /// One JSON object on standard output instead of a table.
     #[arg(long)]
     json: bool,
+    /// Write a page for somebody who was not there to this folder, as index.html: figures, histograms and curves, explained.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -260,8 +263,8 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
         fits(profile, shape.topics)?;
     }
     let broker = arguments.server.broker(configuration)?.speaking(profile.as_ref());
-    let json = arguments.server.json;
-    let progress = Progress::new(json);
+    let output = arguments.server.output()?;
+    let progress = Progress::new(output.json);
     let mut notes = notes(&arguments.server, &placement, scaled);
     notes.push(profile.as_deref().map_or_else(|| way(arguments.transport, &arguments.server), spoken));
     notes.extend(history.map(kept));
@@ -282,11 +285,11 @@ fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
         progress.end();
         let outcome = |measured: &_| report::fanout_outcome("fanout", &shape, measured, notes.clone());
         let rounds = compared.iter().map(|round| round.map(outcome)).collect();
-        return Ok(report::compared(&Comparison::new(yardstick.name(), rounds), json));
+        return report::compared(&Comparison::new(yardstick.name(), rounds), &output);
     }
     let measured = against::run_broker(&shape, &broker, transport, &placement, &progress)?;
     progress.end();
-    Ok(report::shown(&report::fanout_outcome("fanout", &shape, &measured, notes), json))
+    report::shown(&report::fanout_outcome("fanout", &shape, &measured, notes), &output)
 }
 
 fn run_idle(arguments: &Idle) -> Result<bool, String> {
@@ -304,8 +307,8 @@ fn run_idle(arguments: &Idle) -> Result<bool, String> {
         sources: arguments.server.sources,
         load_cores: placement.load_cores.clone(),
     };
-    let json = arguments.server.json;
-    let progress = Progress::new(json);
+    let output = arguments.server.output()?;
+    let progress = Progress::new(output.json);
     let mut notes = notes(&arguments.server, &placement, scaled);
     let profile = profile(arguments.profile.as_deref())?;
     if let Some(profile) = &profile {
@@ -321,7 +324,9 @@ fn run_idle(arguments: &Idle) -> Result<bool, String> {
         idle::run(target, &shape, pid, &progress)
     })?;
     progress.end();
-    Ok(report::idle(&shape, &measured, &notes, json))
+    let passed = report::idle(&shape, &measured, &notes, output.json);
+    output.page_of_run(|| report::idle_outcome(&shape, &measured, &notes))?;
+    Ok(passed)
 }
 
 fn run_floor(arguments: &FloorArguments) -> Result<(), String> {
@@ -356,6 +361,11 @@ impl ServerArguments {
         }
         let shards = usize::from(self.shards);
         Placement::choose(&available, shards, self.server_cores.clone(), self.load_cores.clone())
+    }
+
+    /// Where the outcome goes.
+    fn output(&self) -> Result<Output, String> {
+        Output::new(self.json, self.report.as_deref())
     }
 
     /// The server under test; one that is started reads `configuration`.

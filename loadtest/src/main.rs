@@ -15,6 +15,7 @@ mod envelope;
 mod flight;
 mod floor;
 mod machine;
+mod page;
 mod process;
 mod profile;
 mod report;

@@ -6,6 +6,8 @@
 mod fanout;
 mod http_publish;
 mod outcome;
+mod output;
+mod paged;
 mod plain;
 mod slow;
 mod storm;
@@ -23,7 +25,8 @@ use crate::verify::Faults;
 pub(crate) use fanout::fanout_outcome;
 pub(crate) use http_publish::{http_publish, http_publish_comparison};
 pub(crate) use outcome::{Comparison, Distribution, Figure, Outcome, Series, Spent};
-pub(crate) use plain::{comparison as compared, outcome as shown};
+pub(crate) use output::{Output, compared, shown};
+pub(crate) use paged::{http_publish_compared, http_publish_outcome, idle_outcome, slow_comparison};
 pub(crate) use slow::slow;
 pub(crate) use storm::storm_outcome;
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::listening::{Heard, Lateness, Listening};
 use super::publishing::{Pace, Publishing, Stage};
 use super::recorder::Recorder;
+use super::timeline::Timeline;
 use super::wait_until;
 use crate::client::{Crew, Ramp, Scene, Worker};
 use crate::counters;
@@ -353,6 +354,7 @@ pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>, shape: &Shape) -> 
         faults.say(|| format!("the run stalled: nothing moved for {stall} s, or it could not drain"));
     }
     let mut sent_late = Latencies::new();
+    let mut timeline = Timeline::new();
     let mut sequences = Vec::new();
     for part in &heard {
         lateness.merge(&part.lateness);
@@ -363,6 +365,7 @@ pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>, shape: &Shape) -> 
     }
     for part in heard {
         let base = part.base;
+        timeline.merge(part.timeline);
         faults.merge(part.checker.finish(|subscriber, publisher| {
             let topic = (base + subscriber) % shape.topics;
             sequences[topic * shape.publishers + publisher]
@@ -378,7 +381,7 @@ pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>, shape: &Shape) -> 
         own: conducted.own,
         lateness,
         sent_late,
-        series: conducted.series.clone(),
+        series: conducted.series.iter().cloned().chain(timeline.series()).collect(),
         faults,
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use mio::Waker;
 
 use super::publishing::{Publishing, Sent};
+use super::timeline::Timeline;
 use crate::client::{Link, Message, Scene, Subscription};
 use crate::envelope::{Position, Reply, Stamp, parse_reply, read_payload, scan_message};
 use crate::flight::Flight;
@@ -56,6 +57,7 @@ pub(crate) struct Listening {
     /// Judges what this thread's subscribers get, by their numbers within the thread.
     pub(super) checker: Checker,
     lateness: Lateness,
+    timeline: Timeline,
     /// Fresh deliveries since the last turn.
     delivered: u64,
     /// Whether what comes now counts as live: how late a replay is says when its subscriber came back.
@@ -74,6 +76,8 @@ pub(crate) struct Heard {
     pub(crate) base: usize,
     /// How late deliveries were.
     pub(crate) lateness: Lateness,
+    /// How late they were with the last subscriber, over time.
+    pub(crate) timeline: Timeline,
     /// From the thread that published.
     pub(crate) sent: Option<Sent>,
 }
@@ -101,6 +105,7 @@ impl Listening {
             payload_bytes,
             checker,
             lateness: Lateness::new(),
+            timeline: Timeline::new(),
             delivered: 0,
             timed: true,
             completed: false,
@@ -125,6 +130,7 @@ impl Listening {
             checker: self.checker,
             base: self.base,
             lateness: self.lateness,
+            timeline: self.timeline,
             sent: self.publishing.map(Publishing::finish),
         }
     }
@@ -191,6 +197,7 @@ impl Listening {
             }
             if arrival.nth == arrival.of {
                 self.lateness.last.record(late_ns);
+                self.timeline.note(self.flight.since_measured(now_ns), late_ns);
             }
         }
     }

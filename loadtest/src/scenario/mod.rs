@@ -14,6 +14,7 @@ mod recorder;
 pub(crate) mod slow;
 pub(crate) mod slow_readers;
 pub(crate) mod storm;
+mod timeline;
 mod weather;
 
 use std::thread;
