@@ -2,7 +2,11 @@
 //! `main` calls `run`. 0: all was right; 1: something failed or was not delivered as it must be; 2: wrong usage (clap).
 //! Refuses loads without an end, targets off this machine, and shapes that cannot be verified.
 
+mod fanout;
 mod http_publish;
+mod mixed;
+mod pacing;
+mod rooms;
 mod slow;
 mod storm;
 
@@ -12,16 +16,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::floor::{self, Floor};
 use crate::machine::{self, Placement};
 use crate::profile::Profile;
-use crate::report::{self, Comparison, Output, Progress};
+use crate::report::{self, Comparison, Outcome, Output, Progress};
 use crate::scenario::against::{self, Broker, Yardstick};
+use crate::scenario::fanout::{Measured, Shape};
+use crate::scenario::idle;
 use crate::scenario::publishing::Pace;
-use crate::scenario::{fanout, idle};
 use crate::spawn::{Configuration, sibling};
 use crate::target::{Target, Tls, Transport};
 
@@ -45,7 +49,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Publish to many subscribers and verify every delivery.
-    Fanout(Fanout),
+    Fanout(fanout::Fanout),
+    /// Rooms whose members all publish, each connection in several: the many small fan-outs of a chat.
+    Rooms(rooms::Rooms),
+    /// Subscribers by WebSocket, server-sent events and long polling in the same topics: one order for all.
+    Mixed(mixed::Mixed),
     /// Cut subscribers off at random, let them come back, and verify that they missed nothing.
     Storm(storm::Storm),
     /// Let a part of the subscribers read slowly or not at all: what that costs the others, and what they are told.
@@ -106,66 +114,6 @@ struct ServerArguments {
 }
 
 #[derive(Args)]
-#[command(group(ArgGroup::new("pace").args(["rate", "outstanding"])))]
-#[command(group(ArgGroup::new("compared").args(["against_floor", "deflate"])))]
-struct Fanout {
-    #[command(flatten)]
-    server: ServerArguments,
-    /// Connections that subscribe, each to one topic.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    subscribers: u32,
-    /// Connections that publish.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    publishers: u16,
-    /// Topics; subscribers and publications are spread over them.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    topics: u32,
-    /// Bytes of the published JSON value.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(PAYLOAD_BYTES_MIN as i64..=16_000_000))]
-    payload_bytes: u32,
-    /// Open loop: publications per second in all, whatever the server does.
-    #[arg(long, value_parser = positive)]
-    rate: Option<f64>,
-    /// Closed loop: publications under way at once; 1 sends the next one when every subscriber has the last [default: 1].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=32_768))]
-    outstanding: Option<u32>,
-    /// Length of the measured stretch.
-    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
-    duration_s: f64,
-    /// End the measured stretch after so many publications.
-    #[arg(long)]
-    publications: Option<u64>,
-    /// Length of the warm-up at the same pace, not measured but verified.
-    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
-    warmup_s: f64,
-    /// The broker at --url is spoken to as this profile says: wirefan, bun, ws, nats, nchan, nchan-post, or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", requires = "url", conflicts_with_all = ["transport", "compared"])]
-    profile: Option<String>,
-    /// How subscribers are spoken to; publishers speak WebSocket.
-    #[arg(long, value_enum, default_value_t = Transport::Ws)]
-    transport: Transport,
-    /// Let the started wirefan keep so many publications of each topic, to see what that costs [default: none, but what polls need].
-    #[arg(long, value_name = "COUNT", conflicts_with = "url", value_parser = history)]
-    history: Option<u32>,
-    /// Run the floor in turn with the broker, and print what a delivery costs more than the machine's own limit.
-    #[arg(long, group = "yardstick", conflicts_with_all = ["transport", "tls"])]
-    against_floor: bool,
-    /// Let the floor send all publications that one turn of its loop read in one `send` per socket [default: with --outstanding above 1].
-    #[arg(long, requires = "against_floor", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    batch: Option<bool>,
-    /// Run the same over WebSocket in turn with --transport, and print what a delivery costs more than there.
-    #[arg(long, group = "yardstick", requires = "transport")]
-    against_websocket: bool,
-    /// Offer permessage-deflate, and in turn run the same without it and with payloads as short as those become: what a
-    /// compressed delivery costs over one of its size.
-    #[arg(long, group = "yardstick", conflicts_with_all = ["url", "history"])]
-    deflate: bool,
-    /// Rounds of both sides, with --against-floor, --against-websocket or --deflate.
-    #[arg(long, default_value_t = 3, requires = "yardstick", value_parser = clap::value_parser!(u32).range(1..=100))]
-    rounds: u32,
-}
-
-#[derive(Args)]
 struct Idle {
     #[command(flatten)]
     server: ServerArguments,
@@ -211,7 +159,9 @@ struct FloorArguments {
 /// Runs what the command line asks for. `Ok(false)` when the run ended but not everything was right.
 pub(crate) fn run() -> Result<bool, String> {
     match Arguments::parse().command {
-        Command::Fanout(arguments) => run_fanout(&arguments),
+        Command::Fanout(arguments) => fanout::run(&arguments),
+        Command::Rooms(arguments) => rooms::run(&arguments),
+        Command::Mixed(arguments) => mixed::run(&arguments),
         Command::Storm(arguments) => storm::run(&arguments),
         Command::Slow(arguments) => slow::run(&arguments),
         Command::Idle(arguments) => run_idle(&arguments),
@@ -220,76 +170,35 @@ pub(crate) fn run() -> Result<bool, String> {
     }
 }
 
-fn run_fanout(arguments: &Fanout) -> Result<bool, String> {
-    let usable = machine::raise_descriptors();
-    let placement = arguments.server.placement();
-    keep_off(&placement)?;
-    let publishers = usize::from(arguments.publishers);
-    let (subscribers, scaled) = machine::fit(arguments.subscribers as usize, publishers, usable, "subscribers");
-    if subscribers == 0 {
-        return Err(format!("{publishers} publishers leave no descriptor for a subscriber"));
-    }
-    if subscribers * publishers > SEQUENCES_MAX {
-        return Err(format!(
-            "{subscribers} subscribers x {publishers} publishers are more sequences than {SEQUENCES_MAX}"
-        ));
-    }
-    let shape = fanout::Shape {
-        subscribers,
-        publishers,
-        topics: arguments.topics as usize,
-        payload_bytes: arguments.payload_bytes as usize,
-        pace: arguments.rate.map_or(Pace::UnderWay(arguments.outstanding.unwrap_or(1)), Pace::Rate),
-        warmup: Duration::from_secs_f64(arguments.warmup_s),
-        publications_max: arguments.publications.unwrap_or(u64::MAX),
-        length: Duration::from_secs_f64(arguments.duration_s),
-        threads: usize::from(arguments.server.threads),
-        sources: arguments.server.sources,
-        connects_per_second: arguments.server.connects_per_second,
-        load_cores: placement.load_cores.clone(),
-        others: 0,
-        conflate_keys: 0,
-        deflate: arguments.deflate,
-    };
-    let polls = arguments.transport == Transport::Poll && arguments.server.url.is_none();
-    let history = arguments.history.or(polls.then_some(POLLED_HISTORY));
-    let configuration = match history {
-        Some(count) => Some(Configuration::keeping(count)?),
-        None if arguments.deflate => Some(Configuration::deflating()?),
-        None => None,
-    };
-    let profile = profile(arguments.profile.as_deref())?;
-    if let Some(profile) = &profile {
-        fits(profile, shape.topics)?;
-    }
-    let broker = arguments.server.broker(configuration)?.speaking(profile.as_ref());
-    let output = arguments.server.output()?;
-    let progress = Progress::new(output.json);
-    let mut notes = notes(&arguments.server, &placement, scaled);
-    notes.push(profile.as_deref().map_or_else(|| way(arguments.transport, &arguments.server), spoken));
-    notes.extend(history.map(kept));
-    let yardstick = match (arguments.against_floor, arguments.against_websocket, arguments.deflate) {
-        (true, ..) => Some(Yardstick::Floor(floor::Manner {
-            batch: batches(arguments.batch, shape.pace),
-            ..floor::Manner::default()
-        })),
-        (_, true, _) => Some(Yardstick::WebSocket),
-        (.., true) => Some(Yardstick::of_its_size(&shape)?),
-        _ => None,
-    };
+/// What is run: a shape, the broker, how subscribers come, and where both sides run.
+type Run<'a> = (&'a Shape, &'a Broker, Transport, &'a Placement);
+
+/// Runs a shape, alone or in turn with a yardstick, and tells it; `describe` adds to an outcome what is the scenario's own.
+fn run_shape(
+    scenario: &'static str,
+    (shape, broker, transport, placement): Run<'_>,
+    yardstick: Option<Yardstick>,
+    rounds: u32,
+    mut notes: Vec<String>,
+    output: &Output,
+    describe: impl Fn(&mut Outcome),
+) -> Result<bool, String> {
     notes.extend(yardstick.and_then(Yardstick::note));
-    let transport = arguments.transport;
-    if let Some(yardstick) = yardstick {
-        let sides = (transport, yardstick);
-        let compared = against::run(&shape, &broker, sides, &placement, arguments.rounds, &progress)?;
+    let progress = Progress::new(output.json);
+    let outcome = |measured: &Measured| {
+        let mut outcome = report::fanout_outcome(scenario, shape, measured, notes.clone());
+        describe(&mut outcome);
+        outcome
+    };
+    let Some(yardstick) = yardstick else {
+        let measured = against::run_broker(shape, broker, transport, placement, &progress)?;
         progress.end();
-        let outcome = |measured: &_| report::fanout_outcome("fanout", &shape, measured, notes.clone());
-        let rounds = compared.iter().map(|round| round.map(outcome)).collect();
-        return report::compared(&Comparison::new(yardstick.name(), rounds), &output);
-    }
-    let measured = against::run_broker(&shape, &broker, transport, &placement, &progress)?;
+        return report::shown(&outcome(&measured), output);
+    };
+    let compared = against::run(shape, broker, (transport, yardstick), placement, rounds, &progress)?;
     progress.end();
-    report::shown(&report::fanout_outcome("fanout", &shape, &measured, notes), &output)
+    let rounds = compared.iter().map(|round| round.map(outcome)).collect();
+    report::compared(&Comparison::new(yardstick.name(), rounds), output)
 }
 
 fn run_idle(arguments: &Idle) -> Result<bool, String> {
@@ -503,6 +412,13 @@ mod tests {
             "fanout --deflate --against-floor",
             "fanout --deflate --history 5",
             "fanout --batch",
+            "fanout --sweep --outstanding 3",
+            "fanout --sweep --against-floor",
+            "fanout --late-ms 5",
+            "rooms --each 0",
+            "rooms --zipf 5",
+            "rooms --rounds 2",
+            "mixed --subscribers 2",
             "storm --reconnect-share 0",
             "storm --reconnect-share 101",
             "storm --away-s 4",

@@ -188,6 +188,12 @@ pub(crate) fn scan_message<'a>(message: &'a [u8], topic: &str) -> Option<(Positi
     Some((position, data))
 }
 
+/// The topic that a message names, if it is spelled as wirefan spells it: no name holds a quote.
+pub(crate) fn scan_topic(message: &[u8]) -> Option<&[u8]> {
+    let rest = message.strip_prefix(MESSAGE_HEAD)?;
+    rest.split(|byte| *byte == b'"').next()
+}
+
 /// Reads one text message in any spelling.
 pub(crate) fn parse_reply(message: &str) -> Reply<'_> {
     let Ok(wire) = serde_json::from_str::<Wire<'_>>(message) else {

@@ -1,9 +1,9 @@
-//! Publications under way, shared by the thread that publishes and the threads that receive.
+//! Publications under way, shared by the threads that publish and the threads that receive.
 //! The publisher launches a number; each fresh delivery arrives at it and learns how many came before.
 //! Invariants: a number's slot is reused only when its tenant has arrived everywhere; what arrives for a tenant long gone
 //! is not counted. One atomic addition per delivery.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Publications that may be under way at once.
 pub(crate) const UNDER_WAY_MAX: usize = 1 << 16;
@@ -20,8 +20,10 @@ pub(crate) struct Flight {
     measured_from: AtomicU64,
     /// When the measured stage began.
     measured_start_ns: AtomicU64,
-    /// The publisher has no stage to run.
-    idle: AtomicBool,
+    /// Threads that have a stage to run.
+    busy: AtomicU32,
+    /// Number of the next publication.
+    next: AtomicU32,
 }
 
 #[derive(Default)]
@@ -51,8 +53,14 @@ impl Flight {
             completed_last_ns: AtomicU64::new(0),
             measured_from: AtomicU64::new(u64::MAX),
             measured_start_ns: AtomicU64::new(0),
-            idle: AtomicBool::new(true),
+            busy: AtomicU32::new(0),
+            next: AtomicU32::new(0),
         }
+    }
+
+    /// The number of a publication, which no other has.
+    pub(crate) fn number(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::AcqRel)
     }
 
     /// A publication goes to `expected` subscribers. `false` while an old one still holds its slot.
@@ -107,10 +115,13 @@ impl Flight {
         self.delivered.load(Ordering::Relaxed)
     }
 
-    /// Latencies count from publication `number` on, which is launched at `now_ns`.
-    pub(crate) fn measure_from(&self, number: u32, now_ns: u64) {
-        self.measured_start_ns.store(now_ns, Ordering::Relaxed);
-        self.measured_from.store(u64::from(number), Ordering::Release);
+    /// Latencies count from the next publication on, whose stage begins at `now_ns`. Of several threads the first one says so.
+    pub(crate) fn measure(&self, now_ns: u64) {
+        let next = u64::from(self.next.load(Ordering::Acquire));
+        let first = self.measured_from.compare_exchange(u64::MAX, next, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            self.measured_start_ns.store(now_ns, Ordering::Relaxed);
+        }
     }
 
     /// Whether this publication's latencies count.
@@ -120,7 +131,7 @@ impl Flight {
 
     /// True from the start of the measured stage until nothing more of it is published.
     pub(crate) fn is_measuring(&self) -> bool {
-        self.measured_from.load(Ordering::Acquire) != u64::MAX && !self.idle.load(Ordering::Acquire)
+        self.measured_from.load(Ordering::Acquire) != u64::MAX && self.busy.load(Ordering::Acquire) > 0
     }
 
     /// How long the measured stage has run at `now_ns`, in nanoseconds.
@@ -134,14 +145,19 @@ impl Flight {
         self.completed_last_ns.load(Ordering::Relaxed).saturating_sub(start)
     }
 
-    /// The publisher begins or ends a stage.
-    pub(crate) fn set_idle(&self, idle: bool) {
-        self.idle.store(idle, Ordering::Release);
+    /// So many threads begin a stage.
+    pub(crate) fn begin_stage(&self, threads: u32) {
+        self.busy.store(threads, Ordering::Release);
+    }
+
+    /// One of them has published all of it.
+    pub(crate) fn end_stage(&self) {
+        self.busy.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// True when nothing is published any more and all that was is everywhere.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.idle.load(Ordering::Acquire) && self.under_way() == 0
+        self.busy.load(Ordering::Acquire) == 0 && self.under_way() == 0
     }
 }
 

@@ -118,6 +118,7 @@ fn faults_of(runs: &[&Outcome]) -> Option<String> {
         (all.lost, "lost"),
         (all.doubled, "doubled"),
         (all.out_of_order, "out of order"),
+        (all.disordered, "subscribers with another order than others"),
         (all.misdelivered, "delivered to the wrong subscriber"),
         (all.mangled, "with other bytes"),
         (all.position_breaks, "breaks of positions"),

@@ -11,6 +11,7 @@ mod paged;
 mod plain;
 mod slow;
 mod storm;
+mod sweep;
 
 use std::io::{IsTerminal, Write};
 
@@ -29,6 +30,7 @@ pub(crate) use output::{Output, compared, shown};
 pub(crate) use paged::{http_publish_compared, http_publish_outcome, idle_outcome, slow_comparison};
 pub(crate) use slow::slow;
 pub(crate) use storm::storm_outcome;
+pub(crate) use sweep::sweep_outcome;
 
 /// A bar on standard error; hidden when that is no terminal or JSON is asked for.
 pub(crate) struct Progress(ProgressBar);
@@ -133,7 +135,7 @@ fn print_faults(all_passed: bool, faults: &Faults) {
         return;
     }
     println(&format!(
-        "FAILED: {} lost, {} doubled, {} out of order, {} misdelivered, {} mangled, {} position breaks, {} errors, \
+        "FAILED: {} lost, {} doubled, {} out of order, {} misdelivered, {} mangled, {} position breaks, {} in another order, {} errors, \
          {} unexpected, {} connections closed, {} not recovered, {} breaks of the overflow rule.",
         faults.lost,
         faults.doubled,
@@ -141,6 +143,7 @@ fn print_faults(all_passed: bool, faults: &Faults) {
         faults.misdelivered,
         faults.mangled,
         faults.position_breaks,
+        faults.disordered,
         faults.errors,
         faults.unexpected,
         faults.closed,

@@ -34,6 +34,8 @@ pub(crate) struct Faults {
     pub(crate) mangled: u64,
     /// Positions that are not the successor of the one before.
     pub(crate) position_breaks: u64,
+    /// Subscribers that got as many publications of a topic as others, in another order.
+    pub(crate) disordered: u64,
     /// `error` replies.
     pub(crate) errors: u64,
     /// Messages that no load test asks for.
@@ -64,6 +66,7 @@ impl Faults {
         self.misdelivered += other.misdelivered;
         self.mangled += other.mangled;
         self.position_breaks += other.position_breaks;
+        self.disordered += other.disordered;
         self.errors += other.errors;
         self.unexpected += other.unexpected;
         self.closed += other.closed;
@@ -82,6 +85,7 @@ impl Faults {
             + self.misdelivered
             + self.mangled
             + self.position_breaks
+            + self.disordered
             + self.errors
             + self.unexpected
             + self.closed
@@ -90,11 +94,22 @@ impl Faults {
     }
 }
 
+/// What a subscriber got of its topic, in short: two that got the same in the same order agree in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// Fresh deliveries.
+    pub(crate) count: u64,
+    /// A digest of their order.
+    pub(crate) digest: u64,
+}
+
 /// Follows the sequences of one thread's subscribers, each of one topic.
 pub(crate) struct Checker {
-    publishers: usize,
-    /// The next sequence expected: `[subscriber * publishers + publisher]`.
+    /// Where a subscriber's sequences begin in `next`, and the end.
+    first: Vec<usize>,
+    /// The next sequence expected, of each publisher of each subscriber's topic.
     next: Vec<u32>,
+    heard: Vec<Heard>,
     /// The last position of each subscriber.
     last: Vec<Option<Position>>,
     /// (subscriber, publisher, sequence) skipped so far.
@@ -104,16 +119,30 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// For so many publishers; subscribers come by [`Checker::add`].
-    pub(crate) fn new(publishers: usize) -> Self {
-        Self { publishers, next: Vec::new(), last: Vec::new(), missing: HashSet::new(), faults: Faults::default() }
+    /// Without subscribers; they come by [`Checker::add`].
+    pub(crate) fn new() -> Self {
+        Self {
+            first: vec![0],
+            next: Vec::new(),
+            heard: Vec::new(),
+            last: Vec::new(),
+            missing: HashSet::new(),
+            faults: Faults::default(),
+        }
     }
 
-    /// One more subscriber; answers its number, 0 first.
-    pub(crate) fn add(&mut self) -> usize {
+    /// One more subscriber of a topic with so many publishers; answers its number, 0 first.
+    pub(crate) fn add(&mut self, publishers: usize) -> usize {
         self.last.push(None);
-        self.next.resize(self.last.len() * self.publishers, 0);
+        self.heard.push(Heard::default());
+        self.next.resize(self.next.len() + publishers, 0);
+        self.first.push(self.next.len());
         self.last.len() - 1
+    }
+
+    /// What a subscriber got.
+    pub(crate) fn heard(&self, subscriber: usize) -> Heard {
+        self.heard[subscriber]
     }
 
     /// How many were added.
@@ -133,36 +162,46 @@ impl Checker {
 
     /// Judges one delivery. True when this subscriber did not have this publication before.
     pub(crate) fn delivered(&mut self, subscriber: usize, stamp: Stamp, position: Position) -> bool {
-        if !self.is_known(stamp) {
+        let Some(at) = self.sequence_of(subscriber, stamp) else {
             return false;
-        }
+        };
         self.follow_position(subscriber, position);
-        self.follow_sequence(subscriber, stamp)
+        let fresh = self.follow_sequence(subscriber, at, stamp);
+        if fresh {
+            let heard = &mut self.heard[subscriber];
+            let which = u64::from(stamp.publisher) << 32 | u64::from(stamp.sequence);
+            heard.count += 1;
+            heard.digest = (heard.digest.rotate_left(5) ^ which).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+        fresh
     }
 
-    /// [`Checker::delivered`] by a broker that gives no positions: the publisher's sequence alone is followed.
+    /// [`Checker::delivered`] by a broker that gives no positions, and so promises no order over all publishers: the publisher's
+    /// sequence alone is followed.
     pub(crate) fn delivered_without_position(&mut self, subscriber: usize, stamp: Stamp) -> bool {
-        self.is_known(stamp) && self.follow_sequence(subscriber, stamp)
+        let at = self.sequence_of(subscriber, stamp);
+        at.is_some_and(|at| self.follow_sequence(subscriber, at, stamp))
     }
 
-    fn is_known(&mut self, stamp: Stamp) -> bool {
+    /// Where in `next` the sequence of this publisher is; nowhere if the subscriber's topic has none of that number.
+    fn sequence_of(&mut self, subscriber: usize, stamp: Stamp) -> Option<usize> {
         let publisher = usize::from(stamp.publisher);
-        if publisher >= self.publishers {
+        let at = self.first[subscriber] + publisher;
+        if at >= self.first[subscriber + 1] {
             self.faults.mangled += 1;
             self.faults.say(|| format!("publisher {publisher} does not exist"));
-            return false;
+            return None;
         }
-        true
+        Some(at)
     }
 
-    fn follow_sequence(&mut self, subscriber: usize, stamp: Stamp) -> bool {
-        let publisher = usize::from(stamp.publisher);
-        let next = &mut self.next[subscriber * self.publishers + publisher];
-        if stamp.sequence == *next {
-            *next += 1;
-            return true;
+    fn follow_sequence(&mut self, subscriber: usize, at: usize, stamp: Stamp) -> bool {
+        let next = &mut self.next[at];
+        if stamp.sequence != *next {
+            return self.out_of_step(subscriber, at, stamp);
         }
-        self.out_of_step(subscriber, stamp)
+        *next += 1;
+        true
     }
 
     /// RFC-less law of the protocol: offsets count 1, 2, 3 … without holes, in one epoch.
@@ -176,9 +215,9 @@ impl Checker {
     }
 
     #[cold]
-    fn out_of_step(&mut self, subscriber: usize, stamp: Stamp) -> bool {
+    fn out_of_step(&mut self, subscriber: usize, at: usize, stamp: Stamp) -> bool {
         let Stamp { publisher, sequence, .. } = stamp;
-        let next = &mut self.next[subscriber * self.publishers + usize::from(publisher)];
+        let next = &mut self.next[at];
         let name = subscriber as u32;
         if sequence < *next {
             let late = self.missing.remove(&(name, publisher, sequence));
@@ -208,8 +247,8 @@ impl Checker {
     pub(crate) fn finish(mut self, published: impl Fn(usize, usize) -> u32) -> Faults {
         self.faults.lost += self.missing.len() as u64;
         for subscriber in 0..self.last.len() {
-            for publisher in 0..self.publishers {
-                let seen = self.next[subscriber * self.publishers + publisher];
+            for (publisher, at) in (self.first[subscriber]..self.first[subscriber + 1]).enumerate() {
+                let seen = self.next[at];
                 let sent = published(subscriber, publisher);
                 if seen < sent {
                     self.faults.lost += u64::from(sent - seen);
@@ -229,9 +268,9 @@ mod tests {
 
     /// Two subscribers of one topic, one publisher, `offsets` delivered to subscriber 1, all ten to subscriber 0.
     fn run(sequences: &[u32], offsets: &[u64]) -> (Vec<bool>, Faults) {
-        let mut checker = Checker::new(1);
-        checker.add();
-        checker.add();
+        let mut checker = Checker::new();
+        checker.add(1);
+        checker.add(1);
         for n in 0..10 {
             assert!(checker.delivered(0, stamp(n), position(u64::from(n) + 1)));
         }
@@ -295,8 +334,8 @@ mod tests {
 
     #[test]
     fn a_second_epoch_breaks_the_positions() {
-        let mut checker = Checker::new(1);
-        checker.add();
+        let mut checker = Checker::new();
+        checker.add(1);
         checker.delivered(0, stamp(0), position(1));
         checker.delivered(0, stamp(1), Position { epoch: 8, offset: 2 });
         let faults = checker.finish(|_, _| 2);
@@ -305,8 +344,8 @@ mod tests {
 
     #[test]
     fn publishers_are_followed_apart_and_an_unknown_one_is_mangled() {
-        let mut checker = Checker::new(2);
-        checker.add();
+        let mut checker = Checker::new();
+        checker.add(2);
         for (publisher, sequence, offset) in [(0, 0, 1), (1, 0, 2), (1, 1, 3), (0, 1, 4)] {
             let stamp = Stamp { publisher, ..stamp(sequence) };
             assert!(checker.delivered(0, stamp, position(offset)));
@@ -314,6 +353,23 @@ mod tests {
         assert!(!checker.delivered(0, Stamp { publisher: 2, ..stamp(0) }, position(5)));
         let faults = checker.finish(|_, _| 2);
         assert_eq!((faults.mangled, faults.total()), (1, 1));
+    }
+
+    #[test]
+    fn the_same_in_another_order_is_another_digest() {
+        let mut checker = Checker::new();
+        let order = [[(0, 0), (1, 0), (1, 1)], [(0, 0), (1, 0), (1, 1)], [(1, 0), (0, 0), (1, 1)]];
+        for events in order {
+            let subscriber = checker.add(2);
+            for (offset, (publisher, sequence)) in events.into_iter().enumerate() {
+                let stamp = Stamp { publisher, ..stamp(sequence) };
+                assert!(checker.delivered(subscriber, stamp, position(offset as u64 + 1)));
+            }
+        }
+        assert_eq!(checker.heard(0), checker.heard(1));
+        assert_eq!(checker.heard(2).count, 3);
+        assert_ne!(checker.heard(0), checker.heard(2));
+        assert_eq!(checker.finish(|_, _| 2).lost, 3, "each lacks the second of publisher 0");
     }
 
     #[test]

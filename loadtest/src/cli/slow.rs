@@ -11,6 +11,7 @@ use super::{ServerArguments, keep_off, notes, positive, seconds};
 use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::machine;
 use crate::report::{self, Progress};
+use crate::scenario::layout::Seating;
 use crate::scenario::publishing::Pace;
 use crate::scenario::slow_readers::Manner;
 use crate::scenario::{fanout, slow};
@@ -115,6 +116,8 @@ impl Slow {
             others: slow,
             conflate_keys: self.keys,
             deflate: false,
+            seating: Seating::Apart,
+            mixed: false,
         };
         // The kernel doubles what it is asked for.
         let buffer = if self.receive_buffer == 0 { KERNEL_BUFFER_BYTES } else { 2 * u64::from(self.receive_buffer) };

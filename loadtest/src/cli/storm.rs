@@ -12,6 +12,7 @@ use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::machine;
 use crate::report::{self, Progress};
 use crate::scenario::against::Broker;
+use crate::scenario::layout::Seating;
 use crate::scenario::publishing::Pace;
 use crate::scenario::{fanout, storm};
 use crate::spawn::Configuration;
@@ -82,6 +83,8 @@ impl Storm {
             others: 0,
             conflate_keys: 0,
             deflate: false,
+            seating: Seating::Apart,
+            mixed: false,
         };
         let away_ns_max = (self.away_s * 1e9) as u64;
         storm::Shape { fanout, share_per_second: self.reconnect_share, away_ns_max }

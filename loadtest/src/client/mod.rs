@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::envelope::Position;
+use crate::target::Transport;
 
 pub(crate) use answer::{Answer, refusal};
 pub(crate) use link::{Link, Message};
@@ -28,6 +29,11 @@ pub(crate) trait Scene: Send {
 
     /// Connection `link` begins to connect, for the first time or again.
     fn opened(&mut self, _link: usize, _now_ns: u64) {}
+
+    /// How connection `link` subscribes, if not as the target says.
+    fn transport(&self, _link: usize) -> Option<Transport> {
+        None
+    }
 
     /// Bytes that the kernel is to keep for connection `link` unread, before it connects; the kernel's own choice if `None`.
     fn receive_buffer(&self, _link: usize) -> Option<usize> {

@@ -219,7 +219,9 @@ impl<S: Scene> Worker<S> {
         let mut outcome = Ok(());
         if event.is_writable() || event.is_error() {
             let subscriptions = if link.wants_subscriptions() { self.scene.subscriptions(number) } else { Vec::new() };
-            outcome = link.writable(&self.ramp.target, subscriptions);
+            let other = self.scene.transport(number).filter(|_| link.wants_subscriptions());
+            let other = other.map(|transport| Target { transport, ..self.ramp.target.clone() });
+            outcome = link.writable(other.as_ref().unwrap_or(&self.ramp.target), subscriptions);
         }
         if outcome.is_ok() && event.is_readable() && self.scene.reads(number) {
             return self.read(number, usize::MAX, event.is_read_closed());

@@ -76,24 +76,29 @@ fn histogram(html: &mut Html, one: &Distribution, x: &Scale, top: f64, width: f6
     percentiles(html, &one.percentiles, x, top, width);
 }
 
-/// Lines at the percentiles, each with its name; a name that has no room goes one line higher.
+/// Lines at the percentiles, each with its name; a name that has no room goes one line higher, and without one if there is none either.
 fn percentiles(html: &mut Html, all: &Percentiles, x: &Scale, top: f64, width: f64) {
     let marked = [("p50", all.p50_ns), ("p99", all.p99_ns), ("p99.9", all.p999_ns), ("max", all.max_ns)];
     let (mut ends, mut last) = ([f64::NEG_INFINITY; 2], f64::NEG_INFINITY);
+    let mut names = Vec::new();
     for (name, ns) in marked {
         let at = x.at(ns as f64);
-        // What falls together has one line.
         let text = format!("{name} {}", time(ns as f64, 3));
         let length = text.chars().count() as f64 * LETTER;
         let begin = (at + 3.0).min(width - RIGHT - length);
-        line(html, "percentile", (at, top + NAMES - 4.0), (at, top + PANEL));
-        let row = if begin > ends[0] + 8.0 { 0 } else { 1 };
-        if begin <= ends[row] + 8.0 || (at - last).abs() < 1.0 {
+        let row = ends.iter().position(|end| begin > end + 8.0);
+        // What falls together has one line and one name.
+        let Some(row) = row.filter(|_| (at - last).abs() >= 1.0) else {
+            line(html, "percentile", (at, top + NAMES - 4.0), (at, top + PANEL));
             continue;
-        }
-        line(html, "percentile", (at, top + NAMES - 14.0 - 14.0 * row as f64), (at, top + NAMES - 4.0));
-        label(html, "percentile-name", (begin, top + NAMES - 6.0 - 14.0 * row as f64), &text);
+        };
+        let y = top + NAMES - 6.0 - 14.0 * row as f64;
+        line(html, "percentile", (at, y - 8.0), (at, top + PANEL));
+        names.push((begin, y, text));
         (ends[row], last) = (begin + length, at);
+    }
+    for (begin, y, text) in names {
+        label(html, "percentile-name", (begin, y), &text);
     }
 }
 
@@ -126,7 +131,11 @@ pub(super) fn curves(html: &mut Html, all: &[&Series], rise: Rise, besides: Besi
     let over_time = first.along == "seconds";
     let x_values = points().map(|point| point.0).chain(over_time.then_some(0.0));
     let x = Scale::exact(x_values, LEFT, WIDTH - RIGHT);
-    let make = if rise == Rise::Log { Scale::log } else { Scale::linear };
+    let make = match (rise, first.unit) {
+        (Rise::Log, _) => Scale::log,
+        (Rise::Linear, "bytes") => Scale::binary,
+        (Rise::Linear, _) => Scale::linear,
+    };
     let y = make(points().map(|point| point.1), HEIGHT - BELOW, 12.0);
     for mark in y.marks() {
         line(html, "grid", (LEFT, y.at(mark)), (WIDTH - RIGHT, y.at(mark)));

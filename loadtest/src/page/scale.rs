@@ -2,6 +2,8 @@
 //! The charts ask for a scale per axis.
 //! Invariants: a scale has an extent, whatever the values are: none, one, all the same, or not finite; the marks lie within it.
 
+/// No figure is as large: nanoseconds of a month, bytes of a petabyte. Beyond it marks could not be told apart.
+const BEYOND: f64 = 1e15;
 /// Most marks of a linear axis.
 const MARKS_MAX: f64 = 5.0;
 
@@ -9,6 +11,8 @@ const MARKS_MAX: f64 = 5.0;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
     log: bool,
+    /// Between two marks of an axis that is not logarithmic.
+    step: f64,
     low: f64,
     high: f64,
     from: f64,
@@ -16,19 +20,29 @@ pub(super) struct Scale {
 }
 
 impl Scale {
+    /// [`Scale::linear`] whose marks are round in powers of two.
+    pub(super) fn binary(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
+        let mut scale = Self::linear(values, from, to);
+        let two = 2_f64.powf(scale.step.log2().ceil());
+        scale.step = two;
+        scale.high = (scale.high / two).ceil() * two;
+        scale.low = (scale.low / two).floor() * two;
+        scale
+    }
+
     /// From 0, or from the least value if that is below it, to a round number that no value is above. `from` and `to` are where it begins and ends.
     pub(super) fn linear(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
         let (low, high) = extent(values);
-        let (low, high) = (low.min(0.0), if high <= low.min(0.0) { low.min(0.0) + 1.0 } else { high });
+        let (low, high) = (low.min(0.0), if high - low.min(0.0) < 1e-9 { low.min(0.0) + 1.0 } else { high });
         let step = step(high - low);
-        Self { log: false, low: (low / step).floor() * step, high: (high / step).ceil() * step, from, to }
+        Self { log: false, step, low: (low / step).floor() * step, high: (high / step).ceil() * step, from, to }
     }
 
     /// [`Scale::linear`] that ends exactly at the least and the greatest value.
     pub(super) fn exact(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
         let (low, high) = extent(values);
-        let high = if high > low { high } else { low + 1.0 };
-        Self { log: false, low, high, from, to }
+        let high = if high - low > low.abs() * 1e-9 { high } else { low + low.abs().max(1.0) };
+        Self { log: false, step: step(high - low), low, high, from, to }
     }
 
     /// In powers of ten, a little beyond both ends; values of 0 and below stand at its beginning.
@@ -38,7 +52,7 @@ impl Scale {
         let wide =
             |low: f64, high: f64| if high / low < 4.0 { (low / 2.0, high * 2.0) } else { (low / 1.15, high * 1.15) };
         let (low, high) = wide(low, high);
-        Self { log: true, low, high, from, to }
+        Self { log: true, step: 0.0, low, high, from, to }
     }
 
     /// Where a value is.
@@ -59,9 +73,9 @@ impl Scale {
     /// What is written at it.
     pub(super) fn marks(&self) -> Vec<f64> {
         if !self.log {
-            let step = step(self.high - self.low);
+            let step = self.step;
             let first = (self.low / step).ceil();
-            let count = ((self.high / step + 1e-9).floor() - first).max(0.0) as usize;
+            let count = ((self.high / step + 1e-9).floor() - first).clamp(0.0, 2.0 * MARKS_MAX) as usize;
             return (0..=count).map(|n| (first + n as f64) * step).collect();
         }
         let decades = (self.high / self.low).log10();
@@ -76,9 +90,9 @@ impl Scale {
     }
 }
 
-/// The least and the greatest finite value; 0 and 1 of nothing.
+/// The least and the greatest value within [`BEYOND`]; 0 and 1 of nothing.
 fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    let both = values.filter(|value| value.is_finite()).fold(None, |both: Option<(f64, f64)>, value| {
+    let both = values.filter(|value| value.abs() <= BEYOND).fold(None, |both: Option<(f64, f64)>, value| {
         Some(both.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
     });
     both.unwrap_or((0.0, 1.0))
@@ -99,6 +113,8 @@ mod tests {
     fn linear_axes_begin_at_nothing_and_end_at_round_numbers() {
         let scale = Scale::linear([130.0, 870.0].into_iter(), 100.0, 0.0);
         assert_eq!(scale.marks(), [0.0, 200.0, 400.0, 600.0, 800.0, 1_000.0]);
+        let memory = Scale::binary([0.0, 5_000_000.0].into_iter(), 0.0, 1.0).marks();
+        assert_eq!(memory, [0.0, 1_048_576.0, 2_097_152.0, 3_145_728.0, 4_194_304.0, 5_242_880.0]);
         assert_eq!((scale.at(0.0), scale.at(500.0), scale.at(1_000.0), scale.at(9e9)), (100.0, 50.0, 0.0, 0.0));
     }
 
@@ -112,8 +128,20 @@ mod tests {
 
     #[test]
     fn odd_values_have_a_scale_too() {
-        for values in [vec![], vec![0.0], vec![7.0, 7.0], vec![f64::NAN], vec![f64::INFINITY, 3.0], vec![-2.0, 5.0]] {
-            for scale in [Scale::linear, Scale::exact, Scale::log].map(|make| make(values.iter().copied(), 10.0, 20.0))
+        for values in [
+            vec![],
+            vec![0.0],
+            vec![7.0, 7.0],
+            vec![f64::NAN],
+            vec![f64::INFINITY, 3.0],
+            vec![1e300, 2e300],
+            vec![1e15, 1e15],
+            vec![f64::MIN_POSITIVE, 0.0],
+            vec![-1e308, 1e308],
+            vec![-2.0, 5.0],
+        ] {
+            for scale in [Scale::linear, Scale::binary, Scale::exact, Scale::log]
+                .map(|make| make(values.iter().copied(), 10.0, 20.0))
             {
                 let marks = scale.marks();
                 assert!(marks.len() < 30, "{values:?}: {marks:?}");

@@ -117,7 +117,11 @@ impl Sections<'_> {
         for (at, (x, _)) in first.points.iter().enumerate() {
             self.html.open("tr", &[]).element("td", &[], &counted(*x));
             for one in all {
-                let value = one.points.get(at).map_or(String::new(), |point| spelled(point.1, one.unit));
+                let value = match one.points.get(at) {
+                    Some((_, y)) if one.name == "held" => if *y > 0.0 { "yes" } else { "no" }.to_owned(),
+                    Some((_, y)) => spelled(*y, one.unit),
+                    None => String::new(),
+                };
                 self.html.element("td", &[], &value);
             }
             self.html.close();
@@ -125,24 +129,20 @@ impl Sections<'_> {
         self.end_table();
     }
 
-    /// One figure for each curve; durations share one, because they are compared, and rates along what is offered, too.
+    /// One figure for each curve; durations of the same subscriber share one, because they are compared.
     fn charts(&mut self, all: &[&Series], besides: Besides) {
+        let of = |one: &Series| (one.unit, one.name.split(' ').next().unwrap_or_default().to_owned());
+        // What has no unit is a yes or a no: the table tells it.
+        let mut left: Vec<&Series> = all.iter().copied().filter(|one| !one.unit.is_empty()).collect();
         self.html.open("div", &[("class", "grid-of".into())]);
-        let shared = |one: &Series| one.unit == "ns" || one.unit == "bytes" || besides.diagonal;
-        let mut drawn: Vec<&Series> = Vec::new();
-        for one in all {
-            if drawn.iter().any(|other| std::ptr::eq(*other, *one)) {
-                continue;
+        while let Some(first) = left.first().copied() {
+            let mut group = vec![first];
+            if first.unit == "ns" {
+                group.extend(left[1..].iter().copied().filter(|one| of(one) == of(first)).take(CURVES.len() - 1));
             }
-            let group: Vec<&Series> = if shared(one) {
-                let alike = all.iter().copied().filter(|other| other.unit == one.unit && other.along == one.along);
-                alike.take(CURVES.len()).collect()
-            } else {
-                vec![*one]
-            };
-            drawn.extend(&group);
-            let rise = if one.unit == "ns" { Rise::Log } else { Rise::Linear };
-            let diagonal = besides.diagonal && one.unit == "per second";
+            left.retain(|one| !group.iter().any(|drawn| std::ptr::eq(*drawn, *one)));
+            let rise = if first.unit == "ns" { Rise::Log } else { Rise::Linear };
+            let diagonal = besides.diagonal && first.unit == "per second";
             self.chart(&group, rise, Besides { diagonal, ..besides });
         }
         self.html.close();
@@ -152,14 +152,15 @@ impl Sections<'_> {
         self.html.open("figure", &[]);
         if let [one] = group {
             self.html.element("h3", &[], &titled(one));
-            self.html.open("figcaption", &[]).text(meaning(&one.name).unwrap_or_default()).close();
+            self.html.element("figcaption", &[], meaning(&one.name).unwrap_or_default());
         } else {
-            let unit = group.first().map_or("", |one| one.unit);
-            self.html.element("h3", &[], unit_in_words(unit));
+            self.html.element("h3", &[], &format!("Latency: {}", common(group)));
             self.html.open("div", &[("class", "legend".into())]);
             for (one, class) in group.iter().zip(CURVES) {
                 self.html.open("span", &[("class", Value::Word(class))]).element("i", &[], "");
-                self.html.text(&one.name).close();
+                self.html
+                    .text(one.name.strip_prefix(common(group)).unwrap_or(&one.name).trim_start_matches([',', ' ']))
+                    .close();
             }
             self.html.close();
             let scale = if rise == Rise::Log { "The upward axis is logarithmic." } else { "" };
@@ -332,10 +333,10 @@ fn titled(series: &Series) -> String {
     }
 }
 
-fn unit_in_words(unit: &str) -> &'static str {
-    match unit {
-        "ns" => "How long it took",
-        "bytes" => "Memory",
-        _ => "Per second",
-    }
+/// The words with which all names of a group begin.
+fn common<'a>(group: &[&'a Series]) -> &'a str {
+    let Some(first) = group.first() else { return "" };
+    let ends = first.name.match_indices([' ', ',']).map(|(at, _)| at);
+    let begin = ends.filter(|at| group.iter().all(|one| one.name.starts_with(&first.name[..*at]))).max();
+    &first.name[..begin.unwrap_or(0)]
 }

@@ -179,6 +179,8 @@ fn numbers_are_spelled_as_people_do() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn no_words_break_a_page(words in ".{0,40}") {
         let page = of_run(&run(&words, false), &setting(&words));

@@ -85,7 +85,7 @@ pub(super) fn meaning(name: &str) -> Option<&'static str> {
     KNOWN.iter().find(|(known, _)| *known == name).map(|(_, meaning)| *meaning)
 }
 
-const KNOWN: [(&str, &str); 34] = [
+const KNOWN: [(&str, &str); 36] = [
     ("every delivery", "All deliveries to all subscribers."),
     ("first subscriber", "For each publication, the subscriber that got it before all others."),
     ("median subscriber", "For each publication, the subscriber in the middle: half had it before, half after."),
@@ -107,6 +107,11 @@ const KNOWN: [(&str, &str); 34] = [
     ("last subscriber, median", "Half of the publications of this moment were with everybody within this time."),
     ("last subscriber, 99 %", "99 of 100 publications of this moment were with everybody within this time."),
     ("last subscriber, slowest", "The publication of this moment that took longest until everybody had it."),
+    ("achieved", "What was published and delivered to everybody, at each rate that was offered."),
+    (
+        "knee: publications per second that held",
+        "The highest rate that was achieved as it was offered, with everything delivered and the last subscriber in time. Latencies and costs on this page are those at this rate.",
+    ),
     ("resets", "Connections of subscribers that were cut off on purpose."),
     ("resets per second", "Connections of subscribers that were cut off on purpose, per second."),
     ("recovered", "Returns that were told that everything since follows, and got it."),

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{Distribution, Outcome, Spent};
+use crate::scenario::TRANSPORTS;
 use crate::scenario::fanout::{Measured, Shape};
 use crate::scenario::publishing::Pace;
 
@@ -25,6 +26,9 @@ pub(crate) fn fanout_outcome(
         Distribution::new("last subscriber", since, &lateness.last),
         Distribution::new("sent late by the load generator", since, &measured.sent_late),
     ];
+    for (transport, late) in TRANSPORTS.iter().zip(&lateness.by_transport) {
+        latencies.push(Distribution::new(format!("every delivery by {}", transport.name()), since, late));
+    }
     latencies.retain(|one| one.percentiles.count > 0);
     let publications = measured.publications as f64;
     Outcome {
@@ -70,15 +74,6 @@ pub(super) fn shape_sentence(shape: &Shape) -> String {
         shape.publishers,
         shape.topics,
         shape.payload_bytes,
-        pace_words(shape.pace)
+        shape.pace.words()
     )
-}
-
-/// The pace in words.
-pub(super) fn pace_words(pace: Pace) -> String {
-    match pace {
-        Pace::Rate(rate) => format!("open loop, {rate} publications per second"),
-        Pace::UnderWay(1) => "closed loop, one publication at a time".into(),
-        Pace::UnderWay(most) => format!("closed loop, {most} publications under way"),
-    }
 }

@@ -3,12 +3,15 @@
 //! Invariants: CPU time is read only when nothing is under way, so every delivery counted was paid for inside the stretch;
 //! a run that stalls is ended, and its missing deliveries are counted as lost.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::listening::{Heard, Lateness, Listening};
+use super::layout::{self, Layout, Seating};
+use super::listening::{Heard, Lateness, Listening, Wakers};
 use super::publishing::{Pace, Publishing, Stage};
 use super::recorder::Recorder;
 use super::timeline::Timeline;
@@ -64,12 +67,34 @@ pub(crate) struct Shape {
     pub(crate) conflate_keys: u32,
     /// Whether connections offer permessage-deflate.
     pub(crate) deflate: bool,
+    /// Who sits in which topics; in rooms there are no `publishers` apart.
+    pub(crate) seating: Seating,
+    /// Subscribers of each topic come by WebSocket, server-sent events and long polling in turn.
+    pub(crate) mixed: bool,
+}
+
+/// The client threads of a run.
+struct Hired<S> {
+    workers: Vec<Worker<S>>,
+    /// Where those that publish are told what comes next: the first ones.
+    stages: Vec<mpsc::Sender<Stage>>,
 }
 
 impl Shape {
     /// Connections in all.
     fn connections(&self) -> usize {
         self.subscribers + self.publishers + self.others
+    }
+
+    /// Who sits where, in topics that no other run has.
+    fn layout(&self, seed: u64, profile: Option<&Profile>) -> Layout {
+        let topics = (0..self.topics).map(|topic| topic_name(profile, seed, topic)).collect();
+        match self.seating {
+            Seating::Apart => Layout::apart(topics, self.subscribers, self.publishers),
+            Seating::Rooms { seats, zipf } => {
+                Layout::rooms(topics, &layout::sizes(self.topics, seats, self.subscribers, zipf), self.subscribers)
+            }
+        }
     }
 }
 
@@ -130,7 +155,7 @@ pub(crate) fn run(
     progress: &Progress,
 ) -> Result<Measured, String> {
     let (conducted, scenes) = direct(target, shape, server_pid, progress, &mut (), |_, _, listening| listening)?;
-    Ok(judge(&conducted, scenes.into_iter().map(Listening::finish).collect(), shape))
+    Ok(judge(&conducted, scenes.into_iter().map(Listening::finish).collect()))
 }
 
 /// Runs `shape` with what `dress(thread, flight, listening)` makes of each thread's subscribers, and brings it back.
@@ -144,9 +169,8 @@ pub(super) fn direct<S: Scene + 'static>(
 ) -> Result<(Conducted, Vec<S>), String> {
     let crew = Arc::new(Crew::new());
     let flight = Arc::new(Flight::new());
-    let (stages, receiver) = mpsc::channel();
-    let workers = hire(target, shape, &crew, &flight, receiver, dress)?;
-    let publisher = workers[0].waker();
+    let Hired { workers, stages } = hire(target, shape, &crew, &flight, dress)?;
+    let publishers: Vec<_> = workers.iter().take(stages.len()).map(Worker::waker).collect();
     let mut threads = Vec::new();
     for worker in workers {
         let cores = shape.load_cores.clone();
@@ -160,10 +184,12 @@ pub(super) fn direct<S: Scene + 'static>(
     }
     let director = Director { crew: &crew, flight: &flight, shape, target, progress };
     let conducted = director.conduct(server_pid, witness, |stage| {
-        flight.set_idle(false);
-        // The receiver lives as long as the crew works; a wake-up that fails is made good by its longest sleep.
-        let _ = stages.send(stage);
-        let _ = publisher.wake();
+        flight.begin_stage(stages.len() as u32);
+        for (thread, (stages, publisher)) in stages.iter().zip(&publishers).enumerate() {
+            // The receiver lives as long as the crew works; a wake-up that fails is made good by its longest sleep.
+            let _ = stages.send(stage.part(thread, publishers.len()));
+            let _ = publisher.wake();
+        }
     });
     crew.stop();
     let mut scenes = Vec::new();
@@ -174,47 +200,41 @@ pub(super) fn direct<S: Scene + 'static>(
     Ok((conducted?, scenes))
 }
 
+/// One thread's connections of the layout: whoever only publishes is the first thread's.
+fn part_of(thread: usize, shape: &Shape, layout: &Layout) -> Range<usize> {
+    let part = share_of(thread, shape.threads, layout.connections() - layout.apart);
+    let start = if thread == 0 { 0 } else { layout.apart + part.start };
+    start..layout.apart + part.end
+}
+
 fn hire<S: Scene>(
     target: &Target,
     shape: &Shape,
     crew: &Arc<Crew>,
     flight: &Arc<Flight>,
-    stages: mpsc::Receiver<Stage>,
     dress: impl Fn(usize, &Arc<Flight>, Listening) -> S,
-) -> Result<Vec<Worker<S>>, String> {
+) -> Result<Hired<S>, String> {
     let seed = fresh_seed();
-    let profile = target.profile.as_deref();
-    let topics: Arc<Vec<String>> = Arc::new((0..shape.topics).map(|topic| topic_name(profile, seed, topic)).collect());
-    let expected = (0..shape.topics)
-        .map(|topic| (shape.subscribers / shape.topics + usize::from(topic < shape.subscribers % shape.topics)) as u32)
-        .collect();
-    let publishing = Publishing::new(
-        Arc::clone(crew),
-        Arc::clone(flight),
-        Arc::clone(&topics),
-        expected,
-        shape.publishers,
-        shape.payload_bytes,
-        stages,
-    );
-    let mut publishing = Some(publishing.conflating(shape.conflate_keys).speaking(target));
-    let mut workers: Vec<Worker<S>> = Vec::new();
+    let layout = Arc::new(shape.layout(seed, target.profile.as_deref()));
+    let wakers = Wakers::default();
+    let (mut workers, mut stages): (Vec<Worker<S>>, Vec<mpsc::Sender<Stage>>) = (Vec::new(), Vec::new());
     for thread in 0..shape.threads {
-        let subscribers = share_of(thread, shape.threads, shape.subscribers);
-        let publishing = publishing.take();
-        let others = share_of(thread, shape.threads, shape.others).len();
-        let connections = others + subscribers.len() + if publishing.is_some() { shape.publishers } else { 0 };
-        let listening = Listening::new(
-            Arc::clone(&topics),
-            Arc::clone(flight),
-            publishing,
-            shape.publishers,
-            subscribers,
-            shape.payload_bytes,
-        )
-        .wakes(workers.first().map(Worker::waker));
+        let part = part_of(thread, shape, &layout);
+        let publishes = thread == 0 || layout.is_rooms();
+        let publishing = publishes.then(|| {
+            let (sender, receiver) = mpsc::channel();
+            stages.push(sender);
+            let (crew, flight, layout) = (Arc::clone(crew), Arc::clone(flight), Arc::clone(&layout));
+            Publishing::new(crew, flight, layout, part.clone(), shape.payload_bytes, receiver)
+                .conflating(shape.conflate_keys)
+                .speaking(target)
+        });
+        let connections = share_of(thread, shape.threads, shape.others).len() + part.len();
+        let listening = Listening::new(Arc::clone(&layout), Arc::clone(flight), publishing, part, shape.payload_bytes)
+            .mixed(shape.mixed)
+            .wakes(thread, &wakers);
         let ramp = Ramp {
-            target: Target { deflate: shape.deflate, published: topics[0].clone(), ..target.clone() },
+            target: Target { deflate: shape.deflate, published: layout.topics[0].clone(), ..target.clone() },
             sources: shape.sources,
             connects_per_second: shape.connects_per_second / shape.threads as f64,
             seed: seed ^ (thread as u64) << 56,
@@ -224,7 +244,9 @@ fn hire<S: Scene>(
         worker.wanted().store(connections, Ordering::Relaxed);
         workers.push(worker);
     }
-    Ok(workers)
+    // Nobody runs yet, so nobody has looked.
+    let _ = wakers.set(workers.iter().take(stages.len()).map(Worker::waker).collect());
+    Ok(Hired { workers, stages })
 }
 
 /// The part of so many that is this thread's.
@@ -345,8 +367,27 @@ impl Director<'_> {
     }
 }
 
+/// One order for all: whoever got as many publications of a topic as another got them in the same order, by whatever transport.
+/// Who got fewer has lost some, and is told for that.
+pub(super) fn compare_orders(heard: &[Heard], faults: &mut Faults) {
+    let mut first: HashMap<(usize, u64), u64> = HashMap::new();
+    for Heard { checker, layout, seat, .. } in heard {
+        for subscriber in 0..checker.subscribers() {
+            let topic = layout.topic_of(seat + subscriber);
+            let own = checker.heard(subscriber);
+            if *first.entry((topic, own.count)).or_insert(own.digest) != own.digest {
+                faults.disordered += 1;
+                faults.say(|| {
+                    let name = &layout.topics[topic];
+                    format!("subscriber {subscriber} got the publications of {name} in another order than others")
+                });
+            }
+        }
+    }
+}
+
 /// Puts together what the threads heard and what the directing thread read.
-pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>, shape: &Shape) -> Measured {
+pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>) -> Measured {
     let mut lateness = Lateness::new();
     let mut faults = Faults::default();
     if conducted.stalled {
@@ -355,20 +396,21 @@ pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>, shape: &Shape) -> 
     }
     let mut sent_late = Latencies::new();
     let mut timeline = Timeline::new();
-    let mut sequences = Vec::new();
+    let mut sequences: Vec<u32> = Vec::new();
     for part in &heard {
         lateness.merge(&part.lateness);
         if let Some(sent) = &part.sent {
-            sequences.clone_from(&sent.sequences);
+            // Each publisher is of one thread.
+            sequences.resize(sent.sequences.len(), 0);
+            sequences.iter_mut().zip(&sent.sequences).for_each(|(all, own)| *all += own);
             sent_late.merge(&sent.late);
         }
     }
-    for part in heard {
-        let base = part.base;
-        timeline.merge(part.timeline);
-        faults.merge(part.checker.finish(|subscriber, publisher| {
-            let topic = (base + subscriber) % shape.topics;
-            sequences[topic * shape.publishers + publisher]
+    compare_orders(&heard, &mut faults);
+    for Heard { checker, layout, seat, timeline: part, .. } in heard {
+        timeline.merge(part);
+        faults.merge(checker.finish(|subscriber, publisher| {
+            sequences[layout.publisher(layout.topic_of(seat + subscriber), publisher)]
         }));
     }
     Measured {

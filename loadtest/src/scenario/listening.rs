@@ -1,19 +1,28 @@
 //! The receiving half of a fan-out: judges every message of one thread's subscribers and records how late it came.
-//! One per client thread; the first thread's also publishes.
+//! One per client thread; that of a thread with publishers also publishes.
 //! Invariants: a message counts as a delivery only when its bytes, its topic, its sequence and its position are right or the
 //! fault is counted; the fast scan and the slow parse lead to the same judgement.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use mio::Waker;
 
+use super::layout::Layout;
 use super::publishing::{Publishing, Sent};
 use super::timeline::Timeline;
 use crate::client::{Link, Message, Scene, Subscription};
-use crate::envelope::{Position, Reply, Stamp, parse_reply, read_payload, scan_message};
+use crate::envelope::{Position, Reply, Stamp, parse_reply, read_payload, scan_message, scan_topic};
 use crate::flight::Flight;
 use crate::stats::Latencies;
+use crate::target::Transport;
 use crate::verify::{Checker, Faults};
+
+/// How the subscribers of a mixed run come.
+pub(crate) const TRANSPORTS: [Transport; 3] = [Transport::Ws, Transport::Sse, Transport::Poll];
+
+/// Those of the threads that publish, the first ones, once all threads are there.
+pub(crate) type Wakers = Arc<OnceLock<Vec<Arc<Waker>>>>;
 
 /// Distributions of one fan-out, all from the intended time of the publication.
 #[derive(Clone)]
@@ -26,13 +35,15 @@ pub(crate) struct Lateness {
     pub(crate) median: Latencies,
     /// Per publication, its last subscriber.
     pub(crate) last: Latencies,
+    /// In a mixed run every delivery, by its transport, in the order of [`TRANSPORTS`].
+    pub(crate) by_transport: Vec<Latencies>,
 }
 
 impl Lateness {
     /// Empty.
     pub(crate) fn new() -> Self {
         let [all, first, median, last] = std::array::from_fn(|_| Latencies::new());
-        Self { all, first, median, last }
+        Self { all, first, median, last, by_transport: Vec::new() }
     }
 
     /// Adds another thread's.
@@ -41,18 +52,27 @@ impl Lateness {
         self.first.merge(&other.first);
         self.median.merge(&other.median);
         self.last.merge(&other.last);
+        if self.by_transport.is_empty() {
+            self.by_transport.clone_from(&other.by_transport);
+        } else {
+            self.by_transport.iter_mut().zip(&other.by_transport).for_each(|(own, other)| own.merge(other));
+        }
     }
 }
 
-/// One thread's subscribers: numbers `base..`, connections `publishers..`.
+/// One thread's part of the connections; a subscriber is a seat of the layout, counted from the thread's first.
 pub(crate) struct Listening {
-    pub(super) topics: Arc<Vec<String>>,
+    pub(super) layout: Arc<Layout>,
     flight: Arc<Flight>,
     publishing: Option<Publishing>,
-    /// Connections of this thread that publish; the others subscribe.
+    /// Connections of this thread that only publish; the others subscribe.
     pub(super) publishers: usize,
-    /// Number of the first subscriber of this thread; subscriber n has topic n % topics.
-    base: usize,
+    /// The connection of the layout that is this thread's first.
+    connection: usize,
+    /// The seat of the layout that is this thread's first.
+    seat: usize,
+    /// Subscribers of a topic come by all transports in turn.
+    mixed: bool,
     pub(super) payload_bytes: usize,
     /// Judges what this thread's subscribers get, by their numbers within the thread.
     pub(super) checker: Checker,
@@ -64,16 +84,18 @@ pub(crate) struct Listening {
     pub(super) timed: bool,
     /// A publication was completed since the last turn.
     completed: bool,
-    /// Wakes the thread that publishes, if that is another one: it may wait for a completion.
-    publisher_waker: Option<Arc<Waker>>,
+    /// Wake the other threads that publish: they may wait for a completion.
+    publishers_elsewhere: (usize, Wakers),
 }
 
 /// What a thread leaves behind.
 pub(crate) struct Heard {
     /// Its checker, to be finished with what was sent.
     pub(crate) checker: Checker,
-    /// Number of its first subscriber.
-    pub(crate) base: usize,
+    /// Who sat where.
+    pub(crate) layout: Arc<Layout>,
+    /// The seat of its first subscriber.
+    pub(crate) seat: usize,
     /// How late deliveries were.
     pub(crate) lateness: Lateness,
     /// How late they were with the last subscriber, over time.
@@ -83,25 +105,27 @@ pub(crate) struct Heard {
 }
 
 impl Listening {
-    /// For a thread with so many subscribers. `all_publishers` counts those of the whole run.
+    /// For a thread with those connections of the layout.
     pub(crate) fn new(
-        topics: Arc<Vec<String>>,
+        layout: Arc<Layout>,
         flight: Arc<Flight>,
         publishing: Option<Publishing>,
-        all_publishers: usize,
-        subscribers: std::ops::Range<usize>,
+        connections: Range<usize>,
         payload_bytes: usize,
     ) -> Self {
-        let mut checker = Checker::new(all_publishers);
-        for _ in subscribers.clone() {
-            checker.add();
+        let mut checker = Checker::new();
+        let seat = layout.seats_before(connections.start);
+        for seat in connections.clone().flat_map(|connection| layout.seats_of(connection)) {
+            checker.add(layout.publishers(layout.topic_of(seat)));
         }
         Self {
-            topics,
             flight,
-            publishers: if publishing.is_some() { all_publishers } else { 0 },
+            publishers: layout.apart.saturating_sub(connections.start),
+            layout,
             publishing,
-            base: subscribers.start,
+            connection: connections.start,
+            seat,
+            mixed: false,
             payload_bytes,
             checker,
             lateness: Lateness::new(),
@@ -109,13 +133,22 @@ impl Listening {
             delivered: 0,
             timed: true,
             completed: false,
-            publisher_waker: None,
+            publishers_elsewhere: (0, Wakers::default()),
         }
     }
 
-    /// Tells the thread that publishes about completions.
-    pub(crate) fn wakes(mut self, publisher: Option<Arc<Waker>>) -> Self {
-        self.publisher_waker = publisher;
+    /// Lets this thread, of that number, tell the others that publish about completions.
+    pub(crate) fn wakes(mut self, thread: usize, publishers: &Wakers) -> Self {
+        self.publishers_elsewhere = (thread, Arc::clone(publishers));
+        self
+    }
+
+    /// Lets the subscribers of each topic come by WebSocket, server-sent events and long polling in turn.
+    pub(crate) fn mixed(mut self, mixed: bool) -> Self {
+        self.mixed = mixed;
+        if mixed {
+            self.lateness.by_transport = TRANSPORTS.map(|_| Latencies::new()).to_vec();
+        }
         self
     }
 
@@ -128,22 +161,40 @@ impl Listening {
     pub(crate) fn finish(self) -> Heard {
         Heard {
             checker: self.checker,
-            base: self.base,
+            layout: self.layout,
+            seat: self.seat,
             lateness: self.lateness,
             timeline: self.timeline,
             sent: self.publishing.map(Publishing::finish),
         }
     }
 
-    fn topic_of(&self, subscriber: usize) -> usize {
-        (self.base + subscriber) % self.topics.len()
+    /// The subscribers of a connection.
+    fn subscribers_of(&self, link: usize) -> Range<usize> {
+        let seats = self.layout.seats_of(self.connection + link);
+        seats.start - self.seat..seats.end - self.seat
     }
 
-    fn text(&mut self, subscriber: usize, text: &[u8], now_ns: u64) {
-        let topic = self.topic_of(subscriber);
-        match scan_message(text, &self.topics[topic]) {
-            Some((position, data)) if self.take(subscriber, position, data, now_ns) => {}
-            _ => self.look_closer(subscriber, text, now_ns),
+    /// Which transport of [`TRANSPORTS`] a subscriber has in a mixed run: all in turn within its topic.
+    fn transport_of(&self, subscriber: usize) -> usize {
+        (self.seat + subscriber) / self.layout.topics.len() % TRANSPORTS.len()
+    }
+
+    fn text(&mut self, link: usize, text: &[u8], now_ns: u64) {
+        let subscribers = self.subscribers_of(link);
+        let subscriber = if subscribers.len() == 1 {
+            Some(subscribers.start)
+        } else {
+            let name = scan_topic(text);
+            subscribers.clone().find(|one| name == Some(self.layout.name_of(self.seat + one).as_bytes()))
+        };
+        let scanned = subscriber.and_then(|one| {
+            let (position, data) = scan_message(text, self.layout.name_of(self.seat + one))?;
+            Some((one, position, data))
+        });
+        match scanned {
+            Some((one, position, data)) if self.take(one, position, data, now_ns) => {}
+            _ => self.look_closer(subscribers, text, now_ns),
         }
     }
 
@@ -153,24 +204,26 @@ impl Listening {
             return false;
         };
         if self.checker.delivered(subscriber, stamp, position) {
-            self.arrived(stamp, now_ns);
+            self.arrived(subscriber, stamp, now_ns);
         }
         true
     }
 
     /// A publication that a profile recognised: it has no position, and no second spelling.
-    fn recognised(&mut self, subscriber: usize, topic: Option<&[u8]>, payload: &[u8], now_ns: u64) {
-        let own = Arc::clone(&self.topics);
-        let own = &own[self.topic_of(subscriber)];
-        if let Some(topic) = topic
-            && topic != own.as_bytes()
-        {
+    fn recognised(&mut self, link: usize, topic: Option<&[u8]>, payload: &[u8], now_ns: u64) {
+        let subscribers = self.subscribers_of(link);
+        let layout = Arc::clone(&self.layout);
+        let first = subscribers.start;
+        let is_own = |one: &usize| topic.is_none_or(|topic| topic == layout.name_of(self.seat + one).as_bytes());
+        let Some(subscriber) = subscribers.clone().find(is_own) else {
             self.checker.faults.misdelivered += 1;
-            let topic = String::from_utf8_lossy(topic);
-            self.say(&format!("subscriber {subscriber} of {own} got a publication of"), &topic);
-        } else if let Some(stamp) = read_payload(payload, self.payload_bytes) {
+            let topic = String::from_utf8_lossy(topic.unwrap_or_default());
+            let own = layout.name_of(self.seat + first);
+            return self.say(&format!("subscriber {first} of {own} got a publication of"), &topic);
+        };
+        if let Some(stamp) = read_payload(payload, self.payload_bytes) {
             if self.checker.delivered_without_position(subscriber, stamp) {
-                self.arrived(stamp, now_ns);
+                self.arrived(subscriber, stamp, now_ns);
             }
         } else {
             self.checker.faults.mangled += 1;
@@ -180,7 +233,7 @@ impl Listening {
     }
 
     /// A fresh delivery.
-    fn arrived(&mut self, stamp: Stamp, now_ns: u64) {
+    fn arrived(&mut self, subscriber: usize, stamp: Stamp, now_ns: u64) {
         self.delivered += 1;
         let Some(arrival) = self.flight.arrive(stamp.publication, now_ns) else {
             return;
@@ -189,6 +242,10 @@ impl Listening {
         if self.timed && self.flight.is_measured(stamp.publication) {
             let late_ns = now_ns.saturating_sub(stamp.intended_ns);
             self.lateness.all.record(late_ns);
+            if self.mixed {
+                let transport = self.transport_of(subscriber);
+                self.lateness.by_transport[transport].record(late_ns);
+            }
             if arrival.nth == 1 {
                 self.lateness.first.record(late_ns);
             }
@@ -204,16 +261,18 @@ impl Listening {
 
     /// Another spelling of a message, or a fault.
     #[cold]
-    fn look_closer(&mut self, subscriber: usize, text: &[u8], now_ns: u64) {
+    fn look_closer(&mut self, subscribers: Range<usize>, text: &[u8], now_ns: u64) {
         let shown = String::from_utf8_lossy(text);
-        let own = Arc::clone(&self.topics);
-        let own = &own[self.topic_of(subscriber)];
+        let layout = Arc::clone(&self.layout);
+        let own = |subscriber: &usize| layout.name_of(self.seat + subscriber);
         match parse_reply(&shown) {
-            Reply::Message { topic, .. } if topic != own => {
-                self.checker.faults.misdelivered += 1;
-                self.say(&format!("subscriber {subscriber} of {own} got a publication of"), topic);
-            }
-            Reply::Message { position, data, .. } => {
+            Reply::Message { topic, position, data } => {
+                let Some(subscriber) = subscribers.clone().find(|one| own(one) == topic) else {
+                    let names: Vec<&str> = subscribers.clone().map(|one| own(&one)).collect();
+                    self.checker.faults.misdelivered += 1;
+                    let who = subscribers.start;
+                    return self.say(&format!("subscriber {who} of {} got a publication of", names.join(", ")), topic);
+                };
                 if !self.take(subscriber, position, data, now_ns) {
                     self.checker.faults.mangled += 1;
                     self.say(&format!("subscriber {subscriber} got other bytes than published:"), &shown);
@@ -240,16 +299,19 @@ impl Listening {
 
 impl Scene for Listening {
     fn subscriptions(&mut self, link: usize) -> Vec<Subscription> {
-        match link.checked_sub(self.publishers) {
-            Some(subscriber) => vec![Subscription::live(self.topics[self.topic_of(subscriber)].clone())],
-            None => Vec::new(),
-        }
+        let live = |seat| Subscription::live(self.layout.name_of(seat).to_owned());
+        self.layout.seats_of(self.connection + link).map(live).collect()
+    }
+
+    fn transport(&self, link: usize) -> Option<Transport> {
+        let subscriber = self.subscribers_of(link).next().filter(|_| self.mixed)?;
+        Some(TRANSPORTS[self.transport_of(subscriber)])
     }
 
     fn message(&mut self, link: usize, message: Message<'_>, now_ns: u64) {
-        match (link.checked_sub(self.publishers), message) {
-            (Some(subscriber), Message::Text(text)) => self.text(subscriber, text, now_ns),
-            (None, Message::Text(text)) => {
+        match message {
+            Message::Text(text) if link >= self.publishers => self.text(link, text, now_ns),
+            Message::Text(text) => {
                 let shown = String::from_utf8_lossy(text);
                 if let Reply::Error(error) = parse_reply(&shown) {
                     self.checker.faults.errors += 1;
@@ -259,12 +321,13 @@ impl Scene for Listening {
                     self.unexpected(&shown);
                 }
             }
-            (_, Message::Acked(_)) => {}
-            (Some(subscriber), Message::Delivered { topic, payload }) => {
-                self.recognised(subscriber, topic, payload, now_ns);
+            Message::Acked(_) => {}
+            Message::Delivered { topic, payload } if link >= self.publishers => {
+                self.recognised(link, topic, payload, now_ns);
             }
-            (None, Message::Delivered { payload, .. }) => self.unexpected(&String::from_utf8_lossy(payload)),
-            (_, Message::Binary(bytes)) => self.unexpected(&String::from_utf8_lossy(bytes)),
+            Message::Binary(bytes) | Message::Delivered { payload: bytes, .. } => {
+                self.unexpected(&String::from_utf8_lossy(bytes));
+            }
         }
     }
 
@@ -280,11 +343,12 @@ impl Scene for Listening {
         if self.delivered > 0 {
             self.flight.count_deliveries(std::mem::take(&mut self.delivered));
         }
-        if std::mem::take(&mut self.completed)
-            && let Some(waker) = &self.publisher_waker
-        {
-            // Should it fail, the publisher still looks by itself after its longest sleep.
-            let _ = waker.wake();
+        if std::mem::take(&mut self.completed) {
+            let (own, all) = &self.publishers_elsewhere;
+            for (_, waker) in all.get().into_iter().flatten().enumerate().filter(|(thread, _)| thread != own) {
+                // Should it fail, the publisher still looks by itself after its longest sleep.
+                let _ = waker.wake();
+            }
         }
         self.publishing.as_mut()?.turn(links, now_ns)
     }

@@ -8,12 +8,14 @@ pub(crate) mod against;
 pub(crate) mod fanout;
 pub(crate) mod http_publish;
 pub(crate) mod idle;
+pub(crate) mod layout;
 mod listening;
 pub(crate) mod publishing;
 mod recorder;
 pub(crate) mod slow;
 pub(crate) mod slow_readers;
 pub(crate) mod storm;
+pub(crate) mod sweep;
 mod timeline;
 mod weather;
 
@@ -21,6 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::Crew;
+pub(crate) use listening::TRANSPORTS;
 
 /// How often a directing thread looks at what the client threads have done.
 const LOOK: Duration = Duration::from_millis(2);

@@ -1,11 +1,13 @@
 //! Sends publications by a schedule: open loop at a rate, or closed loop with so many under way.
-//! Lives in the scene of the first client thread, which calls `turn` once per turn of its loop.
+//! Lives in the scene of a client thread with publishers, which calls `turn` once per turn of its loop.
 //! Invariants: a publication's intended time is fixed by the schedule and never moved by a slow server; all publications that
 //! are due in one turn leave each publisher in one write.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use super::layout::Layout;
 use crate::client::{Crew, Link};
 use crate::envelope::{Stamp, write_payload};
 use crate::flight::{Flight, UNDER_WAY_MAX};
@@ -19,6 +21,17 @@ pub(crate) enum Pace {
     Rate(f64),
     /// Closed loop: the next one when fewer than so many are under way.
     UnderWay(u32),
+}
+
+impl Pace {
+    /// In words.
+    pub(crate) fn words(self) -> String {
+        match self {
+            Self::Rate(rate) => format!("open loop, {rate} publications per second"),
+            Self::UnderWay(1) => "closed loop, one publication at a time".into(),
+            Self::UnderWay(most) => format!("closed loop, {most} publications under way"),
+        }
+    }
 }
 
 /// A stretch of publishing: ends by number or by time, whichever comes first.
@@ -38,16 +51,16 @@ pub(crate) struct Stage {
 pub(crate) struct Publishing {
     crew: Arc<Crew>,
     flight: Arc<Flight>,
-    topics: Arc<Vec<String>>,
-    /// Subscribers of each topic.
-    expected: Vec<u32>,
-    publishers: usize,
+    layout: Arc<Layout>,
+    plan: Plan,
     payload_bytes: usize,
     stages: Receiver<Stage>,
     stage: Option<Running>,
-    /// Number of the next publication.
-    number: u32,
-    /// Next sequence of each publisher in each topic: `[topic * publishers + publisher]`.
+    /// Number of the next publication, once its turn has come.
+    number: Option<u32>,
+    /// Publications launched by this thread.
+    launched: u64,
+    /// Next sequence of each publisher of each topic, as the layout counts them.
     sequences: Vec<u32>,
     /// How late publications left, in nanoseconds: the load generator's own fault.
     late: Latencies,
@@ -57,6 +70,36 @@ pub(crate) struct Publishing {
     foreign: Option<Target>,
     command: Vec<u8>,
     payload: Vec<u8>,
+}
+
+/// Who publishes in turn.
+enum Plan {
+    /// The first connections of the thread, so many, to all topics.
+    Apart(usize),
+    /// So many connections of the thread, each where it sits: (connection of the thread, seat).
+    Seats(usize, Vec<(u32, u32)>),
+}
+
+/// One publication's sender.
+struct Turn {
+    link: usize,
+    topic: usize,
+    /// Within the topic.
+    publisher: usize,
+}
+
+impl Stage {
+    /// What one of so many threads has to do of it.
+    pub(crate) fn part(self, thread: usize, threads: usize) -> Self {
+        let (thread, of) = (thread as u64, threads as u64);
+        let most = self.publications_max;
+        let publications_max = most / of + u64::from(thread < most % of);
+        match self.pace {
+            Pace::Rate(rate) => Self { pace: Pace::Rate(rate / of as f64), publications_max, ..self },
+            // What is under way is counted over all threads.
+            Pace::UnderWay(_) => Self { publications_max, ..self },
+        }
+    }
 }
 
 struct Running {
@@ -87,35 +130,34 @@ impl Running {
 
 /// What the sending half leaves behind.
 pub(crate) struct Sent {
-    /// Publications of each publisher to each topic: `[topic * publishers + publisher]`.
+    /// Publications of each publisher of each topic, as the layout counts them.
     pub(crate) sequences: Vec<u32>,
     /// How late publications left.
     pub(crate) late: Latencies,
 }
 
 impl Publishing {
-    /// Publishers are the first `publishers` connections of the thread.
+    /// For those of `connections`, a thread's part of the layout, that publish.
     pub(crate) fn new(
         crew: Arc<Crew>,
         flight: Arc<Flight>,
-        topics: Arc<Vec<String>>,
-        expected: Vec<u32>,
-        publishers: usize,
+        layout: Arc<Layout>,
+        connections: Range<usize>,
         payload_bytes: usize,
         stages: Receiver<Stage>,
     ) -> Self {
-        let sequences = vec![0; topics.len() * publishers];
+        let plan = if layout.is_rooms() { Plan::seats(&layout, connections) } else { Plan::Apart(layout.apart) };
         Self {
             crew,
             flight,
-            topics,
-            expected,
-            publishers,
+            plan,
             payload_bytes,
             stages,
             stage: None,
-            number: 0,
-            sequences,
+            number: None,
+            launched: 0,
+            sequences: vec![0; layout.publishers_of_all()],
+            layout,
             late: Latencies::new(),
             keys: 0,
             foreign: None,
@@ -149,12 +191,13 @@ impl Publishing {
         while let Some(running) = &self.stage {
             if running.is_over(now_ns) {
                 self.stage = None;
-                self.flight.set_idle(true);
+                self.number = None;
+                self.flight.end_stage();
             } else if !self.is_due(running, now_ns) || !self.launch(links, now_ns) {
                 break;
             }
         }
-        for link in links.iter_mut().take(self.publishers) {
+        for link in links.iter_mut().take(self.plan.links()) {
             // A dead publisher is told by its own read.
             let _ = link.flush();
         }
@@ -172,7 +215,7 @@ impl Publishing {
             return;
         };
         if stage.measured {
-            self.flight.measure_from(self.number, now_ns);
+            self.flight.measure(now_ns);
         }
         self.stage = Some(Running { stage, start_ns: now_ns, sent: 0 });
     }
@@ -186,12 +229,17 @@ impl Publishing {
 
     /// Queues one publication. False if its publisher or its slot is not free.
     fn launch(&mut self, links: &mut [Link], now_ns: u64) -> bool {
-        let topic = self.number as usize % self.topics.len();
-        let publisher = self.number as usize / self.topics.len() % self.publishers;
-        let link = &mut links[publisher];
-        if link.is_backed_up() || !self.flight.launch(self.number, self.expected[topic]) {
+        let Turn { link, topic, publisher } = self.plan.turn(self.launched, &self.layout);
+        let link = &mut links[link];
+        if link.is_backed_up() {
             return false;
         }
+        let number = *self.number.get_or_insert_with(|| self.flight.number());
+        if !self.flight.launch(number, self.layout.members(topic)) {
+            return false;
+        }
+        self.number = None;
+        self.launched += 1;
         let Some(running) = &mut self.stage else {
             return false;
         };
@@ -203,26 +251,25 @@ impl Publishing {
         if running.stage.measured {
             self.late.record(self.crew.now_ns().saturating_sub(intended_ns));
         }
-        let sequence = &mut self.sequences[topic * self.publishers + publisher];
-        let stamp = Stamp { publisher: publisher as u16, sequence: *sequence, publication: self.number, intended_ns };
+        let sequence = &mut self.sequences[self.layout.publisher(topic, publisher)];
+        let stamp = Stamp { publisher: publisher as u16, sequence: *sequence, publication: number, intended_ns };
         *sequence += 1;
-        self.number += 1;
         self.command.clear();
         if let Some((target, profile)) =
             self.foreign.as_ref().and_then(|target| target.profile.as_ref().map(|profile| (target, profile)))
         {
             self.payload.clear();
             write_payload(&mut self.payload, stamp, self.payload_bytes);
-            let topic = &self.topics[topic];
+            let topic = &self.layout.topics[topic];
             profile.publication(&mut self.command, &target.host(), &target.path, topic, &self.payload);
             link.queue_publication(&self.command, profile.binary);
             return true;
         }
         self.command.extend_from_slice(b"{\"op\":\"publish\",\"topic\":\"");
-        self.command.extend_from_slice(self.topics[topic].as_bytes());
+        self.command.extend_from_slice(self.layout.topics[topic].as_bytes());
         self.command.push(b'"');
         if self.keys > 0 {
-            let key = (self.number - 1) % self.keys;
+            let key = number % self.keys;
             self.command.extend_from_slice(format!(",\"conflate\":\"{key}\"").as_bytes());
         }
         self.command.extend_from_slice(b",\"data\":");
@@ -230,5 +277,42 @@ impl Publishing {
         self.command.push(b'}');
         link.queue_text(&self.command);
         true
+    }
+}
+
+impl Plan {
+    /// Round all connections before one of them publishes to its next topic.
+    fn seats(layout: &Layout, connections: Range<usize>) -> Self {
+        let mut seats = Vec::new();
+        let most = connections.clone().map(|connection| layout.seats_of(connection).len()).max().unwrap_or(0);
+        for round in 0..most {
+            for (link, connection) in connections.clone().enumerate() {
+                seats.extend(layout.seats_of(connection).nth(round).map(|seat| (link as u32, seat as u32)));
+            }
+        }
+        Self::Seats(connections.len(), seats)
+    }
+
+    /// The connections of the thread that publish: the first ones.
+    fn links(&self) -> usize {
+        match self {
+            Self::Apart(links) | Self::Seats(links, _) => *links,
+        }
+    }
+
+    /// Whose turn it is after so many publications of this thread.
+    fn turn(&self, launched: u64, layout: &Layout) -> Turn {
+        match self {
+            Self::Apart(publishers) => {
+                let topics = layout.topics.len() as u64;
+                let publisher = (launched / topics % *publishers as u64) as usize;
+                Turn { link: publisher, topic: (launched % topics) as usize, publisher }
+            }
+            Self::Seats(_, seats) => {
+                let (link, seat) = seats[(launched % seats.len() as u64) as usize];
+                let seat = seat as usize;
+                Turn { link: link as usize, topic: layout.topic_of(seat), publisher: layout.number_of(seat) }
+            }
+        }
     }
 }

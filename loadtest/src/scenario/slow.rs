@@ -201,7 +201,7 @@ fn judge(conducted: &Conducted, threads: Vec<Found>, shape: &Shape, onlooker: On
         delivered += thread.delivered;
         heard.push(thread.heard);
     }
-    let mut fanout = fanout::judge(conducted, heard, &shape.fanout);
+    let mut fanout = fanout::judge(conducted, heard);
     fanout.deliveries += delivered;
     fanout.faults.merge(faults);
     Measured { fanout, slow, memory_before: onlooker.before, samples: onlooker.samples }

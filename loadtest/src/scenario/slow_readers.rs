@@ -156,7 +156,7 @@ impl SlowReaders {
     }
 
     fn slow_text(&mut self, reader: usize, text: &str) {
-        let own = self.listening.topics[0].as_str();
+        let own = self.listening.layout.topics[0].as_str();
         let faults = &mut self.listening.checker.faults;
         match parse_reply(text) {
             Reply::Message { topic, position, data } if topic == own => {
@@ -237,7 +237,7 @@ impl Scene for SlowReaders {
         match self.role(link) {
             Role::Publisher => Vec::new(),
             Role::Healthy(link) => self.listening.subscriptions(link),
-            Role::Slow(_) => vec![Subscription::live(self.listening.topics[0].clone())],
+            Role::Slow(_) => vec![Subscription::live(self.listening.layout.topics[0].clone())],
         }
     }
 

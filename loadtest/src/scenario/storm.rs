@@ -51,10 +51,10 @@ pub(crate) fn run(
         fanout::direct(target, &shape.fanout, server_pid, progress, &mut (), |thread, flight, listening| {
             Weather::new(listening, flight, shape, seed ^ (thread as u64) << 40)
         })?;
-    Ok(judge(&conducted, threads, shape))
+    Ok(judge(&conducted, threads))
 }
 
-fn judge(conducted: &Conducted, threads: Vec<Weather>, shape: &Shape) -> Measured {
+fn judge(conducted: &Conducted, threads: Vec<Weather>) -> Measured {
     let mut recoveries = Recoveries::new();
     let mut heard = Vec::new();
     for thread in threads {
@@ -62,7 +62,7 @@ fn judge(conducted: &Conducted, threads: Vec<Weather>, shape: &Shape) -> Measure
         heard.push(part);
         recoveries.merge(&own);
     }
-    let mut fanout = fanout::judge(conducted, heard, &shape.fanout);
+    let mut fanout = fanout::judge(conducted, heard);
     // What a replay brought was delivered too.
     fanout.deliveries += recoveries.replayed;
     Measured { fanout, recoveries, memory_before: conducted.memory_before }

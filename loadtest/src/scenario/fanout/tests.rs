@@ -32,7 +32,7 @@ pub(crate) fn with_floor_in<T>(manner: Manner, body: impl FnOnce(&Target) -> T) 
     found
 }
 
-fn shape() -> Shape {
+pub(crate) fn shape() -> Shape {
     Shape {
         subscribers: 50,
         publishers: 1,
@@ -49,6 +49,8 @@ fn shape() -> Shape {
         others: 0,
         conflate_keys: 0,
         deflate: false,
+        seating: Seating::Apart,
+        mixed: false,
     }
 }
 
@@ -95,6 +97,65 @@ fn a_batching_floor_delivers_the_same() {
     let measured = with_floor_in(manner, |target| run(target, &shape, own, &Progress::new(true)).unwrap());
     assert_eq!(measured.faults, Faults::default());
     assert_eq!((measured.publications, measured.deliveries), (400, 5_000));
+}
+
+/// 120 seats in 12 rooms of 10: 40 connections in three each.
+fn rooms() -> Shape {
+    Shape {
+        subscribers: 40,
+        publishers: 0,
+        topics: 12,
+        seating: Seating::Rooms { seats: 120, zipf: 0.0 },
+        publications_max: 360,
+        ..shape()
+    }
+}
+
+#[test]
+fn in_rooms_each_member_publishes_and_gets_what_all_publish() {
+    for (threads, pace) in [(1, Pace::UnderWay(1)), (3, Pace::UnderWay(16)), (2, Pace::Rate(2_000.0))] {
+        let shape = Shape { threads, pace, ..rooms() };
+        let run = |target: &Target| run(target, &shape, None, &Progress::new(true)).unwrap();
+        for measured in [with_floor(run), with_broker(None, run)] {
+            assert_eq!(measured.faults, Faults::default(), "{pace:?}");
+            assert_eq!((measured.publications, measured.deliveries), (360, 3_600), "{pace:?}");
+            assert_eq!(measured.lateness.last.summary().count, 360);
+        }
+    }
+    let batching = Manner { batch: true, heartbeat: None };
+    let shape = Shape { pace: Pace::UnderWay(64), ..rooms() };
+    let measured = with_floor_in(batching, |target| run(target, &shape, None, &Progress::new(true)).unwrap());
+    assert_eq!((measured.faults, measured.deliveries), (Faults::default(), 3_600));
+}
+
+#[test]
+fn rooms_after_zipf_are_verified_alike() {
+    let shape = Shape { seating: Seating::Rooms { seats: 120, zipf: 1.0 }, pace: Pace::UnderWay(8), ..rooms() };
+    let measured = with_broker(None, |target| run(target, &shape, None, &Progress::new(true)).unwrap());
+    assert_eq!(measured.faults, Faults::default());
+    // Three times from each seat, to all of its room.
+    let sizes = layout::sizes(12, 120, 40, 1.0);
+    let expected: u64 = sizes.iter().map(|size| 3 * u64::from(*size).pow(2)).sum();
+    assert_eq!((measured.publications, measured.deliveries), (360, expected));
+}
+
+#[test]
+fn subscribers_by_all_transports_get_the_same_in_one_order() {
+    let shape = Shape {
+        subscribers: 48,
+        publishers: 3,
+        topics: 4,
+        threads: 2,
+        mixed: true,
+        pace: Pace::UnderWay(16),
+        publications_max: 400,
+        ..shape()
+    };
+    let measured = with_broker(Some(1_000), |target| run(target, &shape, None, &Progress::new(true)).unwrap());
+    assert_eq!(measured.faults, Faults::default());
+    assert_eq!((measured.publications, measured.deliveries), (400, 4_800));
+    let by: Vec<u64> = measured.lateness.by_transport.iter().map(|one| one.summary().count).collect();
+    assert_eq!(by, [1_600; 3], "a third each, in every topic");
 }
 
 #[test]

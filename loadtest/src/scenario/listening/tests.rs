@@ -17,9 +17,10 @@ impl Planted {
         for number in 0..20 {
             assert!(flight.launch(number, 1));
         }
-        flight.measure_from(0, 0);
-        let topics = Arc::new(vec!["t/a".to_owned(), "t/b".to_owned()]);
-        let listening = Listening::new(topics, Arc::clone(&flight), None, 1, 0..TOPICS, 64);
+        flight.measure(0);
+        let topics = vec!["t/a".to_owned(), "t/b".to_owned()];
+        let listening =
+            Listening::new(Arc::new(Layout::apart(topics, TOPICS, 1)), Arc::clone(&flight), None, 1..1 + TOPICS, 64);
         Self { listening, flight }
     }
 
@@ -135,4 +136,90 @@ fn errors_gaps_binaries_and_ends_are_faults() {
     let (faults, _) = planted.finish();
     assert_eq!((faults.errors, faults.unexpected, faults.closed, faults.total()), (1, 3, 1, 5));
     assert!(faults.sentences.iter().any(|sentence| sentence.contains("4008")));
+}
+
+/// One connection in the rooms t/a and t/b, another in t/b and t/c; each is the first or the second member of its rooms.
+struct InRooms {
+    listening: Listening,
+}
+
+impl InRooms {
+    fn new() -> Self {
+        let flight = Arc::new(Flight::new());
+        for number in 0..40 {
+            assert!(flight.launch(number, 2));
+        }
+        flight.measure(0);
+        let topics = ["t/a", "t/b", "t/c"].map(str::to_owned).to_vec();
+        let layout = Arc::new(Layout::rooms(topics, &[1, 2, 1], 2));
+        assert_eq!((layout.seats_of(0), layout.seats_of(1)), (0..2, 2..4));
+        Self { listening: Listening::new(layout, flight, None, 0..2, 64) }
+    }
+
+    /// Connection `link` hears the publication number `number` of a room's first member.
+    fn hear(&mut self, link: usize, topic: &str, number: u32) {
+        self.listening.message(link, Message::Text(&message(topic, number, number)), 5_000);
+    }
+
+    fn finish(self) -> Faults {
+        let heard = [self.listening.finish()];
+        let mut faults = Faults::default();
+        crate::scenario::fanout::compare_orders(&heard, &mut faults);
+        let [Heard { checker, layout, seat, .. }] = heard;
+        // The first member of each room has sent three.
+        let first = |publisher: usize| if publisher == 0 { 3 } else { 0 };
+        assert_eq!((layout.connections(), seat), (2, 0));
+        faults.merge(checker.finish(|_, publisher| first(publisher)));
+        faults
+    }
+}
+
+/// Which (connection, room) are heard when all is right. Both connections sit in t/b.
+const ROOMS: [(usize, &str); 4] = [(0, "t/a"), (0, "t/b"), (1, "t/c"), (1, "t/b")];
+
+#[test]
+fn who_sits_in_several_rooms_is_judged_in_each() {
+    let mut rooms = InRooms::new();
+    for (link, topic) in ROOMS {
+        (0..3).for_each(|n| rooms.hear(link, topic, n));
+    }
+    assert_eq!(rooms.finish(), Faults::default());
+}
+
+#[test]
+fn in_rooms_losses_doubles_and_strangers_are_what_they_are() {
+    let mut rooms = InRooms::new();
+    for (link, topic) in ROOMS {
+        (0..3).filter(|n| (link, *n) != (0, 2) || topic == "t/a").for_each(|n| rooms.hear(link, topic, n));
+    }
+    // Connection 0 lacks the last of t/b.
+    rooms.hear(1, "t/c", 2);
+    rooms.hear(1, "t/a", 0);
+    let faults = rooms.finish();
+    assert_eq!((faults.lost, faults.doubled, faults.misdelivered, faults.disordered), (1, 1, 1, 0), "{faults:?}");
+}
+
+#[test]
+fn two_members_that_hear_two_publishers_in_another_order_disagree() {
+    let mut rooms = InRooms::new();
+    for (link, topic) in ROOMS {
+        (0..3).for_each(|n| rooms.hear(link, topic, n));
+    }
+    // One more of the room's second member: heard first by one and last by the other, at the same positions.
+    let mut apart = InRooms::new();
+    for (link, topic) in ROOMS {
+        let mut order: Vec<(u16, u32)> = vec![(0, 0), (0, 1), (0, 2)];
+        if topic == "t/b" {
+            order.insert(if link == 0 { 0 } else { 3 }, (1, 0));
+        }
+        for (offset, (publisher, sequence)) in order.into_iter().enumerate() {
+            let (mut data, mut out) = (Vec::new(), Vec::new());
+            write_payload(&mut data, Stamp { publisher, sequence, publication: sequence, intended_ns: 0 }, 64);
+            write_message(&mut out, topic, Position { epoch: 9, offset: offset as u64 + 1 }, &data);
+            apart.listening.message(link, Message::Text(&out), 5_000);
+        }
+    }
+    assert_eq!(rooms.finish().disordered, 0);
+    let faults = apart.finish();
+    assert_eq!((faults.disordered, faults.lost, faults.out_of_order), (1, 0, 0), "{faults:?}");
 }

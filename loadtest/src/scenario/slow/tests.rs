@@ -7,6 +7,7 @@ use super::*;
 use crate::client::{Message, Order, Scene};
 use crate::envelope::{Ack, Position, Stamp, write_message, write_payload};
 use crate::flight::Flight;
+use crate::scenario::layout::{Layout, Seating};
 use crate::scenario::listening::Listening;
 use crate::scenario::publishing::Pace;
 
@@ -27,6 +28,8 @@ fn shape(overflow: Overflow) -> Shape {
         others: 7,
         conflate_keys: 0,
         deflate: false,
+        seating: Seating::Apart,
+        mixed: false,
     };
     let manner =
         Manner { bytes_per_second: None, receive_buffer: Some(8_192), overflow, unread_bytes_max: 16_384 + 49_152 };
@@ -116,7 +119,13 @@ const SLOW: usize = 1;
 impl Stage {
     fn new(manner: Manner) -> Self {
         let (flight, shore) = (Arc::new(Flight::new()), Arc::new(Shore::default()));
-        let listening = Listening::new(Arc::new(vec!["t".to_owned()]), Arc::clone(&flight), None, 1, 0..2, 64);
+        let listening = Listening::new(
+            Arc::new(Layout::apart(vec!["t".to_owned()], 2, 1)),
+            Arc::clone(&flight),
+            None,
+            1..1 + 2,
+            64,
+        );
         let scene = SlowReaders::new(listening, 1, &flight, &shore, manner);
         let mut stage = Self { scene, flight, shore };
         let link = (0..3).find(|&link| stage.scene.receive_buffer(link).is_some());
@@ -224,8 +233,9 @@ fn other_ends_and_strange_messages_of_a_slow_reader_are_faults() {
 fn slow_readers_are_spread_among_the_others_and_each_is_found_again() {
     for (healthy, slow) in [(1, 1), (9, 1), (90, 10), (2, 7), (0, 3), (13, 4)] {
         let flight = Arc::new(Flight::new());
-        let topics = Arc::new(vec!["t".to_owned()]);
-        let listening = Listening::new(topics, Arc::clone(&flight), None, 0, 0..healthy, 64);
+        let topics = vec!["t".to_owned()];
+        let listening =
+            Listening::new(Arc::new(Layout::apart(topics, healthy, 0)), Arc::clone(&flight), None, 0..healthy, 64);
         let manner = manner(Overflow::Latest, Some(10));
         let mut scene = SlowReaders::new(listening, slow, &flight, &Arc::new(Shore::default()), manner);
         let slow_links: Vec<usize> = (0..healthy + slow).filter(|&link| scene.receive_buffer(link).is_some()).collect();

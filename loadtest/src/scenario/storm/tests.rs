@@ -10,6 +10,7 @@ use super::*;
 use crate::client::{Link, Message, Order, Scene};
 use crate::envelope::{Ack, Position, Stamp, write_message, write_payload};
 use crate::flight::Flight;
+use crate::scenario::layout::{Layout, Seating};
 use crate::scenario::listening::Listening;
 use crate::scenario::publishing::Pace;
 use crate::stats::Latencies;
@@ -32,6 +33,8 @@ fn shape() -> Shape {
         others: 0,
         conflate_keys: 0,
         deflate: false,
+        seating: Seating::Apart,
+        mixed: false,
     };
     Shape { fanout, share_per_second: 3.0, away_ns_max: 60_000_000 }
 }
@@ -49,9 +52,15 @@ impl Stage {
         for number in 0..10 {
             assert!(flight.launch(number, 1));
         }
-        flight.measure_from(0, 0);
-        flight.set_idle(false);
-        let listening = Listening::new(Arc::new(vec!["t".to_owned()]), Arc::clone(&flight), None, 1, 0..1, 64);
+        flight.measure(0);
+        flight.begin_stage(1);
+        let listening = Listening::new(
+            Arc::new(Layout::apart(vec!["t".to_owned()], 1, 1)),
+            Arc::clone(&flight),
+            None,
+            1..1 + 1,
+            64,
+        );
         let shape = Shape { share_per_second: 1e-9, away_ns_max: 0, ..shape() };
         let mut stage = Self { weather: Weather::new(listening, &flight, &shape, 7), now_ns: 0 };
         stage.weather.opened(0, 0);
@@ -214,7 +223,8 @@ fn acks_that_are_not_a_recovery_are_faults() {
 #[test]
 fn the_first_delivery_has_to_be_the_one_after_the_first_ack() {
     let flight = Arc::new(Flight::new());
-    let listening = Listening::new(Arc::new(vec!["t".to_owned()]), Arc::clone(&flight), None, 1, 0..1, 64);
+    let listening =
+        Listening::new(Arc::new(Layout::apart(vec!["t".to_owned()], 1, 1)), Arc::clone(&flight), None, 1..1 + 1, 64);
     let mut stage = Stage { weather: Weather::new(listening, &flight, &shape(), 7), now_ns: 0 };
     stage.weather.opened(0, 0);
     stage.ack(0, None);
@@ -226,10 +236,10 @@ fn the_first_delivery_has_to_be_the_one_after_the_first_ack() {
 #[test]
 fn resets_come_at_the_asked_rate_and_never_hit_who_is_away() {
     let flight = Arc::new(Flight::new());
-    flight.measure_from(0, 0);
-    flight.set_idle(false);
-    let topics = Arc::new(vec!["t".to_owned()]);
-    let listening = Listening::new(topics, Arc::clone(&flight), None, 0, 0..100, 64);
+    flight.measure(0);
+    flight.begin_stage(1);
+    let topics = vec!["t".to_owned()];
+    let listening = Listening::new(Arc::new(Layout::apart(topics, 100, 0)), Arc::clone(&flight), None, 0..100, 64);
     let mut weather = Weather::new(listening, &flight, &Shape { share_per_second: 2.0, ..shape() }, 3);
     let mut present = [true; 100];
     (0..100).for_each(|link| weather.opened(link, 0));
@@ -246,7 +256,7 @@ fn resets_come_at_the_asked_rate_and_never_hit_who_is_away() {
             }
         }
     }
-    flight.set_idle(true);
+    flight.end_stage();
     weather.turn(&mut [], 20_000_000_000);
     while let Some(order) = weather.order(20_000_000_000) {
         let Order::Open(link) = order else { panic!("a reset after the storm") };

@@ -1,0 +1,70 @@
+//! The outcome of a sweep: rate by rate what was achieved and how late, and the knee.
+//! The command line calls `sweep_outcome`.
+
+use std::time::Duration;
+
+use super::fanout::fanout_outcome;
+use super::{Figure, Outcome, Series};
+use crate::scenario::fanout::Shape;
+use crate::scenario::sweep::{Step, knee};
+use crate::stats::Percentiles;
+use crate::verify::Faults;
+
+/// What the steps say, for whoever shows it; distributions and costs are those of the knee.
+pub(crate) fn sweep_outcome(shape: &Shape, steps: &[Step], late: Duration, notes: Vec<String>) -> Outcome {
+    let Some(shown) = knee(steps).or(steps.first()) else {
+        unreachable!("a sweep has a first step");
+    };
+    let mut outcome = fanout_outcome("sweep", shape, &shown.measured, notes);
+    let late_ms = late.as_secs_f64() * 1e3;
+    outcome.title = format!(
+        "{} subscribers, {} publishers, {} topics, {} bytes; a rate holds while at least 95 % of it is achieved, all of it is delivered, \
+         and the last subscriber's p99 is within {late_ms} ms",
+        shape.subscribers, shape.publishers, shape.topics, shape.payload_bytes
+    );
+    let held = knee(steps);
+    let knee_rate = held.map_or(0.0, |step| step.rate);
+    outcome.figures.push(Figure::new("knee: publications per second that held", knee_rate, "per second"));
+    outcome.series = curves(steps);
+    let mut faults = Faults::default();
+    for step in steps.iter().filter(|step| !step.is_right()) {
+        faults.merge(step.measured.faults.clone());
+    }
+    if held.is_none() {
+        let rate = shown.rate;
+        faults.merge(shown.measured.faults.clone());
+        faults
+            .say(|| format!("not even the first rate held, {rate} publications per second: begin lower, with --rate"));
+    }
+    outcome.passed = held.is_some() && faults.total() == 0;
+    outcome.faults = faults;
+    outcome
+}
+
+type Figured = (&'static str, &'static str, fn(&Step) -> f64);
+
+/// One curve per figure along the offered rate.
+fn curves(steps: &[Step]) -> Vec<Series> {
+    let first = |step: &Step| step.measured.lateness.first.summary();
+    let median = |step: &Step| step.measured.lateness.median.summary();
+    let last = |step: &Step| step.measured.lateness.last.summary();
+    let plain: [Figured; 2] =
+        [("achieved", "per second", Step::achieved), ("held", "", |step| f64::from(u8::from(step.held)))];
+    let curve = |name: String, unit, of: &dyn Fn(&Step) -> f64| Series {
+        name,
+        unit,
+        along: "publications per second offered",
+        points: steps.iter().map(|step| (step.rate, of(step))).collect(),
+    };
+    let mut all: Vec<Series> = plain.into_iter().map(|(name, unit, of)| curve(name.to_owned(), unit, &of)).collect();
+    let who: [(&str, &dyn Fn(&Step) -> Percentiles); 3] = [("first", &first), ("median", &median), ("last", &last)];
+    let which: [(&str, fn(Percentiles) -> u64); 3] =
+        [("p50", |p| p.p50_ns), ("p99", |p| p.p99_ns), ("p99.9", |p| p.p999_ns)];
+    for (name, of) in who {
+        for (percentile, pick) in which {
+            all.push(curve(format!("{name} {percentile}"), "ns", &|step| pick(of(step)) as f64));
+        }
+    }
+    all.push(curve("sent late p99".to_owned(), "ns", &|step| step.measured.sent_late.summary().p99_ns as f64));
+    all
+}
