@@ -2,12 +2,16 @@
 //! `main` calls `run`. 0: all was right; 1: something failed or was not delivered as it must be; 2: wrong usage (clap).
 //! Refuses loads without an end, targets off this machine, and shapes that cannot be verified.
 
+mod connect;
+mod echo;
 mod fanout;
 mod http_publish;
+mod idle;
 mod mixed;
 mod pacing;
 mod rooms;
 mod slow;
+mod soak;
 mod storm;
 
 use std::net::SocketAddr;
@@ -22,12 +26,13 @@ use crate::floor::{self, Floor};
 use crate::machine::{self, Placement};
 use crate::profile::Profile;
 use crate::report::{self, Comparison, Outcome, Output, Progress};
-use crate::scenario::against::{self, Broker, Yardstick};
+use crate::scenario::against::{self, Broker, Side, Yardstick};
 use crate::scenario::fanout::{Measured, Shape};
-use crate::scenario::idle;
+use crate::scenario::processes;
 use crate::scenario::publishing::Pace;
 use crate::spawn::{Configuration, sibling};
 use crate::target::{Target, Tls, Transport};
+use pacing::Compared;
 
 /// Subscribers times publishers whose sequences are followed.
 const SEQUENCES_MAX: usize = 50_000_000;
@@ -54,14 +59,23 @@ enum Command {
     Rooms(rooms::Rooms),
     /// Subscribers by WebSocket, server-sent events and long polling in the same topics: one order for all.
     Mixed(mixed::Mixed),
+    /// Messages that come back as they are, from 16 bytes to megabytes, binary or text.
+    Echo(echo::Echo),
+    /// Connect, subscribe and leave over and over; or cut all off at once and let them come back.
+    Connect(connect::Connect),
+    /// A storm for hours: everything verified, and whether the server's memory grows.
+    Soak(soak::Soak),
     /// Cut subscribers off at random, let them come back, and verify that they missed nothing.
     Storm(storm::Storm),
     /// Let a part of the subscribers read slowly or not at all: what that costs the others, and what they are told.
     Slow(slow::Slow),
     /// Hold many idle connections: memory and CPU of the server per connection.
-    Idle(Idle),
+    Idle(idle::Idle),
     /// Publish by HTTP, many requests at once on connections that stay.
     HttpPublish(http_publish::HttpPublish),
+    /// Be one of several load processes, directed over standard input and output.
+    #[command(hide = true)]
+    Crowd,
     /// Be the floor: a bare loop that sends the same bytes to all subscribers, until SIGINT or SIGTERM.
     Floor(FloorArguments),
 }
@@ -114,30 +128,6 @@ struct ServerArguments {
 }
 
 #[derive(Args)]
-struct Idle {
-    #[command(flatten)]
-    server: ServerArguments,
-    /// The broker at --url is spoken to as this profile says: wirefan, bun, ws, nats, nchan, nchan-post, or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", requires = "url", conflicts_with = "transport")]
-    profile: Option<String>,
-    /// How the connections subscribe.
-    #[arg(long, value_enum, default_value_t = Transport::Ws)]
-    transport: Transport,
-    /// Connections at the end of the ramp.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
-    connections: u32,
-    /// Subscriptions of each connection.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1_000))]
-    subscribe_each: u32,
-    /// Topics shared by all [default: each subscription has a topic of its own].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    topics: Option<u32>,
-    /// How long the full number of connections is held.
-    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
-    hold_s: f64,
-}
-
-#[derive(Args)]
 struct FloorArguments {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:9090")]
@@ -162,12 +152,48 @@ pub(crate) fn run() -> Result<bool, String> {
         Command::Fanout(arguments) => fanout::run(&arguments),
         Command::Rooms(arguments) => rooms::run(&arguments),
         Command::Mixed(arguments) => mixed::run(&arguments),
+        Command::Echo(arguments) => echo::run(&arguments),
+        Command::Connect(arguments) => connect::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Storm(arguments) => storm::run(&arguments),
         Command::Slow(arguments) => slow::run(&arguments),
-        Command::Idle(arguments) => run_idle(&arguments),
+        Command::Idle(arguments) => idle::run(&arguments),
+        Command::Crowd => processes::serve(std::io::BufReader::new(std::io::stdin()), std::io::stdout()).map(|()| true),
         Command::HttpPublish(arguments) => http_publish::run(&arguments),
         Command::Floor(arguments) => run_floor(&arguments).map(|()| true),
     }
+}
+
+/// Both sides of a scenario that does not publish.
+struct Sides<'a> {
+    broker: &'a Broker,
+    placement: &'a Placement,
+    /// Of the floor.
+    manner: floor::Manner,
+}
+
+/// Runs `run` against the broker, or in turn with the floor, and tells what it found.
+fn in_turn(
+    sides: &Sides<'_>,
+    compared: &Compared,
+    output: &Output,
+    run: impl Fn(&Target, Option<u32>, &Progress) -> Result<Outcome, String>,
+) -> Result<bool, String> {
+    let progress = Progress::new(output.json);
+    let broker = || sides.broker.with(sides.placement, Transport::Ws, |target, pid| run(target, pid, &progress));
+    if !compared.against_floor {
+        let outcome = broker()?;
+        progress.end();
+        return report::shown(&outcome, output);
+    }
+    let rounds = against::in_turn(compared.rounds, "floor", &progress, |side| match side {
+        Side::Broker => broker(),
+        Side::Yardstick => {
+            against::with_floor(sides.placement, sides.manner, |target, pid| run(target, pid, &progress))
+        }
+    })?;
+    progress.end();
+    report::compared(&Comparison::new("floor", rounds), output)
 }
 
 /// What is run: a shape, the broker, how subscribers come, and where both sides run.
@@ -199,43 +225,6 @@ fn run_shape(
     progress.end();
     let rounds = compared.iter().map(|round| round.map(outcome)).collect();
     report::compared(&Comparison::new(yardstick.name(), rounds), output)
-}
-
-fn run_idle(arguments: &Idle) -> Result<bool, String> {
-    let usable = machine::raise_descriptors();
-    let placement = arguments.server.placement();
-    keep_off(&placement)?;
-    let (connections, scaled) = machine::fit(arguments.connections as usize, 0, usable, "connections");
-    let shape = idle::Shape {
-        connections,
-        connects_per_second: arguments.server.connects_per_second,
-        subscribe_each: arguments.subscribe_each as usize,
-        topics: arguments.topics.map(|topics| topics as usize),
-        hold: Duration::from_secs_f64(arguments.hold_s),
-        threads: usize::from(arguments.server.threads),
-        sources: arguments.server.sources,
-        load_cores: placement.load_cores.clone(),
-    };
-    let output = arguments.server.output()?;
-    let progress = Progress::new(output.json);
-    let mut notes = notes(&arguments.server, &placement, scaled);
-    let profile = profile(arguments.profile.as_deref())?;
-    if let Some(profile) = &profile {
-        fits(profile, shape.topics.unwrap_or(shape.connections * shape.subscribe_each))?;
-        if shape.subscribe_each > 1 && profile.subscribes_by_path() {
-            return Err(format!("profile {}: connecting subscribes, so --subscribe-each is 1 at most", profile.name));
-        }
-    }
-    notes.push(profile.as_deref().map_or_else(|| way(arguments.transport, &arguments.server), spoken));
-    let broker = arguments.server.broker(None)?.speaking(profile.as_ref());
-    let measured = broker.with(&placement, arguments.transport, |target, pid| {
-        let pid = pid.ok_or("idle reads the server's memory: give its process with --server-pid")?;
-        idle::run(target, &shape, pid, &progress)
-    })?;
-    progress.end();
-    let passed = report::idle(&shape, &measured, &notes, output.json);
-    output.page_of_run(|| report::idle_outcome(&shape, &measured, &notes))?;
-    Ok(passed)
 }
 
 fn run_floor(arguments: &FloorArguments) -> Result<(), String> {
@@ -419,6 +408,12 @@ mod tests {
             "rooms --zipf 5",
             "rooms --rounds 2",
             "mixed --subscribers 2",
+            "echo --payload-bytes 15",
+            "echo --content utf16",
+            "connect --rate 5",
+            "connect --storm --against-floor",
+            "soak --hours 0",
+            "soak --hours 100",
             "storm --reconnect-share 0",
             "storm --reconnect-share 101",
             "storm --away-s 4",
@@ -430,6 +425,10 @@ mod tests {
             "slow --read-bytes-per-second 0",
             "slow --rounds 0",
             "idle --subscribe-each 1001",
+            "idle --processes 0",
+            "idle --processes 2 --tls",
+            "idle --heartbeat-s 0",
+            "idle --rounds 2",
             "floor --listen nowhere",
         ] {
             let words = std::iter::once("wirefan-loadtest").chain(wrong.split(' '));

@@ -11,7 +11,7 @@ use crate::client::Answer;
 use crate::target::Target;
 
 /// Sum of all lines of this name is the number of system calls.
-const SYSTEM_CALLS: &str = "wirefan_system_calls_total";
+const SYSTEM_CALLS: &str = "wirefan_syscalls_total";
 /// How long an answer may take.
 const WAIT: Duration = Duration::from_millis(500);
 /// Longest answer.

@@ -2,6 +2,10 @@
 //! The scenarios ask it once, before they start anything.
 //! Invariants: limits are raised as far as they go and never worked around; a scaled-down load says so in one sentence.
 
+use std::io;
+use std::net::SocketAddr;
+
+use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
@@ -25,6 +29,52 @@ pub(crate) fn fit(asked: usize, taken: usize, usable: usize, noun: &str) -> (usi
         )
     });
     (fitting, sentence)
+}
+
+/// One sentence for a connection that the kernel refused, with the setting that would allow it.
+pub(crate) fn refused(address: SocketAddr, error: &io::Error) -> String {
+    let told = format!("cannot connect to {address}: {error}");
+    match error.raw_os_error().map(Errno::from_raw_os_error).and_then(setting) {
+        Some(setting) => format!("{told}; {setting}"),
+        None => told,
+    }
+}
+
+/// What to change so that the kernel allows it.
+fn setting(error: Errno) -> Option<&'static str> {
+    Some(match error {
+        Errno::MFILE => {
+            "this process is at its limit of descriptors: raise it (ulimit -n, up to fs.nr_open), or take more --processes"
+        }
+        Errno::NFILE => "the machine is at its limit of open files: raise fs.file-max",
+        Errno::ADDRNOTAVAIL | Errno::ADDRINUSE => {
+            "this source has no free port left: take more --sources, or widen net.ipv4.ip_local_port_range"
+        }
+        Errno::NOBUFS | Errno::NOMEM => {
+            "the kernel has no memory for another socket: raise net.ipv4.tcp_mem, or lower net.ipv4.tcp_rmem and tcp_wmem"
+        }
+        Errno::TIMEDOUT => {
+            "the server's backlog is full: raise net.core.somaxconn and net.ipv4.tcp_max_syn_backlog, or connect slower"
+        }
+        _ => return None,
+    })
+}
+
+/// Connections that another process may hold by its limit of open files; `None` if it cannot be read.
+pub(crate) fn descriptors_of(pid: u32) -> Option<usize> {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let soft: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
+    usize::try_from(soft.saturating_sub(DESCRIPTORS_KEPT)).ok()
+}
+
+/// How often a full backlog of some listener here dropped a connection so far; `None` if the kernel does not say.
+pub(crate) fn backlog_drops() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/net/netstat").ok()?;
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let at = names.split(' ').position(|name| name == "ListenDrops")?;
+    values.split(' ').nth(at)?.parse().ok()
 }
 
 /// Which cores the server and the load run on.
@@ -107,6 +157,32 @@ mod tests {
             "19900 descriptors are free for connections here (ulimit -n): 25000 subscribers asked, 19896 opened."
         );
         assert_eq!(fit(5, 30, 20, "subscribers").0, 0);
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_told_with_the_setting() {
+        let address = "127.0.0.1:1".parse().unwrap();
+        for (error, name) in [
+            (Errno::MFILE, "ulimit -n"),
+            (Errno::NFILE, "fs.file-max"),
+            (Errno::ADDRNOTAVAIL, "ip_local_port_range"),
+            (Errno::NOBUFS, "tcp_mem"),
+            (Errno::TIMEDOUT, "somaxconn"),
+        ] {
+            let sentence = refused(address, &error.into());
+            assert!(sentence.contains(name) && sentence.contains("127.0.0.1:1"), "{sentence}");
+        }
+        let sentence = refused(address, &Errno::CONNREFUSED.into());
+        assert!(!sentence.contains(';'), "{sentence}");
+    }
+
+    #[test]
+    fn limits_and_drops_are_read() {
+        let own = descriptors_of(std::process::id()).unwrap();
+        let (soft, _) = rlimit::getrlimit(rlimit::Resource::NOFILE).unwrap();
+        assert_eq!(own as u64, soft - DESCRIPTORS_KEPT);
+        assert_eq!(descriptors_of(u32::MAX), None);
+        assert!(backlog_drops().is_some());
     }
 
     #[test]

@@ -3,13 +3,16 @@
 //! Invariants: data goes to standard output, everything else to standard error; the same figures are in table and JSON; a
 //! figure that is not known is absent, never zero.
 
+mod bare;
 mod fanout;
 mod http_publish;
+mod idle;
 mod outcome;
 mod output;
 mod paged;
 mod plain;
 mod slow;
+mod soak;
 mod storm;
 mod sweep;
 
@@ -17,19 +20,21 @@ use std::io::{IsTerminal, Write};
 
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::scenario::idle;
 use crate::stats::Percentiles;
 use crate::verify::Faults;
 
+pub(crate) use bare::{connect_outcome, echo_outcome};
 pub(crate) use fanout::fanout_outcome;
 pub(crate) use http_publish::{http_publish, http_publish_comparison};
+pub(crate) use idle::{idle_comparison, idle_outcome};
 pub(crate) use outcome::{Comparison, Distribution, Figure, Outcome, Series, Spent};
 pub(crate) use output::{Output, compared, shown};
-pub(crate) use paged::{http_publish_compared, http_publish_outcome, idle_outcome, slow_comparison};
+pub(crate) use paged::{http_publish_compared, http_publish_outcome, slow_comparison};
 pub(crate) use slow::slow;
-pub(crate) use storm::storm_outcome;
+pub(crate) use soak::soak_outcome;
+pub(crate) use storm::{all_at_once_outcome, storm_outcome};
 pub(crate) use sweep::sweep_outcome;
 
 /// A bar on standard error; hidden when that is no terminal or JSON is asked for.
@@ -77,48 +82,6 @@ impl Progress {
     pub(crate) fn end(&self) {
         self.0.finish_and_clear();
     }
-}
-
-/// Reports idle connections.
-pub(crate) fn idle(shape: &idle::Shape, measured: &idle::Measured, notes: &[String], json: bool) -> bool {
-    let held_percent = idle::cpu_percent(measured.hold, measured.hold_ns);
-    let connections = shape.connections as f64;
-    let ramp_us = measured.ramp.cpu_ns as f64 / 1e3 / connections;
-    let all_passed = measured.faults.total() == 0;
-    if json {
-        print_json(&json!({
-            "scenario": "idle", "notes": notes, "connections": shape.connections,
-            "subscribe_each": shape.subscribe_each, "topics": shape.topics, "samples": measured.samples,
-            "server_bytes_per_connection": measured.pss_slope,
-            "kernel_bytes_per_connection_both_ends": measured.kernel_slope,
-            "connect_cpu_us_per_connection": ramp_us, "ramp_seconds": measured.ramp_ns as f64 / 1e9,
-            "hold_seconds": measured.hold_ns as f64 / 1e9, "hold_cpu_percent": held_percent,
-            "faults": measured.faults, "passed": all_passed,
-        }));
-        return all_passed;
-    }
-    println(&format!("{} connections, {} subscriptions each", shape.connections, shape.subscribe_each));
-    print_notes(notes);
-    let mut table = new_table(&["connections", "server PSS", "server RSS", "kernel slab", "TCP buffers"]);
-    for sample in &measured.samples {
-        table.add_row([
-            sample.connections.to_string(),
-            bytes(sample.server.pss_bytes),
-            bytes(sample.server.rss_bytes),
-            bytes(sample.kernel.slab_bytes),
-            bytes(sample.kernel.tcp_bytes),
-        ]);
-    }
-    println(&table.to_string());
-    let slope = |slope: Option<f64>| slope.map_or("not known".into(), |s| format!("{s:.0} bytes per connection"));
-    print_rows(vec![
-        ("server memory (slope of PSS)", slope(measured.pss_slope)),
-        ("kernel memory, both ends (slope, whole machine)", slope(measured.kernel_slope)),
-        ("server CPU to connect and subscribe", format!("{ramp_us:.1} µs per connection")),
-        ("server CPU while held", format!("{held_percent:.2} % of a core over {:.1} s", measured.hold_ns as f64 / 1e9)),
-    ]);
-    print_faults(all_passed, &measured.faults);
-    all_passed
 }
 
 fn print_percentiles(since: &str, rows: &[(&str, Percentiles)]) {

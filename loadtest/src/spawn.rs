@@ -55,6 +55,20 @@ impl Configuration {
         ))
     }
 
+    /// An echo of messages of up to `bytes`, with `depth` of them under way on a connection.
+    pub(crate) fn echoing(bytes: u32, depth: u32) -> Result<Self, String> {
+        let message_bytes = bytes.max(65_536);
+        let outbound_bytes = (message_bytes + AROUND_BYTES).saturating_mul(depth + 1).max(1_048_576);
+        Self::write(&format!(
+            "[server]\necho = true\n[limits]\nmessage_bytes_max = {message_bytes}\noutbound_bytes_max = {outbound_bytes}\n"
+        ))
+    }
+
+    /// A ping to each connection that was silent for `seconds`.
+    pub(crate) fn beating(seconds: u32) -> Result<Self, String> {
+        Self::write(&format!("[heartbeat]\ninterval_s = {seconds}\n"))
+    }
+
     /// Nothing but defaults.
     pub(crate) fn usual() -> Result<Self, String> {
         Self::write("")
@@ -262,6 +276,8 @@ fn quote(lines: &Lines) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wirefan::config::Config;
+
     use super::*;
 
     fn shell(script: &str) -> Result<Server, String> {
@@ -292,6 +308,17 @@ mod tests {
         assert_eq!(read.rules[0].filter, "loadtest/#");
         drop(configuration);
         assert!(!Path::new(&path).exists());
+        for (configuration, told) in [
+            (Configuration::echoing(1_048_576, 4).unwrap(), (true, 1_048_576, 25)),
+            (Configuration::beating(3).unwrap(), (false, 65_536, 3)),
+        ] {
+            let [_, path] = configuration.arguments();
+            let read = Config::load(Some(Path::new(&path)), std::iter::empty(), &flags).unwrap();
+            assert_eq!(
+                (read.server.echo, read.limits.message_bytes_max as u32, read.heartbeat.interval_s as u32),
+                told
+            );
+        }
         let configuration = Configuration::overflowing("disconnect", 65_536).unwrap();
         let [_, path] = configuration.arguments();
         let read = wirefan::config::Config::load(Some(Path::new(&path)), std::iter::empty(), &flags).unwrap();

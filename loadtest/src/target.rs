@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -16,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::profile::Profile;
 
 /// How subscribers are spoken to. Publishers speak WebSocket in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum Transport {
     /// WebSocket.
     #[default]

@@ -8,7 +8,7 @@ mod slow;
 
 use std::collections::HashSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Position, Stamp};
 
@@ -20,7 +20,7 @@ const MISSING_MAX: usize = 1_000_000;
 const SENTENCES_MAX: usize = 8;
 
 /// What went wrong, counted per delivery.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Faults {
     /// Publications that a subscriber never got.
     pub(crate) lost: u64,

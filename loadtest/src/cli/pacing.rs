@@ -62,6 +62,7 @@ impl Pacing {
             conflate_keys: 0,
             deflate: false,
             seating: Seating::Apart,
+            at_once: false,
             mixed: false,
         }
     }

@@ -117,6 +117,7 @@ impl Slow {
             conflate_keys: self.keys,
             deflate: false,
             seating: Seating::Apart,
+            at_once: false,
             mixed: false,
         };
         // The kernel doubles what it is asked for.

@@ -84,6 +84,7 @@ impl Storm {
             conflate_keys: 0,
             deflate: false,
             seating: Seating::Apart,
+            at_once: false,
             mixed: false,
         };
         let away_ns_max = (self.away_s * 1e9) as u64;
@@ -118,14 +119,14 @@ pub(super) fn run(arguments: &Storm) -> Result<bool, String> {
     report::shown(&report::storm_outcome(&shape, &measured, notes), &output)
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number <= SHARE_MAX => Ok(number),
         _ => Err(format!("a number above 0 and up to {SHARE_MAX} is needed: 0.2 is a fifth of them per second")),
     }
 }
 
-fn absence(text: &str) -> Result<f64, String> {
+pub(super) fn absence(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if (0.0..=AWAY_S_MAX).contains(&number) => Ok(number),
         _ => Err(format!("seconds between 0 and {AWAY_S_MAX} are needed")),

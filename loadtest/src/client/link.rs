@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use mio::net::TcpStream;
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use wirefan::limits::DEFLATE_BYTES_MIN;
 use wirefan::ws::deflate::Inflater;
@@ -23,6 +24,7 @@ use super::feed::Feed;
 use super::stream::Stream;
 use super::talk::{Posts, Talk};
 use crate::envelope::{Ack, Reply, parse_reply};
+use crate::machine;
 use crate::profile::{By, Profile};
 use crate::target::Target;
 
@@ -63,6 +65,8 @@ pub(crate) struct Link {
     masks: u64,
     /// It offered permessage-deflate: nothing long may come as it is.
     deflate: bool,
+    /// Pings answered and not told yet.
+    pings: u32,
 }
 
 enum Phase {
@@ -93,10 +97,8 @@ struct Upgrading {
 }
 
 impl Link {
-    /// Begins to connect. `source` other than 0 binds to 127.0.0.(1 + source) first.
-    ///
-    /// IP_BIND_ADDRESS_NO_PORT would let one source address share its ports over several targets; no safe wrapper offers it
-    /// and there is one target here, so the kernel picks a free port of the source at bind time.
+    /// Begins to connect. `source` other than 0 binds to 127.0.0.(1 + source) first, and leaves the port to the connect: so one source
+    /// has all its ports for each target, and the kernel need not look for one that is free for all.
     pub(crate) fn open(target: &Target, source: u8, receive_buffer: Option<usize>, seed: u64) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(target.address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
@@ -108,6 +110,7 @@ impl Link {
         }
         if source != 0 && target.address.is_ipv4() {
             let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + source));
+            setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
             socket.bind(&SocketAddr::new(address, 0).into())?;
         }
         match socket.connect(&target.address.into()) {
@@ -121,6 +124,7 @@ impl Link {
             pending: Vec::new(),
             masks: seed,
             deflate: target.deflate,
+            pings: 0,
         })
     }
 
@@ -144,6 +148,11 @@ impl Link {
             Phase::Talking(talk) => talk.is_ready(),
             _ => false,
         }
+    }
+
+    /// How many pings it has answered since the last call.
+    pub(crate) fn take_pings(&mut self) -> u32 {
+        std::mem::take(&mut self.pings)
     }
 
     /// True once it has ended.
@@ -221,7 +230,7 @@ impl Link {
         if let (Phase::Connecting, Some(stream)) = (&self.phase, &mut self.socket) {
             let socket = stream.socket();
             if let Some(error) = socket.take_error().map_err(|e| e.to_string())? {
-                return Err(format!("cannot connect to {}: {error}", target.address));
+                return Err(machine::refused(target.address, &error));
             }
             // An edge may come before the connection does.
             if socket.peer_addr().is_err() {
@@ -460,6 +469,7 @@ impl Link {
             Event::Ping(payload) => {
                 let key = self.next_mask();
                 encode::masked_frame(&mut self.pending, Opcode::Pong, payload, key);
+                self.pings += 1;
                 self.flush().map_err(|error| format!("a pong could not be sent: {error}"))
             }
             Event::Pong(_) => Ok(()),

@@ -11,7 +11,7 @@ mod talk;
 mod worker;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::envelope::Position;
@@ -96,6 +96,8 @@ pub(crate) struct Crew {
     stop: AtomicBool,
     /// Connections that have all their acks.
     ready: AtomicUsize,
+    /// Pings that were answered.
+    pings: AtomicU64,
     failure: Mutex<Option<String>>,
 }
 
@@ -106,6 +108,7 @@ impl Crew {
             origin: Instant::now(),
             stop: AtomicBool::new(false),
             ready: AtomicUsize::new(0),
+            pings: AtomicU64::new(0),
             failure: Mutex::new(None),
         }
     }
@@ -119,6 +122,11 @@ impl Crew {
     /// Connections ready so far.
     pub(crate) fn ready(&self) -> usize {
         self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Pings answered so far.
+    pub(crate) fn pings(&self) -> u64 {
+        self.pings.load(Ordering::Relaxed)
     }
 
     /// Ends the run.

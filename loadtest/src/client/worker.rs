@@ -15,6 +15,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use wirefan::ws::deflate::Inflater;
 
 use super::{Crew, Link, Order, Scene};
+use crate::machine;
 use crate::target::Target;
 
 /// Bytes read from one connection at a time.
@@ -38,6 +39,8 @@ pub(crate) struct Ramp {
     pub(crate) sources: u8,
     /// Connects per second of this thread.
     pub(crate) connects_per_second: f64,
+    /// Whoever was reset connects again at no pace, and any number may be under way at once.
+    pub(crate) at_once: bool,
     /// Start of the random numbers of this thread.
     pub(crate) seed: u64,
 }
@@ -158,7 +161,8 @@ impl<S: Scene> Worker<S> {
         let now_ns = self.crew.now_ns();
         let mut until_ns = wake_ns.unwrap_or(u64::MAX);
         if self.may_open() {
-            until_ns = until_ns.min(self.connect_next_ns);
+            let paced = !self.ramp.at_once || self.reopening.is_empty();
+            until_ns = until_ns.min(if paced { self.connect_next_ns } else { 0 });
         }
         let sleep_ns = until_ns.saturating_sub(now_ns).min(SLEEP_NS_MAX);
         Duration::from_millis(sleep_ns / 1_000_000)
@@ -166,18 +170,27 @@ impl<S: Scene> Worker<S> {
 
     fn may_open(&self) -> bool {
         let wants_more = !self.reopening.is_empty() || self.links.len() < self.wanted.load(Ordering::Relaxed);
-        wants_more && self.opening_count < OPENING_MAX
+        wants_more && (self.ramp.at_once || self.opening_count < OPENING_MAX)
+    }
+
+    /// From connect to the last ack, in nanoseconds.
+    fn opening_ns_max(&self) -> u64 {
+        // All at once wait for each other, and for the kernel to repeat what it dropped.
+        if self.ramp.at_once { 6 * OPENING_NS_MAX } else { OPENING_NS_MAX }
     }
 
     fn open_due(&mut self) -> Result<(), String> {
         let gap_ns = (1e9 / self.ramp.connects_per_second) as u64;
         while self.may_open() {
             let now_ns = self.crew.now_ns();
-            if now_ns < self.connect_next_ns {
+            let paced = !self.ramp.at_once || self.reopening.is_empty();
+            if paced && now_ns < self.connect_next_ns {
                 break;
             }
             // What was missed by more than a burst of 10 ms is not caught up with.
-            self.connect_next_ns = self.connect_next_ns.max(now_ns.saturating_sub(10_000_000)) + gap_ns;
+            if paced {
+                self.connect_next_ns = self.connect_next_ns.max(now_ns.saturating_sub(10_000_000)) + gap_ns;
+            }
             let number = self.reopening.pop_front().unwrap_or(self.links.len());
             self.open(number, now_ns)?;
         }
@@ -190,13 +203,13 @@ impl<S: Scene> Worker<S> {
         let seed = self.ramp.seed ^ (number as u64) << 32;
         self.scene.opened(number, now_ns);
         let mut link = Link::open(&self.ramp.target, source, self.scene.receive_buffer(number), seed)
-            .map_err(|error| format!("connection {number}: cannot connect to {}: {error}", self.ramp.target.address))?;
+            .map_err(|error| format!("connection {number}: {}", machine::refused(self.ramp.target.address, &error)))?;
         let socket = link.socket().expect("a link has its socket until it is reset");
         self.poll
             .registry()
             .register(socket, Token(number), Interest::READABLE | Interest::WRITABLE)
             .map_err(|error| format!("connection {number}: cannot be polled: {error}"))?;
-        let deadline_ns = now_ns + OPENING_NS_MAX;
+        let deadline_ns = now_ns + self.opening_ns_max();
         if number == self.links.len() {
             self.links.push(link);
             self.deadlines.push(deadline_ns);
@@ -248,6 +261,10 @@ impl<S: Scene> Worker<S> {
     /// Notes what has become of a connection.
     fn settle(&mut self, number: usize, was_ready: bool, outcome: Result<(), String>) -> Result<(), String> {
         let link = &mut self.links[number];
+        let pings = link.take_pings();
+        if pings > 0 {
+            self.crew.pings.fetch_add(u64::from(pings), Ordering::Relaxed);
+        }
         if !was_ready && link.is_ready() {
             self.opening_count -= 1;
             self.crew.ready.fetch_add(1, Ordering::Relaxed);
@@ -270,7 +287,7 @@ impl<S: Scene> Worker<S> {
                 self.opening.pop_front();
             } else if self.crew.now_ns() > deadline_ns {
                 let awaited = link.awaited();
-                let seconds = OPENING_NS_MAX / 1_000_000_000;
+                let seconds = self.opening_ns_max() / 1_000_000_000;
                 return Err(format!("connection {number}: {awaited} did not come within {seconds} s"));
             } else {
                 break;

@@ -1,60 +1,14 @@
-//! Outcomes of the scenarios whose table is their own: idle connections, slow readers, publications by HTTP.
+//! Outcomes of the scenarios whose table is their own: slow readers, publications by HTTP.
 //! The command line makes the page of `--report` of them.
 
 use serde_json::json;
 
 use super::fanout::fanout_outcome;
-use super::{Comparison, Figure, Outcome, Series, Spent};
+use super::{Comparison, Outcome, Series, Spent};
 use crate::process::Cost;
 use crate::scenario::against::Round;
-use crate::scenario::{http_publish, idle, slow};
+use crate::scenario::{http_publish, slow};
 use crate::verify::Faults;
-
-/// Idle connections: what one more costs.
-pub(crate) fn idle_outcome(shape: &idle::Shape, measured: &idle::Measured, notes: &[String]) -> Outcome {
-    let connections = shape.connections as u64;
-    let seconds = measured.ramp_ns as f64 / 1e9;
-    let curve = |name: &str, bytes: fn(&idle::Sample) -> u64| Series {
-        name: name.to_owned(),
-        unit: "bytes",
-        along: "connections",
-        points: measured.samples.iter().map(|sample| (sample.connections as f64, bytes(sample) as f64)).collect(),
-    };
-    let slopes = [
-        ("server memory per connection", measured.pss_slope),
-        ("kernel memory per connection, both ends", measured.kernel_slope),
-    ];
-    let mut figures: Vec<Figure> =
-        slopes.into_iter().filter_map(|(name, slope)| Some(Figure::new(name, slope?, "bytes"))).collect();
-    let each = measured.ramp.cpu_ns as f64 / connections as f64;
-    figures.push(Figure::new("server CPU to connect and subscribe", each, "ns"));
-    let held = idle::cpu_percent(measured.hold, measured.hold_ns);
-    figures.push(Figure::new("server CPU while they were held", held, "% of a core"));
-    figures.push(Figure::new("how long they were held", measured.hold_ns as f64, "ns"));
-    let memory = measured.samples.last().map(|sample| sample.server);
-    Outcome {
-        scenario: "idle",
-        title: format!("{connections} connections, {} subscriptions each", shape.subscribe_each),
-        shape: json!({
-            "connections": shape.connections, "subscribe_each": shape.subscribe_each, "topics": shape.topics,
-            "connects_per_second": shape.connects_per_second, "threads": shape.threads, "sources": shape.sources,
-        }),
-        notes: notes.to_vec(),
-        unit: "connections",
-        units: connections,
-        seconds,
-        server: Some(Spent::new(measured.ramp, connections, seconds).and(None, memory)),
-        load: Spent::default(),
-        figures,
-        latencies: Vec::new(),
-        series: vec![
-            curve("server memory (PSS)", |sample| sample.server.pss_bytes),
-            curve("kernel memory", |sample| sample.kernel.slab_bytes + sample.kernel.tcp_bytes),
-        ],
-        faults: measured.faults.clone(),
-        passed: measured.faults.total() == 0,
-    }
-}
 
 /// Rounds with slow readers against rounds of the healthy alone.
 pub(crate) fn slow_comparison(shape: &slow::Shape, rounds: &[slow::Round], notes: &[String]) -> Comparison {

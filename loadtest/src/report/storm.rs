@@ -41,3 +41,37 @@ pub(crate) fn storm_outcome(shape: &Shape, measured: &Measured, notes: Vec<Strin
     }
     outcome
 }
+
+/// What a storm of all at once found, for whoever shows it. `dropped` is how often a full backlog dropped a connection meanwhile.
+pub(crate) fn all_at_once_outcome(
+    shape: &Shape,
+    measured: &Measured,
+    dropped: Option<u64>,
+    notes: Vec<String>,
+) -> Outcome {
+    let mut outcome = storm_outcome(shape, measured, notes);
+    outcome.scenario = "connect storm";
+    outcome.title = format!(
+        "{}; all subscribers are reset in one moment, and come back as fast as they can",
+        shape_sentence(&shape.fanout)
+    );
+    let back = measured.recoveries.since_all.summary();
+    let subscribers = shape.fanout.subscribers as f64;
+    outcome.figures.retain(|figure| figure.name != "resets per second");
+    outcome.figures.extend([
+        Figure::new("all back after", back.max_ns as f64, "ns"),
+        Figure::new("came back", ratio(subscribers * 1e9, back.max_ns as f64), "per second"),
+    ]);
+    if let Some(dropped) = dropped {
+        let name = "dropped for a full backlog, whole machine (net.core.somaxconn)";
+        outcome.figures.push(Figure::new(name, dropped as f64, ""));
+    }
+    let since = "the moment of the cut";
+    outcome.latencies.push(Distribution::new("ack", since, &measured.recoveries.since_all));
+    if back.count < shape.fanout.subscribers as u64 {
+        let missing = shape.fanout.subscribers as u64 - back.count.min(shape.fanout.subscribers as u64);
+        outcome.faults.say(|| format!("{missing} subscribers did not come back"));
+        outcome.passed = false;
+    }
+    outcome
+}

@@ -41,29 +41,30 @@ pub(crate) fn sweep_outcome(shape: &Shape, steps: &[Step], late: Duration, notes
     outcome
 }
 
-type Figured = (&'static str, &'static str, fn(&Step) -> f64);
-
 /// One curve per figure along the offered rate.
 fn curves(steps: &[Step]) -> Vec<Series> {
-    let first = |step: &Step| step.measured.lateness.first.summary();
-    let median = |step: &Step| step.measured.lateness.median.summary();
-    let last = |step: &Step| step.measured.lateness.last.summary();
-    let plain: [Figured; 2] =
-        [("achieved", "per second", Step::achieved), ("held", "", |step| f64::from(u8::from(step.held)))];
     let curve = |name: String, unit, of: &dyn Fn(&Step) -> f64| Series {
         name,
         unit,
         along: "publications per second offered",
         points: steps.iter().map(|step| (step.rate, of(step))).collect(),
     };
-    let mut all: Vec<Series> = plain.into_iter().map(|(name, unit, of)| curve(name.to_owned(), unit, &of)).collect();
-    let who: [(&str, &dyn Fn(&Step) -> Percentiles); 3] = [("first", &first), ("median", &median), ("last", &last)];
-    let which: [(&str, fn(Percentiles) -> u64); 3] =
-        [("p50", |p| p.p50_ns), ("p99", |p| p.p99_ns), ("p99.9", |p| p.p999_ns)];
-    for (name, of) in who {
-        for (percentile, pick) in which {
-            all.push(curve(format!("{name} {percentile}"), "ns", &|step| pick(of(step)) as f64));
-        }
+    let mut all = vec![
+        curve("achieved".to_owned(), "per second", &Step::achieved),
+        curve("held".to_owned(), "", &|step| f64::from(u8::from(step.held))),
+    ];
+    for who in ["first", "median", "last"] {
+        let of = |step: &Step| -> Percentiles {
+            let lateness = &step.measured.lateness;
+            match who {
+                "first" => lateness.first.summary(),
+                "median" => lateness.median.summary(),
+                _ => lateness.last.summary(),
+            }
+        };
+        all.push(curve(format!("{who} p50"), "ns", &|step| of(step).p50_ns as f64));
+        all.push(curve(format!("{who} p99"), "ns", &|step| of(step).p99_ns as f64));
+        all.push(curve(format!("{who} p99.9"), "ns", &|step| of(step).p999_ns as f64));
     }
     all.push(curve("sent late p99".to_owned(), "ns", &|step| step.measured.sent_late.summary().p99_ns as f64));
     all

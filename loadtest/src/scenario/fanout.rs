@@ -69,6 +69,8 @@ pub(crate) struct Shape {
     pub(crate) deflate: bool,
     /// Who sits in which topics; in rooms there are no `publishers` apart.
     pub(crate) seating: Seating,
+    /// Whoever is cut off comes back at no pace, all at once.
+    pub(crate) at_once: bool,
     /// Subscribers of each topic come by WebSocket, server-sent events and long polling in turn.
     pub(crate) mixed: bool,
 }
@@ -237,6 +239,7 @@ fn hire<S: Scene>(
             target: Target { deflate: shape.deflate, published: layout.topics[0].clone(), ..target.clone() },
             sources: shape.sources,
             connects_per_second: shape.connects_per_second / shape.threads as f64,
+            at_once: shape.at_once,
             seed: seed ^ (thread as u64) << 56,
         };
         let worker = Worker::new(Arc::clone(crew), ramp, dress(thread, flight, listening))

@@ -154,13 +154,10 @@ pub(crate) fn sizes(rooms: usize, seats: usize, most: usize, zipf: f64) -> Vec<u
     while left > 0 {
         let open: f64 = (0..rooms).filter(|room| sizes[*room] < most).map(weight).sum();
         let share = left as f64;
-        for room in 0..rooms {
-            if sizes[room] == most || left == 0 {
-                continue;
-            }
+        for (room, size) in sizes.iter_mut().enumerate() {
             let more = (share * weight(room) / open).floor() as usize;
-            let more = more.max(1).min(most - sizes[room]).min(left);
-            sizes[room] += more;
+            let more = more.max(1).min(most - *size).min(left);
+            *size += more;
             left -= more;
         }
     }

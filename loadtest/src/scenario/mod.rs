@@ -5,15 +5,20 @@
 //! Invariants: every wait ends by itself with a sentence; a run that could not be verified is a failed run.
 
 pub(crate) mod against;
+pub(crate) mod connect;
+pub(crate) mod crowd;
+pub(crate) mod echo;
 pub(crate) mod fanout;
 pub(crate) mod http_publish;
 pub(crate) mod idle;
 pub(crate) mod layout;
 mod listening;
+pub(crate) mod processes;
 pub(crate) mod publishing;
 mod recorder;
 pub(crate) mod slow;
 pub(crate) mod slow_readers;
+pub(crate) mod soak;
 pub(crate) mod storm;
 pub(crate) mod sweep;
 mod timeline;

@@ -3,7 +3,7 @@
 //! Invariants: the storm lasts as long as the measured publishing; the run is over when all are back and have everything;
 //! what is judged spans the whole run, so a publication lost between two connections of a subscriber is a loss.
 
-use super::fanout::{self, Conducted};
+use super::fanout::{self, Conducted, Witness};
 use super::weather::{Recoveries, Weather};
 use crate::process::Memory;
 use crate::report::Progress;
@@ -46,9 +46,20 @@ pub(crate) fn run(
     server_pid: Option<u32>,
     progress: &Progress,
 ) -> Result<Measured, String> {
+    run_before(target, shape, server_pid, progress, &mut ())
+}
+
+/// The same, while `witness` looks on.
+pub(super) fn run_before(
+    target: &Target,
+    shape: &Shape,
+    server_pid: Option<u32>,
+    progress: &Progress,
+    witness: &mut impl Witness,
+) -> Result<Measured, String> {
     let seed = fanout::fresh_seed();
     let (conducted, threads) =
-        fanout::direct(target, &shape.fanout, server_pid, progress, &mut (), |thread, flight, listening| {
+        fanout::direct(target, &shape.fanout, server_pid, progress, witness, |thread, flight, listening| {
             Weather::new(listening, flight, shape, seed ^ (thread as u64) << 40)
         })?;
     Ok(judge(&conducted, threads))
@@ -69,4 +80,4 @@ fn judge(conducted: &Conducted, threads: Vec<Weather>) -> Measured {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,7 +8,7 @@
 //! Invariants: `since` is the position that the subscriber had when it was cut off; positions go on across connections.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use super::listening::{Heard, Listening};
@@ -26,6 +26,8 @@ const PICKS_MAX: usize = 8;
 pub(crate) struct Recoveries {
     /// Connections reset.
     pub(crate) resets: u64,
+    /// When all were cut off at once: from then to each one's ack.
+    pub(crate) since_all: Latencies,
     /// Publications that came by replay.
     pub(crate) replayed: u64,
     /// From the start of the connect to the ack.
@@ -37,13 +39,15 @@ pub(crate) struct Recoveries {
 impl Recoveries {
     /// None yet.
     pub(crate) fn new() -> Self {
-        Self { resets: 0, replayed: 0, to_ack: Latencies::new(), to_recovered: Latencies::new() }
+        let [since_all, to_ack, to_recovered] = std::array::from_fn(|_| Latencies::new());
+        Self { resets: 0, since_all, replayed: 0, to_ack, to_recovered }
     }
 
     /// Adds another thread's.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.resets += other.resets;
         self.replayed += other.replayed;
+        self.since_all.merge(&other.since_all);
         self.to_ack.merge(&other.to_ack);
         self.to_recovered.merge(&other.to_recovered);
     }
@@ -73,6 +77,12 @@ pub(crate) struct Weather {
     reset_next_ns: Option<u64>,
     /// Mean time between two resets in this thread, in nanoseconds.
     gap_ns: f64,
+    /// Everybody is cut off in the first moment, and comes back at once.
+    at_once: bool,
+    /// When that was, in nanoseconds.
+    struck_ns: Option<u64>,
+    /// What becomes of them then, one after the other.
+    orders: VecDeque<Order>,
     away_ns_max: u64,
     random: u64,
     recoveries: Recoveries,
@@ -89,6 +99,9 @@ impl Weather {
             away: BinaryHeap::new(),
             reset_next_ns: None,
             gap_ns: 1e9 / (shape.share_per_second * subscribers.max(1) as f64),
+            at_once: shape.fanout.at_once,
+            struck_ns: None,
+            orders: VecDeque::new(),
             away_ns_max: shape.away_ns_max,
             random: seed,
             recoveries: Recoveries::new(),
@@ -115,6 +128,9 @@ impl Weather {
                     return self.not_recovered(subscriber, ack, &format!("came back with since {since}"));
                 }
                 self.recoveries.to_ack.record(now_ns.saturating_sub(began_ns));
+                if let Some(struck_ns) = self.struck_ns {
+                    self.recoveries.since_all.record(now_ns.saturating_sub(struck_ns));
+                }
                 self.phases[subscriber] = Phase::Replaying { began_ns, until: position.offset };
                 self.caught_up(subscriber, now_ns);
             }
@@ -151,6 +167,16 @@ impl Weather {
         self.listening.timed = true;
         self.recoveries.replayed += 1;
         self.caught_up(subscriber, now_ns);
+    }
+
+    /// Cuts everybody off, once.
+    fn strike_all(&mut self, now_ns: u64) {
+        let links = self.listening.publishers..self.listening.publishers + self.phases.len();
+        self.orders.extend(links.clone().map(Order::Reset));
+        self.orders.extend(links.map(Order::Open));
+        self.phases.fill(Phase::Away);
+        self.recoveries.resets += self.phases.len() as u64;
+        self.struck_ns = Some(now_ns);
     }
 
     /// Cuts one off, if it is time to.
@@ -223,17 +249,24 @@ impl Scene for Weather {
     }
 
     fn turn(&mut self, links: &mut [Link], now_ns: u64) -> Option<u64> {
+        if self.at_once && self.struck_ns.is_none() && self.flight.is_measuring() {
+            self.strike_all(now_ns);
+        }
         self.reset_next_ns = match (self.flight.is_measuring(), self.reset_next_ns) {
             (true, None) => Some(now_ns),
             (true, due) => due,
             (false, _) => None,
         };
+        let strike_ns = self.reset_next_ns.filter(|_| !self.at_once);
         let back_ns = self.away.peek().map(|Reverse((due_ns, _))| *due_ns);
         let publish_ns = self.listening.turn(links, now_ns);
-        [publish_ns, self.reset_next_ns, back_ns].into_iter().flatten().min()
+        [publish_ns, strike_ns, back_ns].into_iter().flatten().min()
     }
 
     fn order(&mut self, now_ns: u64) -> Option<Order> {
+        if self.at_once {
+            return self.orders.pop_front();
+        }
         self.call_back(now_ns).or_else(|| self.strike(now_ns))
     }
 }

@@ -7,18 +7,19 @@ use wirefan::config::{Config, Flags};
 use wirefan::rules::{History, Rule};
 
 use super::*;
-use crate::floor::{Floor, Manner};
+use crate::floor::{Floor, Manner as FloorManner};
+use crate::scenario::crowd::Manner;
 use crate::scenario::idle;
 use crate::spawn::Configuration;
 use crate::target::{Tls, Transport};
 
 /// A floor on a thread of its own, for as long as `body` runs and thirty seconds at most.
 pub(crate) fn with_floor<T>(body: impl FnOnce(&Target) -> T) -> T {
-    with_floor_in(Manner::default(), body)
+    with_floor_in(FloorManner::default(), body)
 }
 
 /// The same, of that manner.
-pub(crate) fn with_floor_in<T>(manner: Manner, body: impl FnOnce(&Target) -> T) -> T {
+pub(crate) fn with_floor_in<T>(manner: FloorManner, body: impl FnOnce(&Target) -> T) -> T {
     let mut floor = Floor::bind("127.0.0.1:0".parse().unwrap(), manner).unwrap();
     let target = Target::at(floor.address().unwrap());
     let stop = Arc::new(AtomicBool::new(false));
@@ -50,6 +51,7 @@ pub(crate) fn shape() -> Shape {
         conflate_keys: 0,
         deflate: false,
         seating: Seating::Apart,
+        at_once: false,
         mixed: false,
     }
 }
@@ -93,7 +95,7 @@ fn bursts_topics_publishers_threads_and_sources_keep_every_sequence() {
 fn a_batching_floor_delivers_the_same() {
     let shape = Shape { topics: 4, pace: Pace::UnderWay(32), publications_max: 400, ..shape() };
     let own = Some(std::process::id());
-    let manner = Manner { batch: true, heartbeat: Some(Duration::from_millis(20)) };
+    let manner = FloorManner { batch: true, heartbeat: Some(Duration::from_millis(20)) };
     let measured = with_floor_in(manner, |target| run(target, &shape, own, &Progress::new(true)).unwrap());
     assert_eq!(measured.faults, Faults::default());
     assert_eq!((measured.publications, measured.deliveries), (400, 5_000));
@@ -122,7 +124,7 @@ fn in_rooms_each_member_publishes_and_gets_what_all_publish() {
             assert_eq!(measured.lateness.last.summary().count, 360);
         }
     }
-    let batching = Manner { batch: true, heartbeat: None };
+    let batching = FloorManner { batch: true, heartbeat: None };
     let shape = Shape { pace: Pace::UnderWay(64), ..rooms() };
     let measured = with_floor_in(batching, |target| run(target, &shape, None, &Progress::new(true)).unwrap());
     assert_eq!((measured.faults, measured.deliveries), (Faults::default(), 3_600));
@@ -284,16 +286,8 @@ fn the_broker_refuses_a_payload_and_the_run_fails_with_its_words() {
 
 #[test]
 fn sixty_idle_connections_are_sampled_held_and_kept() {
-    let shape = idle::Shape {
-        connections: 60,
-        connects_per_second: 5_000.0,
-        subscribe_each: 3,
-        topics: Some(7),
-        hold: Duration::from_millis(50),
-        threads: 2,
-        sources: 1,
-        load_cores: Vec::new(),
-    };
+    let manner = Manner { subscribe_each: 3, topics: Some(7), ..crate::scenario::crowd::tests::manner() };
+    let shape = idle::Shape { connections: 60, manner, hold: Duration::from_millis(50), processes: 1 };
     for transport in [Transport::Ws, Transport::Sse, Transport::Poll] {
         let run = |target: &Target| {
             let target = Target { transport, ..target.clone() };
@@ -334,4 +328,25 @@ fn a_profile_that_is_wrong_about_its_broker_fails_the_run() {
         run(&target, &shape, None, &Progress::new(true)).unwrap()
     });
     assert!(measured.faults.mangled > 0 && measured.deliveries == 0, "{:?}", measured.faults);
+}
+
+#[test]
+fn idle_connections_of_a_floor_that_pings_answer_it() {
+    let manner = crate::scenario::crowd::tests::manner();
+    let shape = idle::Shape { connections: 20, manner, hold: Duration::from_millis(500), processes: 1 };
+    let beating = FloorManner { batch: false, heartbeat: Some(Duration::from_millis(100)) };
+    let measured =
+        with_floor_in(beating, |target| idle::run(target, &shape, std::process::id(), &Progress::new(true)).unwrap());
+    assert_eq!(measured.faults, Faults::default());
+    assert!((60..=140).contains(&measured.pings), "20 connections, five times each: {}", measured.pings);
+}
+
+#[test]
+fn more_than_the_server_may_hold_is_a_sentence() {
+    let most = crate::machine::descriptors_of(std::process::id()).unwrap();
+    let manner = crate::scenario::crowd::tests::manner();
+    let shape = idle::Shape { connections: most + 1, manner, hold: Duration::ZERO, processes: 1 };
+    let nobody = Target::at("127.0.0.1:1".parse().unwrap());
+    let refusal = idle::run(&nobody, &shape, std::process::id(), &Progress::new(true)).err().unwrap();
+    assert!(refusal.contains("ulimit -n"), "{refusal}");
 }

@@ -29,6 +29,7 @@ fn shape(overflow: Overflow) -> Shape {
         conflate_keys: 0,
         deflate: false,
         seating: Seating::Apart,
+        at_once: false,
         mixed: false,
     };
     let manner =

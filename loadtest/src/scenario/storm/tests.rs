@@ -16,7 +16,7 @@ use crate::scenario::publishing::Pace;
 use crate::stats::Latencies;
 use crate::verify::Faults;
 
-fn shape() -> Shape {
+pub(crate) fn shape() -> Shape {
     let fanout = fanout::Shape {
         subscribers: 60,
         publishers: 2,
@@ -34,6 +34,7 @@ fn shape() -> Shape {
         conflate_keys: 0,
         deflate: false,
         seating: Seating::Apart,
+        at_once: false,
         mixed: false,
     };
     Shape { fanout, share_per_second: 3.0, away_ns_max: 60_000_000 }
