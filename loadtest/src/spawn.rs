@@ -64,9 +64,10 @@ impl Configuration {
         ))
     }
 
-    /// A ping to each connection that was silent for `seconds`.
+    /// A ping to each connection once in `seconds`: it waits for the pong, and so for less than that.
     pub(crate) fn beating(seconds: u32) -> Result<Self, String> {
-        Self::write(&format!("[heartbeat]\ninterval_s = {seconds}\n"))
+        let timeout = (seconds / 2).clamp(1, 10);
+        Self::write(&format!("[heartbeat]\ninterval_s = {seconds}\ntimeout_s = {timeout}\n"))
     }
 
     /// Nothing but defaults.

@@ -546,3 +546,23 @@ fn opcode(binary: bool) -> Opcode {
 
 /// EINPROGRESS: a non-blocking connect is under way.
 const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::getsockopt;
+
+    use super::*;
+
+    #[test]
+    fn a_source_is_bound_to_its_address_and_leaves_its_port_to_the_connect() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::at(listener.local_addr().unwrap());
+        for (source, address) in [(0, [127, 0, 0, 1]), (1, [127, 0, 0, 2]), (9, [127, 0, 0, 10])] {
+            let mut link = Link::open(&target, source, None, 1).unwrap();
+            let (_, peer) = listener.accept().unwrap();
+            assert_eq!(peer.ip(), IpAddr::from(address));
+            let socket = link.socket().unwrap();
+            assert_eq!(getsockopt(socket, sockopt::IpBindAddressNoPort).unwrap(), source != 0);
+        }
+    }
+}

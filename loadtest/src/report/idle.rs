@@ -11,12 +11,17 @@ use crate::stats::{median, ratio};
 const SLOPE: &str = "server memory (slope of PSS)";
 const BEAT: &str = "server CPU per heartbeat";
 
-/// What `Measured` says, for whoever shows it. Its units are the heartbeats, if there were any, else the connections.
+/// What `Measured` says, for whoever shows it. Its units are the heartbeats while they were held, if there were any,
+/// else the connections while they came.
 pub(crate) fn idle_outcome(shape: &Shape, measured: &Measured, notes: Vec<String>) -> Outcome {
     let connections = shape.connections as f64;
-    let seconds = measured.hold_ns as f64 / 1e9;
-    let (unit, units) =
-        if measured.pings > 0 { ("heartbeats", measured.pings) } else { ("connections", shape.connections as u64) };
+    let [ramp, hold] = [(measured.ramp, measured.ramp_ns), (measured.hold, measured.hold_ns)];
+    let (unit, units, (cost, ns), own) = if measured.pings > 0 {
+        ("heartbeats", measured.pings, hold, measured.own[1])
+    } else {
+        ("connections", shape.connections as u64, ramp, measured.own[0])
+    };
+    let seconds = ns as f64 / 1e9;
     let memory = measured.samples.last().map(|sample| sample.server);
     let curve = |name: &str, of: fn(&Sample) -> u64| Series {
         name: name.to_owned(),
@@ -31,8 +36,10 @@ pub(crate) fn idle_outcome(shape: &Shape, measured: &Measured, notes: Vec<String
             .kernel_slope
             .map(|slope| Figure::new("kernel memory, both ends (slope, whole machine)", slope, "bytes per connection")),
     );
-    let ramp = ratio(measured.ramp.cpu_ns as f64, connections);
-    figures.push(Figure::new("server CPU to connect and subscribe each", ramp, "ns"));
+    let each = ratio(measured.ramp.cpu_ns as f64, connections);
+    figures.push(Figure::new("server CPU to connect and subscribe each", each, "ns"));
+    let held = Spent::new(measured.hold, units, measured.hold_ns as f64 / 1e9).cpu_percent;
+    figures.push(Figure::new("server CPU while held", held, "% of a core"));
     if measured.pings > 0 {
         figures.push(Figure::new(BEAT, ratio(measured.hold.cpu_ns as f64, measured.pings as f64), "ns"));
     }
@@ -42,14 +49,14 @@ pub(crate) fn idle_outcome(shape: &Shape, measured: &Measured, notes: Vec<String
         shape: json!({
             "connections": shape.connections, "subscribe_each": shape.manner.subscribe_each,
             "topics": shape.manner.topics, "processes": shape.processes, "threads": shape.manner.threads,
-            "ramp_seconds": measured.ramp_ns as f64 / 1e9,
+            "ramp_seconds": measured.ramp_ns as f64 / 1e9, "hold_seconds": measured.hold_ns as f64 / 1e9,
         }),
         notes,
         unit,
         units,
         seconds,
-        server: Some(Spent::new(measured.hold, units, seconds).and(None, memory)),
-        load: Spent::new(measured.own, units, seconds),
+        server: Some(Spent::new(cost, units, seconds).and(None, memory)),
+        load: Spent::new(own, units, seconds),
         figures,
         latencies: Vec::new(),
         series: vec![

@@ -112,7 +112,9 @@ fn switches(spent: &Spent) -> String {
 fn spelled(figure: &Figure) -> String {
     match figure.unit {
         "ns" => time(figure.value as u64),
-        "bytes" if figure.value.abs() >= 1_048_576.0 => format!("{:.2} MiB", figure.value / 1_048_576.0),
+        unit if unit.starts_with("bytes") && figure.value.abs() >= 1_048_576.0 => {
+            format!("{:.2} MiB{}", figure.value / 1_048_576.0, &unit["bytes".len()..])
+        }
         "" if figure.value.fract() == 0.0 => format!("{:.0}", figure.value),
         "" => format!("{:.3}", figure.value),
         unit if figure.value.abs() >= 100.0 => format!("{:.0} {unit}", figure.value),
@@ -145,6 +147,7 @@ fn print_steps(outcome: &Outcome) {
     for (at, (x, _)) in first.points.iter().enumerate() {
         let cells = stepped.iter().map(|series| match (series.points.get(at), series.unit) {
             (Some((_, y)), "ns") => time(*y as u64),
+            (Some((_, y)), "bytes") => bytes(*y as u64),
             (Some((_, y)), _) => format!("{y:.0}"),
             (None, _) => String::new(),
         });

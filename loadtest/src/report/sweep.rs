@@ -33,8 +33,7 @@ pub(crate) fn sweep_outcome(shape: &Shape, steps: &[Step], late: Duration, notes
     if held.is_none() {
         let rate = shown.rate;
         faults.merge(shown.measured.faults.clone());
-        faults
-            .say(|| format!("not even the first rate held, {rate} publications per second: begin lower, with --rate"));
+        faults.say(|| format!("not even {rate} publications per second held"));
     }
     outcome.passed = held.is_some() && faults.total() == 0;
     outcome.faults = faults;

@@ -62,8 +62,8 @@ pub(crate) struct Measured {
     pub(crate) ramp_ns: u64,
     /// What the server spent while they were held.
     pub(crate) hold: Cost,
-    /// What this process spent meanwhile; other load processes' share is not in it.
-    pub(crate) own: Cost,
+    /// What this process spent on both; other load processes' share is not in it.
+    pub(crate) own: [Cost; 2],
     /// Pings that they answered while they were held.
     pub(crate) pings: u64,
     /// How long they were held, in nanoseconds.
@@ -114,7 +114,7 @@ fn await_ready(crowd: &dyn Crowd, step: usize, shape: &Shape, progress: &Progres
 fn conduct(crowd: &mut dyn Crowd, shape: &Shape, server_pid: u32, progress: &Progress) -> Result<Measured, String> {
     progress.begin("connecting", shape.connections as u64);
     let begun = Instant::now();
-    let start = Cost::of(server_pid)?;
+    let (start, own_start) = (Cost::of(server_pid)?, Cost::of(std::process::id())?);
     let mut samples = vec![sample(0, server_pid)?];
     for step in steps(shape.connections) {
         crowd.want(step)?;
@@ -147,7 +147,7 @@ fn conduct(crowd: &mut dyn Crowd, shape: &Shape, server_pid: u32, progress: &Pro
         ramp: ramp.since(start),
         ramp_ns,
         hold,
-        own: Cost::of(std::process::id())?.since(own),
+        own: [own.since(own_start), Cost::of(std::process::id())?.since(own)],
         pings: crowd.pings() - pings,
         hold_ns: held.elapsed().as_nanos() as u64,
         faults: Faults::default(),

@@ -1,4 +1,4 @@
-//! Where is the knee? Raises the rate of an open loop until it does not hold any more, then looks closer between the last two.
+//! Where is the knee? Raises the rate of an open loop until it does not hold any more (or lowers it until it does), then looks closer between.
 //! The command line calls `run` with what runs one step: each has new connections and topics on the same server.
 //! Invariants: it ends by itself after at most `STEPS_MAX` steps; latencies count from the intended send, so a step over the knee shows
 //! all it delayed; a step that holds was delivered whole. Over the knee a broker may cut off who falls behind, and nothing else.
@@ -14,6 +14,8 @@ use crate::stats::ratio;
 const STEPS_MAX: usize = 24;
 /// Steps between the last rate that held and the first that did not.
 const REFINEMENTS: usize = 4;
+/// Lowest rate that is tried.
+const RATE_MIN: f64 = 1.0;
 /// What the rate is raised by.
 const FACTOR: f64 = 2.0;
 /// The part of the offered rate that has to be achieved.
@@ -73,12 +75,14 @@ pub(crate) fn run(
         Ok(steps.last().is_some_and(|step| step.held))
     };
     let (mut held, mut broke) = (None, None);
-    while broke.is_none() && steps.len() < STEPS_MAX - REFINEMENTS {
+    // Upwards while it holds; if not even the first rate does, downwards until one does.
+    while (held.is_none() || broke.is_none()) && steps.len() < STEPS_MAX - REFINEMENTS && rate >= RATE_MIN {
         if step(rate, &mut steps)? {
             held = Some(rate);
             rate *= FACTOR;
         } else {
             broke = Some(rate);
+            rate /= FACTOR;
         }
     }
     if let (Some(mut low), Some(mut high)) = (held, broke) {
@@ -106,13 +110,11 @@ mod tests {
     use crate::scenario::fanout::tests::shape;
     use crate::scenario::fanout::tests::with_floor;
 
-    #[test]
-    fn the_knee_is_found_closely_by_a_bounded_number_of_steps() {
-        // A real run for its figures; what it achieves is made up, by a server that takes 3,000 per second and no more.
-        let small = Shape { publications_max: 2, ..shape() };
-        let steps = with_floor(|target| {
-            let late = Duration::from_secs(10);
-            run(&small, late, &Progress::new(true), |shape| {
+    /// Real runs for their figures; what they achieve is made up, by a server that takes 3,000 per second and no more.
+    fn swept(from: f64) -> Vec<Step> {
+        let small = Shape { publications_max: 2, pace: Pace::Rate(from), ..shape() };
+        with_floor(|target| {
+            run(&small, Duration::from_secs(10), &Progress::new(true), |shape| {
                 let Pace::Rate(rate) = shape.pace else { panic!("an open loop") };
                 let closed = Shape { pace: Pace::UnderWay(1), ..shape.clone() };
                 let mut measured = super::super::fanout::run(target, &closed, None, &Progress::new(true))?;
@@ -120,11 +122,33 @@ mod tests {
                 Ok(measured)
             })
             .unwrap()
+        })
+    }
+
+    #[test]
+    fn the_knee_is_found_closely_from_below_and_from_above() {
+        for from in [100.0, 20_000.0] {
+            let steps = swept(from);
+            assert!(steps.is_sorted_by(|a, b| a.rate < b.rate) && steps.len() < 13, "{}", steps.len());
+            let knee = knee(&steps).unwrap();
+            assert!((2_800.0..=3_200.0).contains(&knee.rate), "{}", knee.rate);
+            assert!(steps.iter().all(Step::is_right) && !steps.last().unwrap().held);
+        }
+    }
+
+    #[test]
+    fn a_sweep_in_which_nothing_holds_ends_and_says_so() {
+        let small = Shape { publications_max: 2, pace: Pace::Rate(64.0), ..shape() };
+        let steps = with_floor(|target| {
+            let run = |shape: &Shape| super::super::fanout::run(target, shape, None, &Progress::new(true));
+            super::run(&small, Duration::from_nanos(1), &Progress::new(true), |shape| {
+                run(&Shape { pace: Pace::UnderWay(1), ..shape.clone() })
+            })
+            .unwrap()
         });
-        assert!(steps.is_sorted_by(|a, b| a.rate < b.rate) && steps.len() < 13, "{}", steps.len());
-        let knee = knee(&steps).unwrap();
-        assert!((2_800.0..=3_200.0).contains(&knee.rate), "{}", knee.rate);
-        assert!(steps.iter().all(Step::is_right) && !steps.last().unwrap().held);
+        assert_eq!((steps.len(), knee(&steps).is_none()), (7, true), "64 to 1");
+        let outcome = crate::report::sweep_outcome(&small, &steps, Duration::from_nanos(1), Vec::new());
+        assert!(!outcome.passed && outcome.faults.sentences[0].contains("not even"), "{:?}", outcome.faults);
     }
 
     #[test]

@@ -319,3 +319,30 @@ fn a_storm_over_a_broker_without_history_is_seen_to_lose() {
     let faults = &measured.fanout.faults;
     assert!(faults.not_recovered > 0 && faults.lost > 0 && !measured.passed(), "{faults:?}");
 }
+
+#[test]
+fn all_cut_off_at_once_come_back_at_once_and_miss_nothing() {
+    let fanout = fanout::Shape { at_once: true, topics: 3, ..shape().fanout };
+    let shape = Shape { fanout, away_ns_max: 0, ..shape() };
+    let measured = crate::scenario::fanout::tests::with_broker(Some(10_000), |target| {
+        run(target, &shape, Some(std::process::id()), &Progress::new(true)).unwrap()
+    });
+    assert_eq!(measured.fanout.faults, Faults::default());
+    let recoveries = &measured.recoveries;
+    assert_eq!((recoveries.resets, recoveries.since_all.summary().count), (60, 60));
+    assert!(recoveries.since_all.summary().max_ns >= recoveries.to_ack.summary().max_ns);
+    let outcome = crate::report::all_at_once_outcome(&shape, &measured, Some(0), Vec::new());
+    assert!(outcome.passed && outcome.figures.iter().any(|figure| figure.name == "all back after"));
+}
+
+#[test]
+fn who_does_not_come_back_from_a_storm_of_all_fails_it() {
+    let shape = shape();
+    let mut measured = crate::scenario::fanout::tests::with_broker(Some(10_000), |target| {
+        run(target, &shape, None, &Progress::new(true)).unwrap()
+    });
+    // Some were cut off now and then, but nobody in a moment of all.
+    measured.fanout.faults = Faults::default();
+    let outcome = crate::report::all_at_once_outcome(&shape, &measured, None, Vec::new());
+    assert!(!outcome.passed && outcome.faults.sentences[0].contains("60 subscribers did not come back"));
+}
