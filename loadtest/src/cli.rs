@@ -24,7 +24,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::floor::{self, Floor};
 use crate::machine::{self, Placement};
-use crate::report::{self, Comparison, Outcome, Progress};
+use crate::profile::Profile;
+use crate::report::{self, Comparison, Outcome, Output, Progress};
 use crate::scenario::against::{self, Broker, Side, Yardstick};
 use crate::scenario::fanout::{Measured, Shape};
 use crate::scenario::processes;
@@ -121,6 +122,9 @@ struct ServerArguments {
     /// One JSON object on standard output instead of a table.
     #[arg(long)]
     json: bool,
+    /// Write a page for somebody who was not there to this folder, as index.html: figures, histograms and curves, explained.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -172,15 +176,15 @@ struct Sides<'a> {
 fn in_turn(
     sides: &Sides<'_>,
     compared: &Compared,
-    json: bool,
+    output: &Output,
     run: impl Fn(&Target, Option<u32>, &Progress) -> Result<Outcome, String>,
 ) -> Result<bool, String> {
-    let progress = Progress::new(json);
+    let progress = Progress::new(output.json);
     let broker = || sides.broker.with(sides.placement, Transport::Ws, |target, pid| run(target, pid, &progress));
     if !compared.against_floor {
         let outcome = broker()?;
         progress.end();
-        return Ok(report::shown(&outcome, json));
+        return report::shown(&outcome, output);
     }
     let rounds = against::in_turn(compared.rounds, "floor", &progress, |side| match side {
         Side::Broker => broker(),
@@ -189,7 +193,7 @@ fn in_turn(
         }
     })?;
     progress.end();
-    Ok(report::compared(&Comparison::new("floor", rounds), json))
+    report::compared(&Comparison::new("floor", rounds), output)
 }
 
 /// What is run: a shape, the broker, how subscribers come, and where both sides run.
@@ -202,11 +206,11 @@ fn run_shape(
     yardstick: Option<Yardstick>,
     rounds: u32,
     mut notes: Vec<String>,
-    json: bool,
+    output: &Output,
     describe: impl Fn(&mut Outcome),
 ) -> Result<bool, String> {
     notes.extend(yardstick.and_then(Yardstick::note));
-    let progress = Progress::new(json);
+    let progress = Progress::new(output.json);
     let outcome = |measured: &Measured| {
         let mut outcome = report::fanout_outcome(scenario, shape, measured, notes.clone());
         describe(&mut outcome);
@@ -215,12 +219,12 @@ fn run_shape(
     let Some(yardstick) = yardstick else {
         let measured = against::run_broker(shape, broker, transport, placement, &progress)?;
         progress.end();
-        return Ok(report::shown(&outcome(&measured), json));
+        return report::shown(&outcome(&measured), output);
     };
     let compared = against::run(shape, broker, (transport, yardstick), placement, rounds, &progress)?;
     progress.end();
     let rounds = compared.iter().map(|round| round.map(outcome)).collect();
-    Ok(report::compared(&Comparison::new(yardstick.name(), rounds), json))
+    report::compared(&Comparison::new(yardstick.name(), rounds), output)
 }
 
 fn run_floor(arguments: &FloorArguments) -> Result<(), String> {
@@ -255,6 +259,11 @@ impl ServerArguments {
         }
         let shards = usize::from(self.shards);
         Placement::choose(&available, shards, self.server_cores.clone(), self.load_cores.clone())
+    }
+
+    /// Where the outcome goes.
+    fn output(&self) -> Result<Output, String> {
+        Output::new(self.json, self.report.as_deref())
     }
 
     /// The server under test; one that is started reads `configuration`.
@@ -309,6 +318,26 @@ fn batches(asked: Option<bool>, pace: Pace) -> bool {
 fn way(transport: Transport, server: &ServerArguments) -> String {
     let tls = if server.tls || server.ca.is_some() { " under TLS" } else { "" };
     format!("Subscribers come by {}{tls}.", transport.name())
+}
+
+/// The profile of that name or path.
+fn profile(name: Option<&str>) -> Result<Option<Arc<Profile>>, String> {
+    name.map(|name| Profile::load(name).map(Arc::new)).transpose()
+}
+
+/// A broker that tells no topics apart is not asked to.
+fn fits(profile: &Profile, topics: usize) -> Result<(), String> {
+    match profile.topics_max {
+        Some(most) if topics > most => {
+            Err(format!("profile {}: it can tell {most} topics apart, not {topics} (--topics)", profile.name))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The sentence that says which broker it is.
+fn spoken(profile: &Profile) -> String {
+    format!("Spoken to by the profile {}: {}", profile.name, profile.about)
 }
 
 /// The sentence that says what a started wirefan keeps.

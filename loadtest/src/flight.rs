@@ -134,6 +134,11 @@ impl Flight {
         self.measured_from.load(Ordering::Acquire) != u64::MAX && self.busy.load(Ordering::Acquire) > 0
     }
 
+    /// How long the measured stage has run at `now_ns`, in nanoseconds.
+    pub(crate) fn since_measured(&self, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.measured_start_ns.load(Ordering::Relaxed))
+    }
+
     /// From the start of the measured stage to the last completion, in nanoseconds.
     pub(crate) fn measured_ns(&self) -> u64 {
         let start = self.measured_start_ns.load(Ordering::Relaxed);

@@ -51,6 +51,16 @@ impl Cost {
     }
 }
 
+impl std::iter::Sum for Cost {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            cpu_ns: sum.cpu_ns + one.cpu_ns,
+            voluntary_switches: sum.voluntary_switches + one.voluntary_switches,
+            involuntary_switches: sum.involuntary_switches + one.involuntary_switches,
+        })
+    }
+}
+
 /// Memory of one process, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Memory {

@@ -15,6 +15,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::profile::Profile;
+
 /// How subscribers are spoken to. Publishers speak WebSocket in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum Transport {
@@ -85,12 +87,24 @@ pub(crate) struct Target {
     pub(crate) tls: Option<Tls>,
     /// Whether connections offer permessage-deflate, and end if the server does not agree.
     pub(crate) deflate: bool,
+    /// How the server is spoken to, if not as wirefan.
+    pub(crate) profile: Option<Arc<Profile>>,
+    /// The topic that those publish to whose connection has one for good (by a profile).
+    pub(crate) published: String,
 }
 
 impl Target {
     /// The broker's WebSocket at `address`.
     pub(crate) fn at(address: SocketAddr) -> Self {
-        Self { address, path: "/ws".into(), transport: Transport::Ws, tls: None, deflate: false }
+        Self {
+            address,
+            path: "/ws".into(),
+            transport: Transport::Ws,
+            tls: None,
+            deflate: false,
+            profile: None,
+            published: String::new(),
+        }
     }
 
     /// Parses `ws://ADDRESS:PORT/PATH`, and `wss://` if there is a file of certificates to trust.

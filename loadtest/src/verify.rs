@@ -162,21 +162,11 @@ impl Checker {
 
     /// Judges one delivery. True when this subscriber did not have this publication before.
     pub(crate) fn delivered(&mut self, subscriber: usize, stamp: Stamp, position: Position) -> bool {
-        let publisher = usize::from(stamp.publisher);
-        let at = self.first[subscriber] + publisher;
-        if at >= self.first[subscriber + 1] {
-            self.faults.mangled += 1;
-            self.faults.say(|| format!("publisher {publisher} does not exist"));
+        let Some(at) = self.sequence_of(subscriber, stamp) else {
             return false;
-        }
-        self.follow_position(subscriber, position);
-        let next = &mut self.next[at];
-        let fresh = if stamp.sequence == *next {
-            *next += 1;
-            true
-        } else {
-            self.out_of_step(subscriber, at, stamp)
         };
+        self.follow_position(subscriber, position);
+        let fresh = self.follow_sequence(subscriber, at, stamp);
         if fresh {
             let heard = &mut self.heard[subscriber];
             let which = u64::from(stamp.publisher) << 32 | u64::from(stamp.sequence);
@@ -184,6 +174,34 @@ impl Checker {
             heard.digest = (heard.digest.rotate_left(5) ^ which).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         }
         fresh
+    }
+
+    /// [`Checker::delivered`] by a broker that gives no positions, and so promises no order over all publishers: the publisher's
+    /// sequence alone is followed.
+    pub(crate) fn delivered_without_position(&mut self, subscriber: usize, stamp: Stamp) -> bool {
+        let at = self.sequence_of(subscriber, stamp);
+        at.is_some_and(|at| self.follow_sequence(subscriber, at, stamp))
+    }
+
+    /// Where in `next` the sequence of this publisher is; nowhere if the subscriber's topic has none of that number.
+    fn sequence_of(&mut self, subscriber: usize, stamp: Stamp) -> Option<usize> {
+        let publisher = usize::from(stamp.publisher);
+        let at = self.first[subscriber] + publisher;
+        if at >= self.first[subscriber + 1] {
+            self.faults.mangled += 1;
+            self.faults.say(|| format!("publisher {publisher} does not exist"));
+            return None;
+        }
+        Some(at)
+    }
+
+    fn follow_sequence(&mut self, subscriber: usize, at: usize, stamp: Stamp) -> bool {
+        let next = &mut self.next[at];
+        if stamp.sequence != *next {
+            return self.out_of_step(subscriber, at, stamp);
+        }
+        *next += 1;
+        true
     }
 
     /// RFC-less law of the protocol: offsets count 1, 2, 3 … without holes, in one epoch.

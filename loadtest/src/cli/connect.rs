@@ -60,20 +60,20 @@ pub(super) fn run(arguments: &Connect) -> Result<bool, String> {
         return Err("no descriptor is left for a connection: raise the limit (ulimit -n)".to_owned());
     }
     let mut notes = notes(&arguments.server, &placement, scaled);
-    let json = arguments.server.json;
+    let output = arguments.server.output()?;
     if arguments.storm {
         let (seconds, margin) = (arguments.duration_s + arguments.warmup_s, 60.0);
         let history = (arguments.rate * (seconds + margin)).ceil().min(f64::from(HISTORY_MAX)) as u32;
         let broker = arguments.server.broker(Some(Configuration::keeping(history)?))?;
         notes.push("The server has to keep what is published while subscribers are away.".to_owned());
         let shape = arguments.storm(connections, placement.load_cores.clone());
-        let progress = Progress::new(json);
+        let progress = Progress::new(output.json);
         let dropped = machine::backlog_drops();
         let measured =
             broker.with(&placement, Transport::Ws, |target, pid| storm::run(target, &shape, pid, &progress))?;
         progress.end();
         let dropped = dropped.and_then(|before| Some(machine::backlog_drops()?.saturating_sub(before)));
-        return Ok(report::shown(&report::all_at_once_outcome(&shape, &measured, dropped, notes), json));
+        return report::shown(&report::all_at_once_outcome(&shape, &measured, dropped, notes), &output);
     }
     let shape = connect::Shape {
         connections,
@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Connect) -> Result<bool, String> {
     };
     let broker = arguments.server.broker(None)?;
     let sides = Sides { broker: &broker, placement: &placement, manner: Manner::default() };
-    in_turn(&sides, &arguments.compared, json, |target, pid, progress| {
+    in_turn(&sides, &arguments.compared, &output, |target, pid, progress| {
         let measured = connect::run(target, &shape, pid, progress)?;
         Ok(report::connect_outcome(&shape, &measured, notes.clone()))
     })

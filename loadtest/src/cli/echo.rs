@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Echo) -> Result<bool, String> {
     let broker = arguments.server.broker(Some(configuration))?;
     let notes = notes(&arguments.server, &placement, scaled);
     let sides = Sides { broker: &broker, placement: &placement, manner: Manner::default() };
-    in_turn(&sides, &arguments.compared, arguments.server.json, |target, pid, progress| {
+    in_turn(&sides, &arguments.compared, &arguments.server.output()?, |target, pid, progress| {
         let measured = echo::run(target, &shape, pid, progress)?;
         Ok(report::echo_outcome(&shape, &measured, notes.clone()))
     })

@@ -8,10 +8,10 @@ use clap::{ArgGroup, Args};
 
 use super::pacing::Pacing;
 use super::{POLLED_HISTORY, Run, SEQUENCES_MAX, ServerArguments};
-use super::{batches, history, keep_off, kept, notes, positive, run_shape, way};
+use super::{batches, fits, history, keep_off, kept, notes, positive, profile, run_shape, spoken, way};
 use crate::floor;
 use crate::machine;
-use crate::report::{self, Progress};
+use crate::report::{self, Output, Progress};
 use crate::scenario::against::Yardstick;
 use crate::scenario::fanout::{self, Shape};
 use crate::scenario::sweep;
@@ -34,6 +34,9 @@ pub(super) struct Fanout {
     topics: u32,
     #[command(flatten)]
     pacing: Pacing,
+    /// The broker at --url is spoken to as this profile says: wirefan, bun, ws, nats, nchan, nchan-post, or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", requires = "url", conflicts_with_all = ["transport", "compared"])]
+    profile: Option<String>,
     /// How subscribers are spoken to; publishers speak WebSocket.
     #[arg(long, value_enum, default_value_t = Transport::Ws)]
     transport: Transport,
@@ -92,9 +95,13 @@ pub(super) fn run(arguments: &Fanout) -> Result<bool, String> {
         None if arguments.deflate => Some(Configuration::deflating()?),
         None => None,
     };
-    let broker = arguments.server.broker(configuration)?;
+    let profile = profile(arguments.profile.as_deref())?;
+    if let Some(profile) = &profile {
+        fits(profile, shape.topics)?;
+    }
+    let broker = arguments.server.broker(configuration)?.speaking(profile.as_ref());
     let mut notes = notes(&arguments.server, &placement, scaled);
-    notes.push(way(arguments.transport, &arguments.server));
+    notes.push(profile.as_deref().map_or_else(|| way(arguments.transport, &arguments.server), spoken));
     notes.extend(history.map(kept));
     let yardstick = match (arguments.against_floor, arguments.against_websocket, arguments.deflate) {
         (true, ..) => Some(Yardstick::Floor(floor::Manner {
@@ -106,11 +113,11 @@ pub(super) fn run(arguments: &Fanout) -> Result<bool, String> {
         _ => None,
     };
     let run = (&shape, &broker, arguments.transport, &placement);
-    let json = arguments.server.json;
+    let output = arguments.server.output()?;
     if arguments.sweep {
-        return run_sweep(run, arguments.late_ms, notes, json);
+        return run_sweep(run, arguments.late_ms, notes, &output);
     }
-    run_shape("fanout", run, yardstick, arguments.rounds, notes, json, |_| ())
+    run_shape("fanout", run, yardstick, arguments.rounds, notes, &output, |_| ())
 }
 
 /// Raises the rate until it does not hold any more.
@@ -118,13 +125,13 @@ fn run_sweep(
     (shape, broker, transport, placement): Run<'_>,
     late_ms: f64,
     notes: Vec<String>,
-    json: bool,
+    output: &Output,
 ) -> Result<bool, String> {
-    let progress = Progress::new(json);
+    let progress = Progress::new(output.json);
     let late = Duration::from_secs_f64(late_ms / 1e3);
     let steps = broker.with(placement, transport, |target, pid| {
         sweep::run(shape, late, &progress, |shape| fanout::run(target, shape, pid, &progress))
     })?;
     progress.end();
-    Ok(report::shown(&report::sweep_outcome(shape, &steps, late, notes), json))
+    report::shown(&report::sweep_outcome(shape, &steps, late, notes), output)
 }

@@ -50,7 +50,8 @@ pub(super) fn run(arguments: &HttpPublish) -> Result<bool, String> {
         requests: arguments.requests as usize,
         load_cores: placement.load_cores.clone(),
     };
-    let json = arguments.server.json;
+    let output = arguments.server.output()?;
+    let json = output.json;
     let progress = Progress::new(json);
     let notes = notes(&arguments.server, &placement, scaled);
     let broker = arguments.server.broker(None)?;
@@ -65,10 +66,12 @@ pub(super) fn run(arguments: &HttpPublish) -> Result<bool, String> {
         })?;
         progress.end();
         report::http_publish_comparison(&shape, &rounds, &notes, json);
+        output.page_of_comparison(|| report::http_publish_compared(&shape, &rounds, &notes))?;
         return Ok(true);
     }
     let rounds = (0..arguments.rounds).map(|_| run_broker()).collect::<Result<Vec<_>, _>>()?;
     progress.end();
     report::http_publish(&shape, &rounds, &notes, json);
+    output.page_of_run(|| report::http_publish_outcome(&shape, &rounds, &notes))?;
     Ok(true)
 }

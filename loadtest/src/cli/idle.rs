@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::pacing::Compared;
-use super::{ServerArguments, keep_off, notes, seconds, way};
+use super::{ServerArguments, fits, keep_off, notes, profile, seconds, spoken, way};
 use crate::floor::Manner as FloorManner;
 use crate::machine;
 use crate::report::{self, Comparison, Progress};
@@ -22,6 +22,9 @@ use crate::target::{Target, Transport};
 pub(super) struct Idle {
     #[command(flatten)]
     server: ServerArguments,
+    /// The broker at --url is spoken to as this profile says: wirefan, bun, ws, nats, nchan, nchan-post, or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", requires = "url", conflicts_with_all = ["transport", "processes", "against_floor"])]
+    profile: Option<String>,
     /// How the connections subscribe.
     #[arg(long, value_enum, default_value_t = Transport::Ws)]
     transport: Transport,
@@ -65,12 +68,19 @@ pub(super) fn run(arguments: &Idle) -> Result<bool, String> {
         base: 0,
     };
     let shape = Shape { connections, manner, hold: Duration::from_secs_f64(arguments.hold_s), processes };
-    let json = arguments.server.json;
-    let progress = Progress::new(json);
+    let output = arguments.server.output()?;
+    let progress = Progress::new(output.json);
     let mut notes = notes(&arguments.server, &placement, scaled);
-    notes.push(way(arguments.transport, &arguments.server));
+    let profile = profile(arguments.profile.as_deref())?;
+    if let Some(profile) = &profile {
+        fits(profile, shape.manner.topics.unwrap_or(connections * shape.manner.subscribe_each))?;
+        if shape.manner.subscribe_each > 1 && profile.subscribes_by_path() {
+            return Err(format!("profile {}: connecting subscribes, so --subscribe-each is 1 at most", profile.name));
+        }
+    }
+    notes.push(profile.as_deref().map_or_else(|| way(arguments.transport, &arguments.server), spoken));
     let configuration = arguments.heartbeat_s.map(Configuration::beating).transpose()?;
-    let broker = arguments.server.broker(configuration)?;
+    let broker = arguments.server.broker(configuration)?.speaking(profile.as_ref());
     let run = |target: &Target, pid: Option<u32>| {
         let pid = pid.ok_or("idle reads the server's memory: give its process with --server-pid")?;
         let measured = idle::run(target, &shape, pid, &progress)?;
@@ -79,7 +89,7 @@ pub(super) fn run(arguments: &Idle) -> Result<bool, String> {
     if !arguments.compared.against_floor {
         let outcome = broker.with(&placement, arguments.transport, run)?;
         progress.end();
-        return Ok(report::shown(&outcome, json));
+        return report::shown(&outcome, &output);
     }
     let heartbeat = arguments.heartbeat_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let floor = FloorManner { batch: false, heartbeat };
@@ -93,5 +103,5 @@ pub(super) fn run(arguments: &Idle) -> Result<bool, String> {
     if let Some(first) = all.rounds.first_mut() {
         first.broker.notes.extend(told);
     }
-    Ok(report::compared(&all, json))
+    report::compared(&all, &output)
 }

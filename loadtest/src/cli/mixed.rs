@@ -58,5 +58,5 @@ pub(super) fn run(arguments: &Mixed) -> Result<bool, String> {
     let run = (&shape, &broker, Transport::Ws, &placement);
     let describe =
         |outcome: &mut Outcome| outcome.title.push_str("; a third each by ws, sse and poll, one order for all");
-    run_shape("mixed", run, None, 1, notes, arguments.server.json, describe)
+    run_shape("mixed", run, None, 1, notes, &arguments.server.output()?, describe)
 }

@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &Rooms) -> Result<bool, String> {
     let broker = arguments.server.broker(None)?;
     let notes = notes(&arguments.server, &placement, scaled);
     let run = (&shape, &broker, Transport::Ws, &placement);
-    run_shape("rooms", run, yardstick, arguments.compared.rounds, notes, arguments.server.json, describe)
+    run_shape("rooms", run, yardstick, arguments.compared.rounds, notes, &arguments.server.output()?, describe)
 }
 
 fn exponent(text: &str) -> Result<f64, String> {

@@ -139,7 +139,8 @@ pub(super) fn run(arguments: &Slow) -> Result<bool, String> {
     keep_off(&placement)?;
     let (subscribers, scaled) = machine::fit(arguments.subscribers as usize, 1, usable, "subscribers");
     let shape = arguments.shape(subscribers, placement.load_cores.clone())?;
-    let json = arguments.server.json;
+    let output = arguments.server.output()?;
+    let json = output.json;
     let progress = Progress::new(json);
     let mut notes = notes(&arguments.server, &placement, scaled);
     let (_, rule) = arguments.overflow.overflow();
@@ -150,7 +151,9 @@ pub(super) fn run(arguments: &Slow) -> Result<bool, String> {
     let broker = arguments.server.broker(Some(configuration))?;
     let rounds = slow::run(&shape, &broker, &placement, arguments.rounds, &progress)?;
     progress.end();
-    Ok(report::slow(&shape, &rounds, &notes, json))
+    let passed = report::slow(&shape, &rounds, &notes, json);
+    output.page_of_comparison(|| report::slow_comparison(&shape, &rounds, &notes))?;
+    Ok(passed)
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -95,8 +95,8 @@ pub(super) fn run(arguments: &Soak) -> Result<bool, String> {
     let history = (arguments.rate / f64::from(arguments.topics) * KEPT_SECONDS).ceil() + 100.0;
     let history = history.min(f64::from(HISTORY_MAX)) as u32;
     let broker = arguments.server.broker(Some(Configuration::keeping(history)?))?;
-    let json = arguments.server.json;
-    let progress = Progress::new(json);
+    let output = arguments.server.output()?;
+    let progress = Progress::new(output.json);
     let mut notes = notes(&arguments.server, &placement, scaled);
     notes.push(kept(history));
     let measured = broker.with(&placement, Transport::Ws, |target, pid| {
@@ -105,7 +105,7 @@ pub(super) fn run(arguments: &Soak) -> Result<bool, String> {
     })?;
     progress.end();
     let growth_max = arguments.growth_max_mib * 1_048_576.0;
-    Ok(report::shown(&report::soak_outcome(&shape, &measured, growth_max, notes), json))
+    report::shown(&report::soak_outcome(&shape, &measured, growth_max, notes), &output)
 }
 
 fn hours(text: &str) -> Result<f64, String> {

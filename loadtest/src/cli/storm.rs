@@ -105,8 +105,8 @@ pub(super) fn run(arguments: &Storm) -> Result<bool, String> {
         ));
     }
     let shape = arguments.shape(subscribers, placement.load_cores.clone());
-    let json = arguments.server.json;
-    let progress = Progress::new(json);
+    let output = arguments.server.output()?;
+    let progress = Progress::new(output.json);
     let mut notes = notes(&arguments.server, &placement, scaled);
     let history = arguments.history.unwrap_or_else(|| arguments.whole_run());
     let broker = arguments.server.broker(Some(Configuration::keeping(history)?))?;
@@ -116,7 +116,7 @@ pub(super) fn run(arguments: &Storm) -> Result<bool, String> {
     });
     let measured = broker.with(&placement, Transport::Ws, |target, pid| storm::run(target, &shape, pid, &progress))?;
     progress.end();
-    Ok(report::shown(&report::storm_outcome(&shape, &measured, notes), json))
+    report::shown(&report::storm_outcome(&shape, &measured, notes), &output)
 }
 
 pub(super) fn share(text: &str) -> Result<f64, String> {

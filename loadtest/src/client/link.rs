@@ -4,11 +4,13 @@
 //! ```text
 //! connecting --writable--> upgrading --101--> greeting --welcome--> subscribing --all acks--> ready
 //!     \--writable, over HTTP--> feeding --its acks--> fed     any of them --error, close, deadline, reset--> gone
+//!      \--by a profile: upgrading--101--> talking until it is ready, or posting at once
 //! ```
 //! Invariants: nothing is read after an error; pongs answer pings at once; pending bytes are bounded by `PENDING_BYTES_MAX`.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use mio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -20,8 +22,10 @@ use wirefan::ws::{Decoder, Event, Input, Kind, Opcode, Role, encode, handshake};
 use super::Subscription;
 use super::feed::Feed;
 use super::stream::Stream;
+use super::talk::{Posts, Talk};
 use crate::envelope::{Ack, Reply, parse_reply};
 use crate::machine;
+use crate::profile::{By, Profile};
 use crate::target::Target;
 
 /// Largest message that a client takes, in bytes.
@@ -40,6 +44,13 @@ pub(crate) enum Message<'a> {
     Binary(&'a [u8]),
     /// A subscription has begun; the connection may not be ready yet.
     Acked(Ack),
+    /// A publication, recognised by a profile: without a position.
+    Delivered {
+        /// The topic's name, if the broker says it.
+        topic: Option<&'a [u8]>,
+        /// The payload, byte for byte.
+        payload: &'a [u8],
+    },
 }
 
 /// One client connection.
@@ -70,6 +81,10 @@ enum Phase {
     Feeding(Box<Feed>),
     /// Over HTTP, ready.
     Fed(Box<Feed>),
+    /// As a profile says, ready or not.
+    Talking(Box<Talk>),
+    /// Publishes by POST.
+    Posting(Posts),
     Gone,
 }
 
@@ -77,6 +92,8 @@ struct Upgrading {
     key: [u8; 16],
     answer: Vec<u8>,
     subscriptions: Vec<Subscription>,
+    /// How to go on, if not as wirefan.
+    profile: Option<Arc<Profile>>,
 }
 
 impl Link {
@@ -126,7 +143,11 @@ impl Link {
 
     /// True once it has all its acks and until it ends.
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready | Phase::Fed(_))
+        match &self.phase {
+            Phase::Ready | Phase::Fed(_) | Phase::Posting(_) => true,
+            Phase::Talking(talk) => talk.is_ready(),
+            _ => false,
+        }
     }
 
     /// How many pings it has answered since the last call.
@@ -157,7 +178,8 @@ impl Link {
             Phase::Greeting(_) => "welcome",
             Phase::Subscribing { .. } => "the ack of a subscribe",
             Phase::Feeding(feed) => feed.awaited(),
-            Phase::Ready | Phase::Fed(_) | Phase::Gone => "nothing",
+            Phase::Talking(talk) => talk.awaited(),
+            Phase::Ready | Phase::Fed(_) | Phase::Posting(_) | Phase::Gone => "nothing",
         }
     }
 
@@ -170,6 +192,16 @@ impl Link {
     pub(crate) fn queue_text(&mut self, text: &[u8]) {
         let key = self.next_mask();
         encode::masked_frame(&mut self.pending, Opcode::Text, text, key);
+    }
+
+    /// Puts a publication that a profile made behind the unsent bytes: a message, or a whole request.
+    pub(crate) fn queue_publication(&mut self, bytes: &[u8], binary: bool) {
+        if matches!(self.phase, Phase::Posting(_)) {
+            self.pending.extend_from_slice(bytes);
+        } else {
+            let key = self.next_mask();
+            encode::masked_frame(&mut self.pending, opcode(binary), bytes, key);
+        }
     }
 
     /// Sends what the socket takes.
@@ -210,14 +242,33 @@ impl Link {
                 self.phase = Phase::Feeding(Box::new(feed));
                 return self.flush().map_err(|error| format!("sending failed: {error}"));
             }
-            let mut key = [0; 16];
-            key[..8].copy_from_slice(&self.next_random().to_le_bytes());
-            key[8..].copy_from_slice(&self.next_random().to_le_bytes());
-            let request = if self.deflate { handshake::request_deflate } else { handshake::request };
-            request(&mut self.pending, &target.host(), &target.path, key, &[handshake::SUBPROTOCOL]);
-            self.phase = Phase::Upgrading(Box::new(Upgrading { key, answer: Vec::new(), subscriptions }));
+            if subscriptions.is_empty() && target.profile.as_ref().is_some_and(|profile| profile.by == By::Post) {
+                self.phase = Phase::Posting(Posts::default());
+                return self.flush().map_err(|error| format!("sending failed: {error}"));
+            }
+            self.upgrade(target, subscriptions);
         }
         self.flush().map_err(|error| format!("sending failed: {error}"))
+    }
+
+    fn upgrade(&mut self, target: &Target, subscriptions: Vec<Subscription>) {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&self.next_random().to_le_bytes());
+        key[8..].copy_from_slice(&self.next_random().to_le_bytes());
+        let request = if self.deflate { handshake::request_deflate } else { handshake::request };
+        let profile = target.profile.clone();
+        if let Some(profile) = &profile {
+            let (publishes, topic) = match subscriptions.first() {
+                Some(first) => (false, first.filter.as_str()),
+                None => (true, target.published.as_str()),
+            };
+            let path = profile.path(&target.path, topic, publishes);
+            let offered = profile.subprotocol.as_deref();
+            request(&mut self.pending, &target.host(), &path, key, offered.as_slice());
+        } else {
+            request(&mut self.pending, &target.host(), &target.path, key, &[handshake::SUBPROTOCOL]);
+        }
+        self.phase = Phase::Upgrading(Box::new(Upgrading { key, answer: Vec::new(), subscriptions, profile }));
     }
 
     /// True while [`Link::writable`] still has use for the filters to subscribe to.
@@ -281,13 +332,17 @@ impl Link {
         let upgrading = match &mut self.phase {
             Phase::Upgrading(upgrading) => upgrading,
             Phase::Feeding(_) | Phase::Fed(_) => return self.feed(&buffer[..filled], now_ns, message),
+            Phase::Posting(posts) => return posts.take(&buffer[..filled]),
             _ => return self.decode(buffer, filled, inflater, now_ns, message),
         };
         upgrading.answer.extend_from_slice(&buffer[..filled]);
         let answer = if self.deflate {
             handshake::parse_response_deflate(&upgrading.answer, upgrading.key)
         } else {
-            handshake::parse_response(&upgrading.answer, upgrading.key).map(|len| len.map(|len| (len, false)))
+            let profile = upgrading.profile.as_ref();
+            let offered = profile.map_or(Some(handshake::SUBPROTOCOL), |profile| profile.subprotocol.as_deref());
+            let answer = handshake::parse_response_to(&upgrading.answer, upgrading.key, offered.as_slice());
+            answer.map(|len| len.map(|len| (len, false)))
         };
         let head_bytes = match answer {
             Ok(Some((_, agreed))) if agreed != self.deflate => {
@@ -301,10 +356,35 @@ impl Link {
         // Frames may follow the head in the same read.
         let mut rest = upgrading.answer.split_off(head_bytes);
         let subscriptions = std::mem::take(&mut upgrading.subscriptions);
+        let profile = upgrading.profile.take();
         self.phase = Phase::Greeting(subscriptions);
+        if let Some(profile) = profile {
+            self.talk(profile)?;
+        }
         self.decoder = Decoder::new(Role::Client).with_deflate(self.deflate);
         let filled = rest.len();
         self.decode(&mut rest, filled, inflater, now_ns, message)
+    }
+
+    /// What a profile says right after the upgrade.
+    fn talk(&mut self, profile: Arc<Profile>) -> Result<(), String> {
+        let Phase::Greeting(subscriptions) = &self.phase else {
+            return Ok(());
+        };
+        let (mut replies, binary) = (Vec::new(), profile.binary);
+        let talk = Talk::begin(profile, subscriptions, &mut replies);
+        self.phase = Phase::Talking(Box::new(talk));
+        self.reply(&replies, binary)
+    }
+
+    fn reply(&mut self, replies: &[Vec<u8>], binary: bool) -> Result<(), String> {
+        if replies.is_empty() {
+            return Ok(());
+        }
+        for reply in replies {
+            self.queue_publication(reply, binary);
+        }
+        self.flush().map_err(|error| format!("sending failed: {error}"))
     }
 
     fn feed(&mut self, bytes: &[u8], now_ns: u64, message: &mut impl FnMut(Message<'_>, u64)) -> Result<(), String> {
@@ -369,6 +449,12 @@ impl Link {
         message: &mut impl FnMut(Message<'_>, u64),
     ) -> Result<(), String> {
         match event {
+            Event::Message { payload, .. } if let Phase::Talking(talk) = &mut self.phase => {
+                let mut replies = Vec::new();
+                talk.take(payload, &mut replies, &mut |one| message(one, now_ns))?;
+                let binary = talk.is_binary();
+                self.reply(&replies, binary)
+            }
             Event::Message { kind, payload } if self.is_ready() => {
                 let arrived = match kind {
                     Kind::Text => Message::Text(payload),
@@ -452,6 +538,10 @@ impl Link {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
+}
+
+fn opcode(binary: bool) -> Opcode {
+    if binary { Opcode::Binary } else { Opcode::Text }
 }
 
 /// EINPROGRESS: a non-blocking connect is under way.

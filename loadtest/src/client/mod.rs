@@ -7,6 +7,7 @@ mod answer;
 mod feed;
 mod link;
 mod stream;
+mod talk;
 mod worker;
 
 use std::sync::Mutex;

@@ -4,11 +4,13 @@
 //! Invariants: both run in the same shape on the same cores; what this program starts, it ends.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::fanout::{self, Measured, Shape};
 use crate::envelope::deflated_payload_bytes;
 use crate::floor::Manner;
 use crate::machine::Placement;
+use crate::profile::Profile;
 use crate::report::Progress;
 use crate::spawn::{Configuration, Server};
 use crate::target::{Target, Tls, Transport};
@@ -36,6 +38,14 @@ pub(crate) enum Broker {
 }
 
 impl Broker {
+    /// The broker, spoken to as `profile` says. One that is started is a wirefan.
+    pub(crate) fn speaking(mut self, profile: Option<&Arc<Profile>>) -> Self {
+        if let Self::Running { target, .. } = &mut self {
+            target.profile = profile.cloned();
+        }
+        self
+    }
+
     /// Lets `run` have the broker by `transport`: where it is, and its process if that is known.
     pub(crate) fn with<T>(
         &self,

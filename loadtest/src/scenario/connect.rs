@@ -231,7 +231,7 @@ impl Scene for Churn {
                 self.done.push(link);
             }
             (Message::Acked(_), _) => self.unexpected(link, "was acked twice"),
-            (Message::Text(bytes) | Message::Binary(bytes), _) => {
+            (Message::Text(bytes) | Message::Binary(bytes) | Message::Delivered { payload: bytes, .. }, _) => {
                 let shown: String = String::from_utf8_lossy(bytes).chars().take(160).collect();
                 self.unexpected(link, &format!("got {shown:?}, and nobody published"));
             }

@@ -8,8 +8,10 @@ use std::thread::{self, JoinHandle};
 
 use serde::{Deserialize, Serialize};
 
+use super::fanout::topic_name;
 use crate::client::{Crew, Link, Message, Ramp, Scene, Subscription, Worker};
 use crate::machine::pin_thread;
+use crate::profile::Profile;
 use crate::target::Target;
 use crate::verify::Faults;
 
@@ -60,7 +62,8 @@ impl Threads {
     pub(crate) fn start(target: &Target, manner: &Manner) -> Result<Self, String> {
         let mut all = Self { crew: Arc::new(Crew::new()), wanted: Vec::new(), threads: Vec::new() };
         for number in 0..manner.threads {
-            let waiting = Waiting { thread: number, manner: manner.clone(), faults: Faults::default() };
+            let profile = target.profile.clone();
+            let waiting = Waiting { thread: number, manner: manner.clone(), profile, faults: Faults::default() };
             let ramp = Ramp {
                 target: target.clone(),
                 sources: manner.sources,
@@ -126,6 +129,8 @@ impl Drop for Threads {
 struct Waiting {
     thread: usize,
     manner: Manner,
+    /// How the server is spoken to, if not as wirefan.
+    profile: Option<Arc<Profile>>,
     faults: Faults,
 }
 
@@ -136,13 +141,14 @@ impl Scene for Waiting {
             .map(|which| {
                 let number = connection * self.manner.subscribe_each + which;
                 let topic = self.manner.topics.map_or(number, |topics| number % topics);
-                Subscription::live(format!("loadtest/{:08x}/{topic}", self.manner.seed as u32))
+                Subscription::live(topic_name(self.profile.as_deref(), self.manner.seed, topic))
             })
             .collect()
     }
 
     fn message(&mut self, link: usize, message: Message<'_>, _now_ns: u64) {
-        let (Message::Text(bytes) | Message::Binary(bytes)) = message else {
+        let (Message::Text(bytes) | Message::Binary(bytes) | Message::Delivered { payload: bytes, .. }) = message
+        else {
             return;
         };
         self.faults.unexpected += 1;
@@ -186,7 +192,7 @@ pub(crate) mod tests {
             let mut names = std::collections::BTreeSet::new();
             for (thread, base) in [(0, 0), (1, 0), (0, 10), (1, 10)] {
                 let manner = Manner { topics, base, ..manner() };
-                let mut scene = Waiting { thread, manner, faults: Faults::default() };
+                let mut scene = Waiting { thread, manner, profile: None, faults: Faults::default() };
                 for link in 0..5 {
                     let all = scene.subscriptions(link);
                     assert_eq!(all.len(), 2);
@@ -200,7 +206,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_nobody_published_and_who_left_are_faults() {
-        let mut scene = Waiting { thread: 0, manner: manner(), faults: Faults::default() };
+        let mut scene = Waiting { thread: 0, manner: manner(), profile: None, faults: Faults::default() };
         scene.message(0, Message::Text(b"{}"), 0);
         scene.message(0, Message::Binary(b"x"), 0);
         scene.closed(1, "gone");

@@ -14,12 +14,14 @@ use super::layout::{self, Layout, Seating};
 use super::listening::{Heard, Lateness, Listening, Wakers};
 use super::publishing::{Pace, Publishing, Stage};
 use super::recorder::Recorder;
+use super::timeline::Timeline;
 use super::wait_until;
 use crate::client::{Crew, Ramp, Scene, Worker};
 use crate::counters;
 use crate::flight::Flight;
 use crate::machine::pin_thread;
 use crate::process::{Cost, Memory};
+use crate::profile::Profile;
 use crate::report::{Progress, Series};
 use crate::stats::Latencies;
 use crate::target::Target;
@@ -87,8 +89,8 @@ impl Shape {
     }
 
     /// Who sits where, in topics that no other run has.
-    fn layout(&self, seed: u64) -> Layout {
-        let topics = (0..self.topics).map(|topic| format!("loadtest/{:08x}/{topic}", seed as u32)).collect();
+    fn layout(&self, seed: u64, profile: Option<&Profile>) -> Layout {
+        let topics = (0..self.topics).map(|topic| topic_name(profile, seed, topic)).collect();
         match self.seating {
             Seating::Apart => Layout::apart(topics, self.subscribers, self.publishers),
             Seating::Rooms { seats, zipf } => {
@@ -215,7 +217,7 @@ fn hire<S: Scene>(
     dress: impl Fn(usize, &Arc<Flight>, Listening) -> S,
 ) -> Result<Hired<S>, String> {
     let seed = fresh_seed();
-    let layout = Arc::new(shape.layout(seed));
+    let layout = Arc::new(shape.layout(seed, target.profile.as_deref()));
     let wakers = Wakers::default();
     let (mut workers, mut stages): (Vec<Worker<S>>, Vec<mpsc::Sender<Stage>>) = (Vec::new(), Vec::new());
     for thread in 0..shape.threads {
@@ -227,13 +229,14 @@ fn hire<S: Scene>(
             let (crew, flight, layout) = (Arc::clone(crew), Arc::clone(flight), Arc::clone(&layout));
             Publishing::new(crew, flight, layout, part.clone(), shape.payload_bytes, receiver)
                 .conflating(shape.conflate_keys)
+                .speaking(target)
         });
         let connections = share_of(thread, shape.threads, shape.others).len() + part.len();
         let listening = Listening::new(Arc::clone(&layout), Arc::clone(flight), publishing, part, shape.payload_bytes)
             .mixed(shape.mixed)
             .wakes(thread, &wakers);
         let ramp = Ramp {
-            target: Target { deflate: shape.deflate, ..target.clone() },
+            target: Target { deflate: shape.deflate, published: layout.topics[0].clone(), ..target.clone() },
             sources: shape.sources,
             connects_per_second: shape.connects_per_second / shape.threads as f64,
             at_once: shape.at_once,
@@ -395,6 +398,7 @@ pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>) -> Measured {
         faults.say(|| format!("the run stalled: nothing moved for {stall} s, or it could not drain"));
     }
     let mut sent_late = Latencies::new();
+    let mut timeline = Timeline::new();
     let mut sequences: Vec<u32> = Vec::new();
     for part in &heard {
         lateness.merge(&part.lateness);
@@ -406,7 +410,8 @@ pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>) -> Measured {
         }
     }
     compare_orders(&heard, &mut faults);
-    for Heard { checker, layout, seat, .. } in heard {
+    for Heard { checker, layout, seat, timeline: part, .. } in heard {
+        timeline.merge(part);
         faults.merge(checker.finish(|subscriber, publisher| {
             sequences[layout.publisher(layout.topic_of(seat + subscriber), publisher)]
         }));
@@ -421,9 +426,15 @@ pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>) -> Measured {
         own: conducted.own,
         lateness,
         sent_late,
-        series: conducted.series.clone(),
+        series: conducted.series.iter().cloned().chain(timeline.series()).collect(),
         faults,
     }
+}
+
+/// The name of a run's topic, as the broker spells topics.
+pub(super) fn topic_name(profile: Option<&Profile>, seed: u64, topic: usize) -> String {
+    let run = seed as u32;
+    profile.map_or_else(|| format!("loadtest/{run:08x}/{topic}"), |profile| profile.topic(run, topic))
 }
 
 /// Tells this run's topics and masks from another's.

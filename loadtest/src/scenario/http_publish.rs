@@ -55,13 +55,15 @@ pub(crate) struct Measured {
     /// How long that took, in nanoseconds.
     pub(crate) wall_ns: u64,
     /// What the server spent; `None` if its process id is not known.
-    pub(crate) cpu_ns: Option<u64>,
+    pub(crate) server: Option<Cost>,
+    /// What this program spent.
+    pub(crate) own: Cost,
 }
 
 impl Measured {
     /// The server's CPU time per request, in nanoseconds; 0 if it is not known.
     pub(crate) fn cpu_ns_per_request(&self) -> f64 {
-        ratio(self.cpu_ns.unwrap_or_default() as f64, self.requests as f64)
+        ratio(self.server.unwrap_or_default().cpu_ns as f64, self.requests as f64)
     }
 }
 
@@ -77,14 +79,15 @@ pub(crate) fn run(
     progress.begin("warming up", 0);
     crowd.send(shape.windows(shape.requests / 10), progress)?;
     let cost = || server_pid.map(Cost::of).transpose();
-    let before = cost()?;
+    let (before, own) = (cost()?, Cost::of(std::process::id())?);
     let begun = Instant::now();
     let windows = shape.windows(shape.requests);
     progress.begin("publishing", (windows * shape.connections) as u64);
     crowd.send(windows, progress)?;
     let wall_ns = begun.elapsed().as_nanos() as u64;
-    let cpu_ns = cost()?.zip(before).map(|(after, before)| after.since(before).cpu_ns);
-    Ok(Measured { requests: windows * shape.connections * shape.depth, wall_ns, cpu_ns })
+    let server = cost()?.zip(before).map(|(after, before)| after.since(before));
+    let own = Cost::of(std::process::id())?.since(own);
+    Ok(Measured { requests: windows * shape.connections * shape.depth, wall_ns, server, own })
 }
 
 /// All connections of a run.
@@ -284,7 +287,7 @@ mod tests {
             let run = |target: &Target| run(target, &shape, own, &Progress::new(true)).unwrap();
             let (broker, floor) = (with_broker(None, run), with_floor(run));
             assert!(broker.requests >= 240 && broker.requests == floor.requests, "{depth}");
-            assert!(broker.cpu_ns.is_some() && floor.wall_ns > 0);
+            assert!(broker.server.is_some() && floor.wall_ns > 0);
         }
     }
 

@@ -10,8 +10,9 @@ use mio::Waker;
 
 use super::layout::Layout;
 use super::publishing::{Publishing, Sent};
+use super::timeline::Timeline;
 use crate::client::{Link, Message, Scene, Subscription};
-use crate::envelope::{Position, Reply, parse_reply, read_payload, scan_message, scan_topic};
+use crate::envelope::{Position, Reply, Stamp, parse_reply, read_payload, scan_message, scan_topic};
 use crate::flight::Flight;
 use crate::stats::Latencies;
 use crate::target::Transport;
@@ -76,6 +77,7 @@ pub(crate) struct Listening {
     /// Judges what this thread's subscribers get, by their numbers within the thread.
     pub(super) checker: Checker,
     lateness: Lateness,
+    timeline: Timeline,
     /// Fresh deliveries since the last turn.
     delivered: u64,
     /// Whether what comes now counts as live: how late a replay is says when its subscriber came back.
@@ -96,6 +98,8 @@ pub(crate) struct Heard {
     pub(crate) seat: usize,
     /// How late deliveries were.
     pub(crate) lateness: Lateness,
+    /// How late they were with the last subscriber, over time.
+    pub(crate) timeline: Timeline,
     /// From the thread that published.
     pub(crate) sent: Option<Sent>,
 }
@@ -125,6 +129,7 @@ impl Listening {
             payload_bytes,
             checker,
             lateness: Lateness::new(),
+            timeline: Timeline::new(),
             delivered: 0,
             timed: true,
             completed: false,
@@ -159,6 +164,7 @@ impl Listening {
             layout: self.layout,
             seat: self.seat,
             lateness: self.lateness,
+            timeline: self.timeline,
             sent: self.publishing.map(Publishing::finish),
         }
     }
@@ -197,12 +203,40 @@ impl Listening {
         let Some(stamp) = read_payload(data, self.payload_bytes) else {
             return false;
         };
-        if !self.checker.delivered(subscriber, stamp, position) {
-            return true;
+        if self.checker.delivered(subscriber, stamp, position) {
+            self.arrived(subscriber, stamp, now_ns);
         }
+        true
+    }
+
+    /// A publication that a profile recognised: it has no position, and no second spelling.
+    fn recognised(&mut self, link: usize, topic: Option<&[u8]>, payload: &[u8], now_ns: u64) {
+        let subscribers = self.subscribers_of(link);
+        let layout = Arc::clone(&self.layout);
+        let first = subscribers.start;
+        let is_own = |one: &usize| topic.is_none_or(|topic| topic == layout.name_of(self.seat + one).as_bytes());
+        let Some(subscriber) = subscribers.clone().find(is_own) else {
+            self.checker.faults.misdelivered += 1;
+            let topic = String::from_utf8_lossy(topic.unwrap_or_default());
+            let own = layout.name_of(self.seat + first);
+            return self.say(&format!("subscriber {first} of {own} got a publication of"), &topic);
+        };
+        if let Some(stamp) = read_payload(payload, self.payload_bytes) {
+            if self.checker.delivered_without_position(subscriber, stamp) {
+                self.arrived(subscriber, stamp, now_ns);
+            }
+        } else {
+            self.checker.faults.mangled += 1;
+            let shown = String::from_utf8_lossy(payload);
+            self.say(&format!("subscriber {subscriber} got other bytes than published:"), &shown);
+        }
+    }
+
+    /// A fresh delivery.
+    fn arrived(&mut self, subscriber: usize, stamp: Stamp, now_ns: u64) {
         self.delivered += 1;
         let Some(arrival) = self.flight.arrive(stamp.publication, now_ns) else {
-            return true;
+            return;
         };
         self.completed |= arrival.nth == arrival.of;
         if self.timed && self.flight.is_measured(stamp.publication) {
@@ -220,9 +254,9 @@ impl Listening {
             }
             if arrival.nth == arrival.of {
                 self.lateness.last.record(late_ns);
+                self.timeline.note(self.flight.since_measured(now_ns), late_ns);
             }
         }
-        true
     }
 
     /// Another spelling of a message, or a fault.
@@ -288,7 +322,12 @@ impl Scene for Listening {
                 }
             }
             Message::Acked(_) => {}
-            Message::Binary(bytes) => self.unexpected(&String::from_utf8_lossy(bytes)),
+            Message::Delivered { topic, payload } if link >= self.publishers => {
+                self.recognised(link, topic, payload, now_ns);
+            }
+            Message::Binary(bytes) | Message::Delivered { payload: bytes, .. } => {
+                self.unexpected(&String::from_utf8_lossy(bytes));
+            }
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) mod slow_readers;
 pub(crate) mod soak;
 pub(crate) mod storm;
 pub(crate) mod sweep;
+mod timeline;
 mod weather;
 
 use std::thread;

@@ -12,6 +12,7 @@ use crate::client::{Crew, Link};
 use crate::envelope::{Stamp, write_payload};
 use crate::flight::{Flight, UNDER_WAY_MAX};
 use crate::stats::Latencies;
+use crate::target::Target;
 
 /// When the next publication is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,7 +66,10 @@ pub(crate) struct Publishing {
     late: Latencies,
     /// `conflate` keys that publications take turns with; none if 0.
     keys: u32,
+    /// How the broker is spoken to, if not as wirefan.
+    foreign: Option<Target>,
     command: Vec<u8>,
+    payload: Vec<u8>,
 }
 
 /// Who publishes in turn.
@@ -156,13 +160,21 @@ impl Publishing {
             layout,
             late: Latencies::new(),
             keys: 0,
+            foreign: None,
             command: Vec::new(),
+            payload: Vec::new(),
         }
     }
 
     /// Gives publication n the `conflate` key n modulo `keys`.
     pub(crate) fn conflating(mut self, keys: u32) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// Speaks as the target's profile says, if it has one.
+    pub(crate) fn speaking(mut self, target: &Target) -> Self {
+        self.foreign = target.profile.is_some().then(|| target.clone());
         self
     }
 
@@ -243,6 +255,16 @@ impl Publishing {
         let stamp = Stamp { publisher: publisher as u16, sequence: *sequence, publication: number, intended_ns };
         *sequence += 1;
         self.command.clear();
+        if let Some((target, profile)) =
+            self.foreign.as_ref().and_then(|target| target.profile.as_ref().map(|profile| (target, profile)))
+        {
+            self.payload.clear();
+            write_payload(&mut self.payload, stamp, self.payload_bytes);
+            let topic = &self.layout.topics[topic];
+            profile.publication(&mut self.command, &target.host(), &target.path, topic, &self.payload);
+            link.queue_publication(&self.command, profile.binary);
+            return true;
+        }
         self.command.extend_from_slice(b"{\"op\":\"publish\",\"topic\":\"");
         self.command.extend_from_slice(self.layout.topics[topic].as_bytes());
         self.command.push(b'"');

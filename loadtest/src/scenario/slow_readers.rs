@@ -149,7 +149,9 @@ impl SlowReaders {
                 }
             }
             Message::Text(text) => self.slow_text(reader, &String::from_utf8_lossy(text)),
-            Message::Binary(bytes) => self.unexpected(&String::from_utf8_lossy(bytes)),
+            Message::Binary(bytes) | Message::Delivered { payload: bytes, .. } => {
+                self.unexpected(&String::from_utf8_lossy(bytes));
+            }
         }
     }
 

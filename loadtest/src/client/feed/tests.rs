@@ -24,7 +24,9 @@ fn told(transport: Transport, parts: &[&[u8]]) -> (Vec<String>, Result<bool, Str
     for part in parts {
         outcome = feed.take(part, &mut sent, |message| {
             told.push(match message {
-                Message::Text(text) | Message::Binary(text) => String::from_utf8_lossy(text).into_owned(),
+                Message::Text(text) | Message::Binary(text) | Message::Delivered { payload: text, .. } => {
+                    String::from_utf8_lossy(text).into_owned()
+                }
                 Message::Acked(ack) => format!("ack {}", ack.position.unwrap()),
             });
         });

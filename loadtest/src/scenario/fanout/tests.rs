@@ -301,6 +301,35 @@ fn sixty_idle_connections_are_sampled_held_and_kept() {
     }
 }
 
+/// By its own profile the broker is judged as any other: nothing lost, doubled, out of order or mangled.
+#[test]
+fn the_broker_by_its_own_profile_delivers_everything_once_and_in_order() {
+    let shape =
+        Shape { publishers: 3, topics: 4, threads: 2, pace: Pace::UnderWay(16), publications_max: 400, ..shape() };
+    let profile = Some(Arc::new(crate::profile::Profile::load("wirefan").unwrap()));
+    let measured = with_broker(None, |target| {
+        let target = Target { path: "/".into(), profile: profile.clone(), ..target.clone() };
+        run(&target, &shape, None, &Progress::new(true)).unwrap()
+    });
+    assert_eq!(measured.faults, Faults::default());
+    assert_eq!((measured.publications, measured.deliveries), (400, 5_000));
+}
+
+/// A profile that looks for the payload in the wrong place finds nothing that was published.
+#[test]
+fn a_profile_that_is_wrong_about_its_broker_fails_the_run() {
+    let text = include_str!("../../../profiles/wirefan.toml");
+    let profile = text.replace(r#""{any}","data":{payload}}'"#, r#""{any}","data":"{payload}}'"#);
+    assert_ne!(profile, text);
+    let profile = Some(Arc::new(crate::profile::Profile::parse(&profile).unwrap()));
+    let shape = Shape { publications_max: 3, ..shape() };
+    let measured = with_broker(None, |target| {
+        let target = Target { path: "/".into(), profile: profile.clone(), ..target.clone() };
+        run(&target, &shape, None, &Progress::new(true)).unwrap()
+    });
+    assert!(measured.faults.mangled > 0 && measured.deliveries == 0, "{:?}", measured.faults);
+}
+
 #[test]
 fn idle_connections_of_a_floor_that_pings_answer_it() {
     let manner = crate::scenario::crowd::tests::manner();
