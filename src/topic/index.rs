@@ -64,7 +64,6 @@ impl NameIndex {
 
     /// By bits of the hash that the tables themselves do not go by.
     fn table_of(&self, hash: u64) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "masked below")]
         let bits = (hash >> 32) as usize;
         let mask = self.tables.len().next_power_of_two() - 1;
         let at = bits & mask;
