@@ -120,8 +120,8 @@ fn request(bytes: &[u8]) -> Result<Request, Lack> {
     };
     let (Some(method), Some(target), Some(version)) = (head.method, head.path, head.version) else { return Err(BAD) };
     // RFC 9112 3.2: a path, `*` for OPTIONS, or what proxies get and a server must take.
-    let absolute = || target.starts_with("http://") || target.starts_with("https://");
-    if !target.starts_with('/') && !absolute() && !(target == "*" && method == "OPTIONS") {
+    let asterisk = target == "*" && method == "OPTIONS";
+    if !asterisk && !["/", "http://", "https://"].iter().any(|form| target.starts_with(form)) {
         return Err(BAD);
     }
     let (mut host, mut length, mut chunked, mut close, mut keep) = (None, None, false, false, false);
@@ -129,7 +129,8 @@ fn request(bytes: &[u8]) -> Result<Request, Lack> {
         match line.name.len() {
             // RFC 9112 3.2: one, and a valid one.
             4 if line.name.eq_ignore_ascii_case("host") => {
-                if host.replace(line.value).is_some() || !line.value.iter().all(|&byte| IN_HOST[usize::from(byte)]) {
+                let valid = line.value.iter().all(|&byte| IN_HOST[usize::from(byte)]);
+                if host.replace(line.value).is_some() || !valid {
                     return Err(BAD);
                 }
             }
@@ -141,7 +142,8 @@ fn request(bytes: &[u8]) -> Result<Request, Lack> {
                 }
             }
             14 if line.name.eq_ignore_ascii_case("content-length") => {
-                if length.replace(number(line.value).ok_or(BAD)?).is_some() {
+                let own = number(line.value).ok_or(BAD)?;
+                if length.replace(own).is_some() {
                     return Err(BAD);
                 }
             }
