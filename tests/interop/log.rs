@@ -77,10 +77,10 @@ fn stop(mut child: Child) -> String {
     log
 }
 
-/// Sends bytes, then text frames behind an upgrade, and reads to the end or for a moment.
+/// Sends bytes, then text frames behind an upgrade, and reads the answer, and to the end or for a moment more.
 fn tell(address: SocketAddr, head: &str, frames: &[&str]) {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a socket");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
     let mut bytes = head.as_bytes().to_vec();
     for text in frames {
         let len = u8::try_from(text.len().min(125)).expect("it is small");
@@ -94,9 +94,9 @@ fn tell(address: SocketAddr, head: &str, frames: &[&str]) {
         bytes.extend(text.as_bytes());
     }
     stream.write_all(&bytes).expect("it is read");
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer); // an end or a moment
-    assert!(!answer.is_empty(), "{head}");
+    assert!(stream.read(&mut [0; 1]).is_ok_and(|read| read == 1), "{head}");
+    stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a socket");
+    let _ = stream.read_to_end(&mut Vec::new()); // an end or a moment
 }
 
 /// Puts these credentials wherever a client can.

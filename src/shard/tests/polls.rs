@@ -373,5 +373,6 @@ fn what_a_poll_cannot_be_is_refused() {
     world.settle();
     let head = world.hear_head(peer);
     assert!(head.starts_with("HTTP/1.1 200 ") && world.peers[peer].heard == world.peers[peer].got.len(), "{head}");
+    world.pass(21_000); // nothing is kept any more
     world.leave();
 }
