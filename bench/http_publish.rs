@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench http_publish`. One iteration is 64 such reads through the front door: heads parsed and judged,
 //! bodies checked, positions given by the home, responses written. The exact count of instructions per read:
-//! `valgrind --tool=callgrind --toggle-collect='*one_read*' BENCH --bench --test`, BENCH being the program of
+//! `valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*one_read*' BENCH --bench --test`, BENCH being the program of
 //! `cargo bench --bench http_publish --no-run`.
 
 use std::time::Duration;

@@ -81,7 +81,9 @@ mod tests {
     #[test]
     fn anything_else_is_not() {
         let body = "x".repeat(600);
-        for number in ["", "501", "1234", "0000000012", "+12", "1 2", "12 ", "1,2", "12, 12", "12\r\nContent-Length: 12"] {
+        for number in
+            ["", "501", "1234", "0000000012", "+12", "1 2", "12 ", "1,2", "12, 12", "12\r\nContent-Length: 12"]
+        {
             assert_eq!(find(FIRST, &format!("{}{body}", FIRST.replace("12", number))), None, "{number}");
         }
         for at in 0..FIRST.len() {

@@ -61,7 +61,13 @@ fn head() -> impl Strategy<Value = String> {
         "X-Other: y\r\n",
     ];
     let lengths = ["LENGTHNUMBER", "NUMBERLENGTH"];
-    (select(&queries), select(&media), prop::option::of(select(&fields)), prop::option::of(select(&fields)), select(&lengths))
+    (
+        select(&queries),
+        select(&media),
+        prop::option::of(select(&fields)),
+        prop::option::of(select(&fields)),
+        select(&lengths),
+    )
         .prop_map(|(query, media, one, other, lengths)| {
             let fields = [media, one.unwrap_or_default(), lengths, other.unwrap_or_default()].concat();
             format!("POST /v1/publish?{query} HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
