@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench http_publish`. One iteration is 64 such reads through the front door: heads parsed and judged,
 //! bodies checked, positions given by the home, responses written. The exact count of instructions per read:
-//! `valgrind --tool=callgrind --toggle-collect='*one_read*' BENCH --bench --test`, BENCH being the program of
+//! `valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*one_read*' BENCH --bench --test`, BENCH being the program of
 //! `cargo bench --bench http_publish --no-run`.
 
 use std::time::Duration;
@@ -18,15 +18,17 @@ const DEPTH: usize = 64;
 /// Reads of one iteration.
 const READS: usize = 64;
 
-/// As `wirefan-loadtest http-publish` sends them.
-fn requests(payload_bytes: usize) -> Vec<u8> {
-    let mut request = format!(
-        "POST /v1/publish?topic=loadtest/0123abcd/0 HTTP/1.1\r\nHost: 127.0.0.1:40123\r\n\
-        Content-Type: application/json\r\nContent-Length: {payload_bytes}\r\n\r\n\""
-    );
-    request.push_str(&"x".repeat(payload_bytes - 2));
-    request.push('"');
-    request.repeat(DEPTH).into_bytes()
+/// As `wirefan-loadtest http-publish` sends them; to so many topics in turn, of which it has one.
+fn requests(payload_bytes: usize, topics: usize) -> Vec<u8> {
+    let payload = format!("\"{}\"", "x".repeat(payload_bytes - 2));
+    let request = |number: usize| {
+        format!(
+            "POST /v1/publish?topic=loadtest/0123abcd/{} HTTP/1.1\r\nHost: 127.0.0.1:40123\r\n\
+            Content-Type: application/json\r\nContent-Length: {payload_bytes}\r\n\r\n{payload}",
+            number % topics
+        )
+    };
+    (0..DEPTH).map(request).collect::<String>().into_bytes()
 }
 
 /// One turn of the loop: a read of pipelined requests, and the write of their answers.
@@ -40,8 +42,8 @@ fn publish(c: &mut Criterion) {
     let mut group = c.benchmark_group("http_publish");
     group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     group.throughput(Throughput::Elements((READS * DEPTH) as u64));
-    for (payload_bytes, subscribers) in [(64, 0), (64, 1), (1024, 0)] {
-        let requests = requests(payload_bytes);
+    for (payload_bytes, subscribers, topics) in [(64, 0, 1), (64, 1, 1), (1024, 0, 1), (64, 0, 8)] {
+        let requests = requests(payload_bytes, topics);
         let mut rig = Rig::new(|_| {});
         for _ in 0..subscribers {
             let conn = rig.connect();
@@ -52,7 +54,11 @@ fn publish(c: &mut Criterion) {
         let before = rig.sink.bytes;
         one_read(&mut rig, conn, &requests);
         let answered = rig.sink.bytes - before;
-        group.bench_function(format!("{payload_bytes} B, {subscribers} subscribers"), |b| {
+        let name = match topics {
+            1 => format!("{payload_bytes} B, {subscribers} subscribers"),
+            _ => format!("{payload_bytes} B, {topics} topics in turn"),
+        };
+        group.bench_function(name, |b| {
             b.iter(|| {
                 for _ in 0..READS {
                     one_read(&mut rig, conn, &requests);

@@ -88,6 +88,17 @@ impl<'a> Head<'a> {
         self.fields.line(field).is_none()
     }
 
+    /// All of it, as it came.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Where in its bytes the first value of this field lies.
+    pub(super) fn place(&self, field: Field) -> Option<std::ops::Range<usize>> {
+        let Line { value, value_len, .. } = self.lines[usize::from(self.fields.line(field)?)];
+        Some(usize::from(value)..usize::from(value) + usize::from(value_len))
+    }
+
     /// Names and values in order.
     fn lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.lines.iter().map(|&line| (self.part(line.name, line.name_len), self.value(line)))

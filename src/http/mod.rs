@@ -15,6 +15,7 @@ mod media;
 mod problem;
 mod query;
 mod reader;
+mod repeat;
 mod response;
 mod routes;
 
@@ -29,5 +30,6 @@ pub use media::MediaType;
 pub use problem::Problem;
 pub use query::{Query, Target, decode_segment};
 pub use reader::{Begun, CONTINUE, Event, Input, Reader, Request};
+pub use repeat::Repeat;
 pub use response::Response;
 pub use routes::{Endpoint, endpoint, respond_to};

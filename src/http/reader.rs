@@ -12,7 +12,8 @@
 use super::chunked::Chunked;
 use super::framing::{Framing, expects_continue, framing};
 use super::head::{head_len, whole_head};
-use super::{Field, Head, Problem, Terms, tokens};
+use super::repeat::is_alike;
+use super::{Field, Head, Problem, Repeat, Terms, tokens};
 use crate::limits::{HEAD_BYTES_MAX, PIPELINE_BYTES_MAX, READ_BYTES_PER_TURN};
 
 /// What a client sent. It lives until the next call of [`Reader::next`].
@@ -47,6 +48,8 @@ pub struct Request<'a> {
     pub terms: Terms,
     /// The head announced a body, if only an empty one.
     pub announced: bool,
+    /// What came behind it begins with the same head as far as its Content-Length: worth a [`Repeat`].
+    pub repeats: bool,
 }
 
 impl<'a> Request<'a> {
@@ -205,6 +208,26 @@ impl Reader {
         result
     }
 
+    /// The body of the next request, if it is there whole and has the same head as the request before, which was this one;
+    /// otherwise nothing is consumed, and [`Reader::next`] goes on. The terms are those of the request before.
+    pub fn again<'a>(&'a mut self, input: &'a mut Input<'_>, head: &Repeat) -> Option<&'a [u8]> {
+        self.free();
+        if self.stopped || self.partial.is_some() {
+            return None;
+        }
+        let (bytes, at) = match &mut self.kept {
+            None => (&*input.bytes, &mut input.at),
+            Some(kept) => {
+                kept.append(input).ok()?; // if it is too much, `next` says so
+                (&kept.bytes[..], &mut kept.at)
+            }
+        };
+        let (head_len, body_len) = head.find(&bytes[*at..])?;
+        let begin = *at + head_len;
+        *at = begin + body_len;
+        Some(&bytes[begin..begin + body_len])
+    }
+
     /// Keeps what is unread of `input` for later calls of [`Reader::next`], because an earlier request is to be answered
     /// first.
     ///
@@ -329,7 +352,8 @@ fn begin<'a>(
     *at += read;
     let (announced, body) = (body.announced, &behind[..written]);
     if rest.is_done() {
-        return Ok(Some(Event::Request(Request { terms: Terms::of(&head), head, body, announced })));
+        let (terms, repeats) = (Terms::of(&head), is_alike(&head, &behind[read..]));
+        return Ok(Some(Event::Request(Request { head, body, terms, announced, repeats })));
     }
     let mut begun = Partial::new(head_bytes, rest);
     begun.bytes.extend_from_slice(body);
@@ -469,7 +493,7 @@ impl Partial {
             Found::Refused(problem) => Event::Refused(head, problem),
             Found::Request => {
                 let announced = framing(&head)? != Framing::Absent;
-                Event::Request(Request { terms: Terms::of(&head), head, body, announced })
+                Event::Request(Request { terms: Terms::of(&head), head, body, announced, repeats: false })
             }
         })
     }

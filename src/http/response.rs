@@ -55,17 +55,29 @@ impl<'o> Response<'o> {
     }
 
     /// The same for a body of `len` bytes, which `write` appends.
-    pub fn body_of(mut self, content_type: &'static str, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn body_of(self, content_type: &'static str, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let terms = self.terms;
+        Self::end(self.up_to_length(content_type), terms, len, write);
+    }
+
+    /// Appends the head as far as the length of the body. [`Response::end`] goes on: who answers often alike has this part
+    /// written once.
+    pub fn up_to_length(mut self, content_type: &'static str) -> &'o mut Vec<u8> {
         self.connection();
         self.out.extend_from_slice(b"Content-Type: ");
         self.out.extend_from_slice(content_type.as_bytes());
         self.out.extend_from_slice(b"\r\nContent-Length: ");
-        push_number(self.out, len as u64);
-        self.out.extend_from_slice(b"\r\n\r\n");
-        if !self.terms.head_only {
-            let before = self.out.len();
-            write(self.out);
-            debug_assert_eq!(self.out.len() - before, len, "the body is as long as it was said to be");
+        self.out
+    }
+
+    /// Ends a head that was written up to the length of the body, and appends the body of `len` bytes by `write`.
+    pub fn end(out: &mut Vec<u8>, terms: Terms, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        push_number(out, len as u64);
+        out.extend_from_slice(b"\r\n\r\n");
+        if !terms.head_only {
+            let before = out.len();
+            write(out);
+            debug_assert_eq!(out.len() - before, len, "the body is as long as it was said to be");
         }
     }
 

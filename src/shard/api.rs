@@ -14,13 +14,14 @@ use super::calls::Call;
 use super::connection::CloseReason;
 use super::exchange::{Exchange, Line, Part, too_many};
 use super::identity::User;
+use super::repeats::{Content, Judged};
 use super::requests::{Next, unauthorized};
 use crate::auth::Pace;
 use crate::home::{History, Presence, Publish, Refusal};
-use crate::http::{self, Cors, Date, MediaType, Problem, Query, Request, Response};
+use crate::http::{self, Cors, Date, MediaType, Problem, Query, Request, Response, Terms};
 use crate::ids::ClientName;
 use crate::limits;
-use crate::protocol::{Command, Excerpt, Fault, Id, Op, Parser, Payload, Position, Reason};
+use crate::protocol::{Command, Excerpt, Fault, Id, Op, Payload, Position, Reason};
 use crate::rules::Permit;
 use crate::telemetry::Refused;
 use crate::topic::Topic;
@@ -29,15 +30,8 @@ impl Shard {
     pub(super) fn handle_api(&mut self, index: u32, request: &Request<'_>) -> Next {
         let cors = Cors::judge(&request.head, &self.settings.origins).map(Cors::into_owned);
         // Before all else: what is refused for another reason is a request, too.
-        if let Err(TooFast { problem, ends }) = self.pace(index) {
-            let cors = cors.unwrap_or_default();
-            let (terms, end) = match ends {
-                true => (request.terms.closing(), CloseReason::TooFast),
-                false => (request.terms, CloseReason::HttpAnswered),
-            };
-            return self.say(index, terms, end, |out, date| {
-                cors.mark(Response::begin(out, problem.status, terms, Some(date))).refuse(&problem);
-            });
+        if let Err(too_fast) = self.pace(index) {
+            return self.slow_down(index, request.terms, &cors.unwrap_or_default(), too_fast);
         }
         let cors = match cors {
             Ok(cors) => cors,
@@ -48,12 +42,26 @@ impl Shard {
         };
         match self.call(index, request, &cors) {
             Ok(next) => next,
-            Err(problem) => {
-                let status = problem.status;
-                self.counters.refused.note(Refused::of_status(status));
-                self.answer(index, request.terms, |response| cors.mark(response).refuse(&problem), status)
-            }
+            Err(problem) => self.refuse_call(index, request.terms, &cors, &problem),
         }
+    }
+
+    /// Answers a request that is one too many.
+    pub(super) fn slow_down(&mut self, index: u32, terms: Terms, cors: &Cors<'_>, too_fast: TooFast) -> Next {
+        let TooFast { problem, ends } = too_fast;
+        let (terms, end) = match ends {
+            true => (terms.closing(), CloseReason::TooFast),
+            false => (terms, CloseReason::HttpAnswered),
+        };
+        self.say(index, terms, end, |out, date| {
+            cors.mark(Response::begin(out, problem.status, terms, Some(date))).refuse(&problem);
+        })
+    }
+
+    /// Answers a request of an allowed origin that is not carried out.
+    pub(super) fn refuse_call(&mut self, index: u32, terms: Terms, cors: &Cors<'_>, problem: &Problem) -> Next {
+        self.counters.refused.note(Refused::of_status(problem.status));
+        self.answer(index, terms, |response| cors.mark(response).refuse(problem), problem.status)
     }
 
     fn call(&mut self, index: u32, request: &Request<'_>, cors: &Cors<'static>) -> Result<Next, Problem> {
@@ -67,7 +75,7 @@ impl Shard {
         let query = Query::parse(head.query)?;
         let exchange = || Exchange::new(request.terms, cors.clone());
         match call {
-            Call::Publish => self.publish_body(index, request, &query, user.as_deref(), cors),
+            Call::Publish => self.publish_body(index, request, &query, user.as_ref(), cors),
             Call::Batch => self.publish_batch(index, request, user.as_deref(), exchange()),
             Call::History => self.ask_history(index, &query, user.as_deref(), exchange()),
             Call::Presence => self.ask_presence(index, &query, user.as_deref(), exchange()),
@@ -119,7 +127,7 @@ impl Shard {
     }
 
     /// Takes one request or publication of the connection's rate.
-    fn pace(&mut self, index: u32) -> Result<(), TooFast> {
+    pub(super) fn pace(&mut self, index: u32) -> Result<(), TooFast> {
         let Some(rate) = self.rate else { return Ok(()) };
         let (retry_ms, ends) = match self.buckets[index as usize].take(rate, self.now_ms * 1000) {
             Pace::Ok => return Ok(()),
@@ -137,11 +145,13 @@ impl Shard {
         index: u32,
         request: &Request<'_>,
         query: &Query<'_>,
-        user: Option<&User>,
+        known: Option<&Rc<User>>,
         cors: &Cors<'static>,
     ) -> Result<Next, Problem> {
-        let mut text = Vec::new();
-        let payload = payload(request, &mut text)?;
+        let user = known.map(Rc::as_ref);
+        let (body, mut text) = (request.required_body()?, Vec::new());
+        let content = Content::of(&request.head)?;
+        let payload = content.payload(body, &mut text)?;
         let key = key(&request.head)?;
         let conflate = query.single("conflate")?;
         bounded("conflate", conflate, limits::CONFLATE_BYTES_MAX)?;
@@ -160,10 +170,14 @@ impl Shard {
             && !self.exchanges.contains_key(&index)
             && let Some(answer) = self.publish_here(index, user, (topic, payload, key, conflate))
         {
-            return match answer {
-                Ok(position) => Ok(self.tell_position(index, (request.terms, cors), position)),
-                Err(refusal) => Err(Problem::new(refusal.code(), refusal.to_string())),
-            };
+            let position = answer.map_err(|refusal| Problem::new(refusal.code(), refusal.to_string()))?;
+            let next = self.tell_position(index, (request.terms, cors), position);
+            if request.repeats {
+                let request = (request, self.settings.config.limits.message_bytes_max);
+                let publication = (topic, payload, key, conflate);
+                self.judged = Judged::new(request, (known, cors), content, publication, &self.date);
+            }
+            return Ok(next);
         }
         let mut exchange = Exchange::new(request.terms, cors.clone());
         exchange.list = topics.len() > 1;
@@ -246,14 +260,21 @@ impl Shard {
         user: Option<&User>,
         publication: Publication<'_>,
     ) -> Option<Result<Position, Refusal>> {
-        if self.home_of(publication.0) != self.me {
-            return None;
-        }
+        (self.home_of(publication.0) == self.me).then(|| self.publish_home(index, user, publication))
+    }
+
+    /// Publishes to a topic whose home is here.
+    pub(super) fn publish_home(
+        &mut self,
+        index: u32,
+        user: Option<&User>,
+        publication: Publication<'_>,
+    ) -> Result<Position, Refusal> {
         let publish = self.publication(index, user, publication);
         self.counters.published += 1;
         let answer = self.home.publish(&publish);
         self.counters.faults += u64::from(answer.is_err());
-        Some(answer)
+        answer
     }
 
     fn publication<'p>(
@@ -317,31 +338,15 @@ impl Shard {
     }
 }
 
-/// What a request publishes; `text` has the room for what is not sent as it goes out.
-fn payload<'p>(request: &Request<'p>, text: &'p mut Vec<u8>) -> Result<Payload<'p>, Problem> {
-    let body = request.required_body()?;
-    Ok(match MediaType::of(&request.head)? {
-        Some(media) if media.is("application/json") => {
-            Payload::Json(Parser::value(body).map_err(|reason| wrong(&reason))?)
-        }
-        Some(media) if media.is_text() => {
-            let body = std::str::from_utf8(body).map_err(|_| Problem::bad_request("text must be UTF-8"))?;
-            *text = serde_json::to_vec(body).expect("a string is JSON");
-            Payload::Json(text)
-        }
-        _ => Payload::Binary(body),
-    })
-}
-
 /// More came than the connection's rate, and whether that has gone on for so long that the connection ends: what 4029 is
 /// to a WebSocket.
-struct TooFast {
+pub(super) struct TooFast {
     problem: Problem,
     ends: bool,
 }
 
 /// Topic, payload, `key` and `conflate`.
-type Publication<'a> = (Topic<'a>, Payload<'a>, Option<&'a str>, Option<&'a str>);
+pub(super) type Publication<'a> = (Topic<'a>, Payload<'a>, Option<&'a str>, Option<&'a str>);
 
 /// Whether a fault is one of the whole message rather than of one of its commands.
 fn spoils_all(reason: &Reason) -> bool {
@@ -356,7 +361,7 @@ fn spoils_all(reason: &Reason) -> bool {
     )
 }
 
-fn wrong(reason: &Reason) -> Problem {
+pub(super) fn wrong(reason: &Reason) -> Problem {
     Problem::new(reason.code(), reason.to_string())
 }
 

@@ -267,17 +267,11 @@ impl Shard {
 
     /// Answers a publication that came alone, and before which nothing waits.
     pub(super) fn tell_position(&mut self, index: u32, (terms, cors): (Terms, &Cors<'_>), position: Position) -> Next {
-        const BEFORE: &[u8] = b"{\"position\":\"";
-        const AFTER: &[u8] = b"\"}\n"; // for those who read it in a terminal
         self.date.set(self.now_unix_s());
         let date = Some(&self.date);
         self.outbound.push_solid(index, |out| {
-            let len = BEFORE.len() + position.text_len() + AFTER.len();
-            cors.mark(Response::begin(out, 200, terms, date)).body_of("application/json", len, |out| {
-                out.extend_from_slice(BEFORE);
-                position.write(out);
-                out.extend_from_slice(AFTER);
-            });
+            let out = cors.mark(Response::begin(out, 200, terms, date)).up_to_length("application/json");
+            write_position(out, terms, position);
         });
         self.answered(index, terms, CloseReason::HttpAnswered)
     }
@@ -323,7 +317,7 @@ impl Shard {
     }
 
     /// A request was answered: the next one has its time, if there may be one.
-    fn answered(&mut self, index: u32, terms: Terms, end: CloseReason) -> Next {
+    pub(super) fn answered(&mut self, index: u32, terms: Terms, end: CloseReason) -> Next {
         if !terms.keep_alive {
             self.linger(index, end);
             return Next::End;
@@ -353,6 +347,17 @@ impl Shard {
         }
         some > 0
     }
+}
+
+/// Goes on with the answer to a publication behind what [`Response::up_to_length`] wrote.
+pub(super) fn write_position(out: &mut Vec<u8>, terms: Terms, position: Position) {
+    const BEFORE: &[u8] = b"{\"position\":\"";
+    const AFTER: &[u8] = b"\"}\n"; // for those who read it in a terminal
+    Response::end(out, terms, BEFORE.len() + position.text_len() + AFTER.len(), |out| {
+        out.extend_from_slice(BEFORE);
+        position.write(out);
+        out.extend_from_slice(AFTER);
+    });
 }
 
 /// The answer to a request of one command that is no publication, and whether it is a document that changes.

@@ -28,6 +28,7 @@ mod placement;
 mod presence;
 mod registry;
 mod reload;
+mod repeats;
 mod requests;
 mod stop;
 mod survey;
@@ -70,6 +71,7 @@ use held::Held;
 use notes::Notes;
 use outbound::{Flushed, Outbound};
 use registry::Registry;
+use repeats::Judged;
 use stop::Stop;
 use survey::Surveys;
 use sweep::Sweeps;
@@ -175,6 +177,8 @@ pub struct Shard {
     exchanges: HashMap<u32, Line, FixedState>,
     /// Polls that wait, by connection.
     polls: HashMap<u32, Poll, FixedState>,
+    /// The publication that was read last, if the next one begins alike; none between reads.
+    judged: Option<Box<Judged>>,
     /// Connections whose request was answered: there may be another.
     unread: Vec<ConnId>,
     /// Questions of operators that wait for all shards.
@@ -235,6 +239,7 @@ impl Shard {
             buckets: Column::default(),
             exchanges: HashMap::default(),
             polls: HashMap::default(),
+            judged: None,
             unread: Vec::new(),
             surveys: Surveys::default(),
             sweeps: Sweeps::default(),

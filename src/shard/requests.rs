@@ -93,19 +93,13 @@ impl Shard {
                 self.end_feed(index);
                 break self.refuse(index, &problem, Terms::CLOSE);
             }
-            let body_bytes_max = self.settings.config.limits.message_bytes_max;
-            let next = match reader.next(input, body_bytes_max) {
-                Ok(None) => break Next::Request,
-                Ok(Some(Event::Begun(begun))) => self.handle_begun(index, &begun),
-                Ok(Some(Event::Request(request))) => self.handle_request(index, &request),
-                Ok(Some(Event::Refused(head, problem))) => self.refuse_head(index, &head, &problem),
-                Err(problem) => self.refuse(index, &problem, Terms::CLOSE),
-            };
+            let Some(next) = self.handle_next(index, &mut reader, input) else { break Next::Request };
             if matches!(next, Next::Frames | Next::End) {
                 break next;
             }
             waits = self.is_line_full(index);
         };
+        self.judged = None;
         match next {
             Next::Request | Next::Answer => {
                 let waits = self.exchanges.contains_key(&index) || reader.is_keeping();
@@ -118,6 +112,24 @@ impl Shard {
             Next::Frames => Some(reader.is_keeping().then(|| reader.into_kept())),
             Next::End => None,
         }
+    }
+
+    /// Reads one request, or as much of it as there is. None if there is no more.
+    fn handle_next(&mut self, index: u32, reader: &mut Reader, input: &mut http::Input<'_>) -> Option<Next> {
+        if let Some(judged) = self.judged.take()
+            && let Some(body) = reader.again(input, judged.head())
+        {
+            let next = self.publish_again(index, &judged, body);
+            self.judged = Some(judged);
+            return Some(next);
+        }
+        Some(match reader.next(input, self.settings.config.limits.message_bytes_max) {
+            Ok(None) => return None,
+            Ok(Some(Event::Begun(begun))) => self.handle_begun(index, &begun),
+            Ok(Some(Event::Request(request))) => self.handle_request(index, &request),
+            Ok(Some(Event::Refused(head, problem))) => self.refuse_head(index, &head, &problem),
+            Err(problem) => self.refuse(index, &problem, Terms::CLOSE),
+        })
     }
 
     /// Looks at a request before its body has come: who may not send it need not, and nothing is kept for it.

@@ -27,6 +27,7 @@ mod pressure;
 mod recovery;
 mod refusals;
 mod reload;
+mod repeats;
 mod slots;
 mod stats;
 mod topics;

@@ -87,6 +87,53 @@ fn rfc9112_9_3_2_pipelined_requests_come_in_order() {
     assert_eq!(events(&stream), expected);
 }
 
+/// The events of a stream in one read, with the heads that equal the one before them not looked at; and how many did.
+fn read_again(bytes: &[u8]) -> (Vec<String>, usize) {
+    let (mut reader, mut seen, mut known, mut again) = (Reader::new(), vec![], None, 0);
+    let mut bytes = bytes.to_vec();
+    let mut input = Input::new(&mut bytes);
+    loop {
+        if let Some((head, start)) = &known
+            && let Some(body) = reader.again(&mut input, head)
+        {
+            seen.push(format!("{start}{}", String::from_utf8_lossy(body)));
+            again += 1;
+            continue;
+        }
+        match reader.next(&mut input, BODY_BYTES_MAX) {
+            Ok(Some(Event::Request(request))) => {
+                seen.push(told(&request));
+                let head = Repeat::of(&request.head, BODY_BYTES_MAX).filter(|_| request.repeats);
+                known = head.map(|head| (head, told(&Request { body: b"", ..request })));
+                continue;
+            }
+            Ok(None) => return (seen, again),
+            Ok(Some(Event::Begun(Begun { awaits: false, .. }))) => {}
+            Ok(Some(Event::Begun(begun))) => seen.push(format!("continue {}", begun.head.path)),
+            Ok(Some(Event::Refused(_, problem))) | Err(problem) => {
+                seen.push(problem.status.to_string());
+                return (seen, again);
+            }
+        }
+        known = None;
+    }
+}
+
+#[test]
+fn a_head_that_is_there_again_is_not_looked_at_again() {
+    let (a, b) = (post("Content-Length: 5\r\nA: b\r\n", "hello"), post("Content-Length: 0\r\nA: b\r\n", ""));
+    let other = post("Content-Length: 5\r\nA: c\r\n", "hello");
+    let stream = [&a[..], &a, &b, &a, &other, &other, GET, GET, &a].concat();
+    assert_eq!(read_again(stream.as_bytes()), (read(&[stream.as_bytes()]), 4));
+    // A request that ends its connection, or is not whole, is no such one.
+    let last = post("Content-Length: 5\r\nConnection: close\r\n", "hello").repeat(2);
+    assert_eq!(read_again(last.as_bytes()), (vec!["POST /p ends hello".to_owned()], 0));
+    let cut = &a.repeat(3)[..a.len() * 3 - 1];
+    assert_eq!(read_again(cut.as_bytes()), (vec!["POST /p stays hello".to_owned(); 2], 1));
+    let long = [&a[..], &post("Content-Length: 65\r\nA: b\r\n", &"x".repeat(65))].concat();
+    assert_eq!(read_again(long.as_bytes()), (vec!["POST /p stays hello".to_owned(), "413".to_owned()], 0));
+}
+
 #[test]
 fn rfc9112_9_6_nothing_is_read_behind_a_request_that_ends_its_connection() {
     assert_eq!(events(&format!("{}{GET}", post("Connection: close\r\n", ""))), ["POST /p ends "]);
@@ -369,5 +416,17 @@ proptest! {
         prop_assert_eq!(&read_with_pauses(&bytes, &cuts, &[]), &whole);
         prop_assert_eq!(&read_with_pauses(&bytes, &cuts, &pauses), &whole);
         prop_assert_eq!(&read(&bytes.chunks(1).collect::<Vec<_>>()), &whole);
+    }
+
+    #[test]
+    fn heads_that_are_there_again_give_the_same_events(
+        requests in vec((request(), 1_usize..5), 1..4),
+        broken in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let mut bytes: Vec<u8> = requests.iter().flat_map(|(request, times)| request.repeat(*times).into_bytes()).collect();
+        if let Some((index, byte)) = broken {
+            *index.get_mut(&mut bytes) = byte;
+        }
+        prop_assert_eq!(read_again(&bytes).0, read(&[&bytes]));
     }
 }
