@@ -7,6 +7,7 @@
 
 mod flush;
 mod forms;
+mod large;
 mod overflow;
 mod places;
 mod segments;
@@ -414,6 +415,16 @@ impl Outbound {
             }
         }
         if !self.is_blocked(conn) {
+            self.enqueue(conn, false);
+        }
+    }
+
+    /// Appends a frame of the connection's own: bytes `frame` of a buffer, which is taken as it is.
+    pub(super) fn push_moved(&mut self, conn: u32, buffer: Vec<u8>, frame: std::ops::Range<u32>) {
+        let segment = self.segments.insert_moved(buffer);
+        self.spill(conn).push(Kind::Replies, segment, frame.start, frame.end);
+        if !self.is_blocked(conn) {
+            self.owed += 1;
             self.enqueue(conn, false);
         }
     }
