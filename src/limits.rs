@@ -1,7 +1,8 @@
 //! Every queue, loop and buffer has a named limit here, in bytes or items, unless an operator sets it (`[limits]`).
 
-/// Read buffer of one shard, and so the most bytes read from one connection per turn.
-pub const READ_BYTES_PER_TURN: usize = 64 * 1024;
+/// Read buffer of one shard, and so the most bytes read from one connection per turn, but for [`PLACED_BYTES_PER_TURN`]. A
+/// message of the default limit, 64 KiB, is in it whole with its header.
+pub const READ_BYTES_PER_TURN: usize = 68 * 1024;
 /// Fewest bytes of a message that still have to come for which they are read into its own memory, not into the shard's buffer.
 pub const PLACED_BYTES_MIN: usize = 4 * 1024;
 /// Most bytes of one message that are read into its own memory per turn.

@@ -59,17 +59,19 @@ impl Shard {
 
     pub(super) fn handle_frames(&mut self, index: u32, bytes: &mut [u8]) {
         let filled = bytes.len();
-        let mut input = Input::new(bytes, filled);
         // The decoder is out while its events are handled: they borrow from it. Nothing here looks at it.
         let Speech::WebSocket(mut decoder) = std::mem::take(&mut self.connections[index as usize].speech) else {
             return;
         };
         let message_bytes_max = self.settings.config.limits.message_bytes_max;
         let generation = self.generations[index as usize];
-        loop {
+        // Out, too: what is given back meanwhile is put together with them.
+        let mut spares = std::mem::take(self.outbound.segments().large());
+        let mut input = Input::new(bytes, filled).with_spares(&mut spares);
+        let goes_on = loop {
             let collected = decoder.is_inside_message();
             match decoder.next(&mut input, message_bytes_max) {
-                Ok(None) => break,
+                Ok(None) => break true,
                 Ok(Some(Event::Message { kind, payload })) if collected && self.echoes_moved(index, payload) => {
                     self.echo_moved(index, kind, decoder.take_message().unwrap_or_default());
                 }
@@ -82,12 +84,16 @@ impl Shard {
             let here = self.generations[index as usize] == generation;
             match self.connections.get(index as usize).filter(|_| here) {
                 Some(connection) if connection.phase != Phase::Lingering => {}
-                _ => return, // the rest of the input is of no interest, nor is the decoder
+                _ => break false, // the rest of the input is of no interest, nor is the decoder
             }
             if !input.rest().is_empty() && self.is_too_much(index) {
                 self.put_off(index, input.rest());
-                break;
+                break true;
             }
+        };
+        self.outbound.segments().large().keep_all(spares);
+        if !goes_on {
+            return;
         }
         self.connections[index as usize].speech = Speech::WebSocket(decoder);
         self.pause_if_full(index);

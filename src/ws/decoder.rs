@@ -15,7 +15,7 @@ use super::body::Body;
 use super::deflate::deflated_bytes_max;
 use super::frame::{self, Header, Place};
 use super::message::{Held, Progress};
-use super::{Kind, Opcode, Role, Violation, close};
+use super::{Kind, Opcode, Role, Spares, Violation, close};
 use crate::simd;
 
 /// What a peer sent. Payloads live until the next call of [`Decoder::next`].
@@ -252,6 +252,8 @@ pub struct Input<'b> {
     /// `pos <= filled <= buf.len()`: `buf[pos..filled]` are unread.
     pos: usize,
     filled: usize,
+    /// For large messages.
+    spares: Option<&'b mut Spares>,
 }
 
 impl<'b> Input<'b> {
@@ -262,7 +264,18 @@ impl<'b> Input<'b> {
     #[must_use]
     pub fn new(buf: &'b mut [u8], filled: usize) -> Self {
         assert!(filled <= buf.len(), "more bytes filled than the buffer has");
-        Self { buf, pos: 0, filled }
+        Self { buf, pos: 0, filled, spares: None }
+    }
+
+    /// What is to be collected of large messages may be in one of these.
+    #[must_use]
+    pub fn with_spares(self, spares: &'b mut Spares) -> Self {
+        Self { spares: Some(spares), ..self }
+    }
+
+    /// A spare of at least so many bytes.
+    pub(super) fn lend(&mut self, len: usize) -> Option<Vec<u8>> {
+        self.spares.as_mut().and_then(|spares| spares.lend(len))
     }
 
     /// The bytes that no event has consumed yet.

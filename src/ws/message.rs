@@ -9,7 +9,7 @@ use super::decoder::{Found, Input};
 use super::frame::{self, HEADER_BYTES_MAX, Header, Place};
 use super::utf8::{NotUtf8, Validator};
 use super::{CONTROL_PAYLOAD_MAX, Kind, Opcode, Role, Violation};
-use crate::simd;
+use crate::{limits, simd};
 
 /// Partial input. See [`Held::is_idle`] for when it may be dropped.
 #[derive(Debug)]
@@ -161,6 +161,9 @@ impl Held {
                 _ if input.rest().is_empty() => Ok(Progress::InputEnded),
                 _ => self.take_payload(input, role),
             };
+        }
+        if len + frame.remaining >= limits::LARGE_SPARE_BYTES_MIN && self.data.capacity() == 0 {
+            self.data.borrow(Body::buffer_len(len + frame.remaining), |len| input.lend(len));
         }
         let (piece, is_ascii) = input.take_payload(len, key, role);
         if frame.opcode.is_control() {

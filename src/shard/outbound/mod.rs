@@ -7,7 +7,6 @@
 
 mod flush;
 mod forms;
-mod large;
 mod overflow;
 mod places;
 mod segments;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::large::LargeSpares;
 use crate::home::{Batch, Run};
 use crate::ids::TopicLife;
 use crate::limits;
+use crate::ws::Spares;
 
 /// Index of a segment.
 pub(crate) type SegmentKey = u32;
@@ -37,7 +37,7 @@ pub(crate) struct Segments {
     /// Emptied own buffers, so that a reply allocates nothing in the long run.
     spare: Vec<Vec<u8>>,
     /// The same of large messages.
-    large: LargeSpares,
+    large: Spares,
 }
 
 impl Segments {
@@ -58,7 +58,7 @@ impl Segments {
     }
 
     /// Emptied buffers of large messages.
-    pub(crate) fn large(&mut self) -> &mut LargeSpares {
+    pub(crate) fn large(&mut self) -> &mut Spares {
         &mut self.large
     }
 

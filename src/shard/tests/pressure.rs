@@ -284,7 +284,7 @@ fn a_home_that_delivers_without_end_does_not_keep_a_shard_from_its_sockets() {
     BUSY.set(None);
 }
 
-/// Sends a message in reads of 64 KiB; how many of its bytes found room of their own.
+/// Sends a message in whole reads; how many of its bytes found room of their own.
 fn send_in_reads(world: &mut World, peer: usize, payload: &[u8]) -> usize {
     let mut placed = 0;
     for read in masked(Opcode::Binary, payload).chunks(limits::READ_BYTES_PER_TURN) {

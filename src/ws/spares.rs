@@ -1,23 +1,23 @@
 //! Buffers that large messages were in, kept for the next ones.
 //!
 //! A megabyte that is fresh from the system costs more than all that is done with its bytes: 256 pages are cleared, each
-//! after a fault. `segments` keeps those that were sent, `inbound` those that were handled, and lends them. Invariant: all of them
-//! together have at most `LARGE_SPARES_BYTES_MAX` bytes, and what is in them is initialised. It never makes one.
+//! after a fault. A shard keeps those that were sent or handled and gives them along with its [`super::Input`]s; `message` takes
+//! one for what it collects. Invariant: all of them together have at most `LARGE_SPARES_BYTES_MAX` bytes, and what is in them is initialised. It never makes one.
 
 use crate::limits;
 
 /// See the module's page.
 #[derive(Debug, Default)]
-pub(crate) struct LargeSpares {
+pub struct Spares {
     /// The last one is the one used last.
     buffers: Vec<Vec<u8>>,
     /// Sum of their capacities.
     bytes: usize,
 }
 
-impl LargeSpares {
+impl Spares {
     /// Takes a buffer in, if it is large. Where that is too much, the smallest go: a large one serves everybody.
-    pub(crate) fn keep(&mut self, buffer: Vec<u8>) {
+    pub fn keep(&mut self, buffer: Vec<u8>) {
         if buffer.len() < limits::LARGE_SPARE_BYTES_MIN {
             return;
         }
@@ -30,8 +30,18 @@ impl LargeSpares {
         }
     }
 
+    /// Takes in what others have.
+    pub fn keep_all(&mut self, others: Self) {
+        if self.buffers.is_empty() {
+            *self = others;
+        } else {
+            others.buffers.into_iter().for_each(|buffer| self.keep(buffer));
+        }
+    }
+
     /// One of at least `len` bytes, if there is any: of the smallest of these the one used last.
-    pub(crate) fn lend(&mut self, len: usize) -> Option<Vec<u8>> {
+    #[must_use]
+    pub fn lend(&mut self, len: usize) -> Option<Vec<u8>> {
         let fits = (0..self.buffers.len()).rev().filter(|&at| self.buffers[at].len() >= len);
         let at = fits.min_by_key(|&at| self.buffers[at].len())?;
         let buffer = self.buffers.remove(at);
@@ -44,14 +54,14 @@ impl LargeSpares {
 mod tests {
     use super::*;
 
-    fn sizes(spares: &LargeSpares) -> Vec<usize> {
+    fn sizes(spares: &Spares) -> Vec<usize> {
         assert_eq!(spares.bytes, spares.buffers.iter().map(Vec::capacity).sum::<usize>());
         spares.buffers.iter().map(Vec::len).collect()
     }
 
     #[test]
     fn the_smallest_that_fits_is_lent_and_small_ones_are_not_kept() {
-        let mut spares = LargeSpares::default();
+        let mut spares = Spares::default();
         for len in [40_000, 100_000, limits::LARGE_SPARE_BYTES_MIN - 1, 70_000] {
             spares.keep(vec![0; len]);
         }
@@ -63,7 +73,7 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_the_limit_and_the_smallest_go_first() {
-        let mut spares = LargeSpares::default();
+        let mut spares = Spares::default();
         let quarter = limits::LARGE_SPARES_BYTES_MAX / 4;
         for len in [quarter, 50_000, quarter, quarter, 60_000, quarter] {
             spares.keep(vec![0; len]);
