@@ -1,8 +1,9 @@
 //! Buffers that large messages were in, kept for the next ones.
 //!
 //! A megabyte that is fresh from the system costs more than all that is done with its bytes: 256 pages are cleared, each
-//! after a fault. A shard keeps those that were sent or handled and gives them along with its [`super::Input`]s; `message` takes
-//! one for what it collects. Invariant: all of them together have at most `LARGE_SPARES_BYTES_MAX` bytes, and what is in them is initialised. It never makes one.
+//! after a fault. A shard keeps those that were sent or handled and gives them along with its [`super::Input`]s; `message`
+//! takes one for what it collects. Invariant: all of them together have at most `LARGE_SPARES_BYTES_MAX` bytes, and what is
+//! in them is initialised. It never makes one.
 
 use crate::limits;
 
