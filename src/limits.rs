@@ -1,7 +1,16 @@
 //! Every queue, loop and buffer has a named limit here, in bytes or items, unless an operator sets it (`[limits]`).
 
-/// Read buffer of one shard, and so the most bytes read from one connection per turn.
-pub const READ_BYTES_PER_TURN: usize = 64 * 1024;
+/// Read buffer of one shard, and so the most bytes read from one connection per turn, but for [`PLACED_BYTES_PER_TURN`]. A
+/// message of the default limit, 64 KiB, is in it whole with its header.
+pub const READ_BYTES_PER_TURN: usize = 68 * 1024;
+/// Fewest bytes of a message that still have to come for which they are read into its own memory, not into the shard's buffer.
+pub const PLACED_BYTES_MIN: usize = 4 * 1024;
+/// Most bytes of one message that are read into its own memory per turn.
+pub const PLACED_BYTES_PER_TURN: usize = 256 * 1024;
+/// Buffers from this size on, in bytes, are kept for the next large message when theirs was handled or sent.
+pub const LARGE_SPARE_BYTES_MIN: usize = 32 * 1024;
+/// Bytes of such buffers that a shard keeps, all together.
+pub const LARGE_SPARES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes read from all connections of one shard per turn; what is readable beyond them waits for the next turn.
 pub const TURN_READ_BYTES_MAX: usize = 1024 * 1024;
 

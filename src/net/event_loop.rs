@@ -324,9 +324,13 @@ impl EventLoop {
             if !self.shard.reads(id) {
                 continue; // gone, or it resumes later
             }
-            match self.sockets.read(id, &mut self.buf[..limits::READ_BYTES_PER_TURN]) {
-                Got::Bytes { len, more } => {
-                    budget = budget.saturating_sub(len);
+            let buf = &mut self.buf[..limits::READ_BYTES_PER_TURN];
+            match self.sockets.read(id, self.shard.room(id), buf) {
+                Got::Bytes { placed, len, more } => {
+                    budget = budget.saturating_sub(placed + len);
+                    if placed > 0 {
+                        self.shard.handle_placed(id, placed);
+                    }
                     if len > 0 {
                         self.shard.handle_bytes(id, &mut self.buf, len);
                     }

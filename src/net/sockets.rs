@@ -4,7 +4,7 @@
 //! takes bytes again, and when new bytes came after it had none. A connection with TLS has a session beside its socket,
 //! through which all its bytes go; who reads and writes here sees plaintext in any case.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
@@ -30,8 +30,8 @@ struct Socket {
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Got {
-    /// So many bytes, with TLS perhaps none, and whether more may wait.
-    Bytes { len: usize, more: bool },
+    /// So many bytes in the room, then so many in the buffer, with TLS perhaps none at all; and whether more may wait.
+    Bytes { placed: usize, len: usize, more: bool },
     /// Nothing now.
     Nothing,
     /// The end of the stream.
@@ -61,6 +61,13 @@ impl Read for Metered<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.traffic.reads += 1;
         let read = self.stream.read(buf);
+        self.traffic.bytes_in += *read.as_ref().unwrap_or(&0) as u64;
+        read
+    }
+
+    fn read_vectored(&mut self, pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.traffic.reads += 1;
+        let read = self.stream.read_vectored(pieces);
         self.traffic.bytes_in += *read.as_ref().unwrap_or(&0) as u64;
         read
     }
@@ -171,8 +178,9 @@ impl Sockets {
         }
     }
 
-    /// Reads once. A read shorter than `buf` proves that nothing more was there: the kernel will say when there is.
-    pub(super) fn read(&mut self, id: ConnId, buf: &mut [u8]) -> Got {
+    /// Reads once, first into `room`, then into `buf`; with TLS into `buf` alone. A read that is shorter than both proves that
+    /// nothing more was there: the kernel will say when there is.
+    pub(super) fn read(&mut self, id: ConnId, room: &mut [u8], buf: &mut [u8]) -> Got {
         let Some((socket, session, traffic)) = self.with_session(id) else { return Got::Nothing };
         let mut stream = Metered { stream: &mut socket.stream, traffic };
         if let Some((session, scratch)) = session {
@@ -181,10 +189,19 @@ impl Sockets {
             traffic.tls_handshakes += u64::from(began && !session.is_handshaking());
             return got;
         }
+        let all = room.len() + buf.len();
         loop {
-            return match stream.read(buf) {
+            let read = if room.is_empty() {
+                stream.read(buf)
+            } else {
+                stream.read_vectored(&mut [IoSliceMut::new(room), IoSliceMut::new(buf)])
+            };
+            return match read {
                 Ok(0) => Got::End,
-                Ok(len) => Got::Bytes { len, more: len == buf.len() || socket.ended },
+                Ok(len) => {
+                    let placed = len.min(room.len());
+                    Got::Bytes { placed, len: len - placed, more: len == all || socket.ended }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Got::Nothing,
                 Err(_) => Got::Failed,
@@ -254,7 +271,7 @@ mod tests {
         sockets.remove(id);
         sockets.shutdown(id);
         assert!(!sockets.note_readable(id, true));
-        assert_eq!(sockets.read(id, &mut [0; 8]), Got::Nothing);
+        assert_eq!(sockets.read(id, &mut [], &mut [0; 8]), Got::Nothing);
         assert_eq!(sockets.send(3, b"x"), Sent::Gone);
     }
 

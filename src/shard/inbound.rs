@@ -1,7 +1,8 @@
 //! What a connection sent: bytes to whoever understands them, frames, messages.
 //!
 //! Bytes come in the shard's one read buffer and are parsed there; a connection owns memory for input only while a
-//! request, a frame or a message is incomplete. HTTP is read in `requests`.
+//! request, a frame or a message is incomplete. What is still to come of a large message is read straight into that, if
+//! there is a spare buffer for it. HTTP is read in `requests`.
 
 use super::Shard;
 use super::connection::{CloseReason, Phase, Speech};
@@ -9,7 +10,7 @@ use crate::ids::ConnId;
 use crate::limits;
 use crate::protocol::{Command, Fault};
 use crate::ws::deflate::{Deflater, WINDOW_BITS_MIN};
-use crate::ws::{Event, Input, Kind, Opcode, Violation, encode};
+use crate::ws::{Body, Event, Input, Kind, Opcode, Violation, encode};
 
 impl Shard {
     /// Takes `buf[..filled]`, just read from the connection. The bytes are changed in place, those behind them are not
@@ -26,30 +27,73 @@ impl Shard {
         }
     }
 
+    /// Where the next bytes of the connection may be read to, before any go to the read buffer, for [`Shard::handle_placed`];
+    /// empty unless a large message is coming.
+    pub fn room(&mut self, id: ConnId) -> &mut [u8] {
+        let Some(index) = self.index_of(id) else { return &mut [] };
+        let connection = &mut self.connections[index as usize];
+        match &mut connection.speech {
+            // What may have to wait has to be in the read buffer.
+            Speech::WebSocket(decoder) if connection.deflate.is_none() => {
+                let spares = self.outbound.segments().large();
+                let room = decoder.room(limits::PLACED_BYTES_MIN, |len| spares.lend(len));
+                let len = room.len().min(limits::PLACED_BYTES_PER_TURN);
+                &mut room[..len]
+            }
+            _ => &mut [],
+        }
+    }
+
+    /// So many bytes, more than none, were just read from the connection into its [`Shard::room`].
+    pub fn handle_placed(&mut self, id: ConnId, len: usize) {
+        let Some(index) = self.index_of(id) else { return };
+        let connection = &mut self.connections[index as usize];
+        connection.seen = self.now;
+        if let Speech::WebSocket(decoder) = &mut connection.speech
+            && connection.phase != Phase::Lingering
+        {
+            decoder.note_placed(len);
+            self.handle_frames(index, &mut []);
+        }
+    }
+
     pub(super) fn handle_frames(&mut self, index: u32, bytes: &mut [u8]) {
         let filled = bytes.len();
-        let mut input = Input::new(bytes, filled);
         // The decoder is out while its events are handled: they borrow from it. Nothing here looks at it.
         let Speech::WebSocket(mut decoder) = std::mem::take(&mut self.connections[index as usize].speech) else {
             return;
         };
         let message_bytes_max = self.settings.config.limits.message_bytes_max;
         let generation = self.generations[index as usize];
-        loop {
+        // Out, too: what is given back meanwhile is put together with them.
+        let mut spares = std::mem::take(self.outbound.segments().large());
+        let mut input = Input::new(bytes, filled).with_spares(&mut spares);
+        let goes_on = loop {
+            let collected = decoder.is_inside_message();
             match decoder.next(&mut input, message_bytes_max) {
-                Ok(None) => break,
+                Ok(None) => break true,
+                Ok(Some(Event::Message { kind, payload })) if collected && self.echoes_moved(index, payload) => {
+                    self.echo_moved(index, kind, decoder.take_message().unwrap_or_default());
+                }
                 Ok(Some(event)) => self.handle_event(index, event),
                 Err(violation) => self.handle_violation(index, violation),
+            }
+            if collected && let Some(body) = decoder.take_message() {
+                self.outbound.segments().large().keep(body.into_buffer());
             }
             let here = self.generations[index as usize] == generation;
             match self.connections.get(index as usize).filter(|_| here) {
                 Some(connection) if connection.phase != Phase::Lingering => {}
-                _ => return, // the rest of the input is of no interest, nor is the decoder
+                _ => break false, // the rest of the input is of no interest, nor is the decoder
             }
             if !input.rest().is_empty() && self.is_too_much(index) {
                 self.put_off(index, input.rest());
-                break;
+                break true;
             }
+        };
+        self.outbound.segments().large().keep_all(spares);
+        if !goes_on {
+            return;
         }
         self.connections[index as usize].speech = Speech::WebSocket(decoder);
         self.pause_if_full(index);
@@ -113,6 +157,19 @@ impl Shard {
             Err(violation) => self.handle_violation(index, violation),
         }
         self.inflater = Some(inflater);
+    }
+
+    /// Whether a message that lies in memory of its own is to go back from there.
+    fn echoes_moved(&self, index: u32, payload: &[u8]) -> bool {
+        let connection = &self.connections[index as usize];
+        let echoes = connection.echo && connection.phase == Phase::Open && connection.deflate.is_none();
+        echoes && payload.len() >= limits::LARGE_SPARE_BYTES_MIN
+    }
+
+    fn echo_moved(&mut self, index: u32, kind: Kind, message: Body) {
+        let (buffer, frame) = message.into_frame(kind);
+        let at = |at: usize| u32::try_from(at).expect("messages are far below 4 GiB");
+        self.outbound.push_moved(index, buffer, at(frame.start)..at(frame.end));
     }
 
     /// Compressed, if that was agreed on and makes it shorter.

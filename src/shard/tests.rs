@@ -197,10 +197,19 @@ impl World {
         peer
     }
 
-    /// Bytes arrive. Whether the shard would have read them is the caller's business.
+    /// Bytes arrive, first where the shard has room for them. Whether it would have read them is the caller's business.
     fn send(&mut self, peer: usize, bytes: &[u8]) {
         let Peer { shard, id, .. } = self.peers[peer];
         self.shards[shard].begin_turn(self.now_ms);
+        let room = self.shards[shard].room(id);
+        let (placed, bytes) = bytes.split_at(room.len().min(bytes.len()));
+        room[..placed.len()].copy_from_slice(placed);
+        if !placed.is_empty() {
+            self.shards[shard].handle_placed(id, placed.len());
+            if bytes.is_empty() {
+                return;
+            }
+        }
         let mut buf = [bytes, &[0xee; 16]].concat();
         self.shards[shard].handle_bytes(id, &mut buf, bytes.len());
     }

@@ -11,10 +11,11 @@
 
 use std::ops::Range;
 
+use super::body::Body;
 use super::deflate::deflated_bytes_max;
 use super::frame::{self, Header, Place};
 use super::message::{Held, Progress};
-use super::{Kind, Opcode, Role, Violation, close};
+use super::{Kind, Opcode, Role, Spares, Violation, close};
 use crate::simd;
 
 /// What a peer sent. Payloads live until the next call of [`Decoder::next`].
@@ -116,6 +117,38 @@ impl Decoder {
         self.event(found, input).map(Some)
     }
 
+    /// Whether a message has begun: if so, the next one is in memory of its own, which [`Decoder::take_message`] gives away.
+    #[must_use]
+    pub fn is_inside_message(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.inside_message())
+    }
+
+    /// The message that the last event handed out, if it lies in memory of its own; compressed, if that event said so.
+    #[must_use]
+    pub fn take_message(&mut self) -> Option<Body> {
+        let held = self.held.as_mut().filter(|held| held.is_idle())?;
+        Some(std::mem::take(&mut held.data)).filter(|body| body.capacity() > 0)
+    }
+
+    /// Where the next bytes of the peer may be read to instead of to an [`Input`], if they are payload of a frame of which at
+    /// least `least` bytes are still to come; empty if they are not. `lend` may have a buffer of at least so many bytes, all
+    /// that the message needs as far as is known; without it there is no room.
+    pub fn room(&mut self, least: usize, lend: impl FnOnce(usize) -> Option<Vec<u8>>) -> &mut [u8] {
+        match &mut self.held {
+            Some(held) if !self.stopped => held.room(least, lend),
+            _ => &mut [],
+        }
+    }
+
+    /// So many bytes were read into [`Decoder::room`]; [`Decoder::next`] looks at them before its input.
+    ///
+    /// # Panics
+    /// If there is not so much room: our own bug.
+    pub fn note_placed(&mut self, len: usize) {
+        let held = self.held.as_mut().filter(|held| held.inside_frame());
+        held.expect("there is room inside of a frame only").note_placed(len);
+    }
+
     /// Heap bytes owned now: 0 unless a frame or a message is partial.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
@@ -184,12 +217,12 @@ impl Decoder {
             // The message under way will never end.
             self.stopped = true;
             if let Some(held) = &mut self.held {
-                held.data = Vec::new();
+                held.data = Body::default();
             }
         }
         let (opcode, deflated, payload) = match found {
             Found::Read { opcode, deflated, range } => (opcode, deflated, &input.buf[range]),
-            Found::HeldMessage(kind) => (Opcode::from(kind), self.held().is_deflated(), &self.held().data[..]),
+            Found::HeldMessage(kind) => (Opcode::from(kind), self.held().is_deflated(), self.held().data.payload()),
             Found::HeldControl(opcode) => (opcode, false, self.held().control()),
         };
         Ok(match opcode {
@@ -219,6 +252,8 @@ pub struct Input<'b> {
     /// `pos <= filled <= buf.len()`: `buf[pos..filled]` are unread.
     pos: usize,
     filled: usize,
+    /// For large messages.
+    spares: Option<&'b mut Spares>,
 }
 
 impl<'b> Input<'b> {
@@ -229,7 +264,18 @@ impl<'b> Input<'b> {
     #[must_use]
     pub fn new(buf: &'b mut [u8], filled: usize) -> Self {
         assert!(filled <= buf.len(), "more bytes filled than the buffer has");
-        Self { buf, pos: 0, filled }
+        Self { buf, pos: 0, filled, spares: None }
+    }
+
+    /// What is to be collected of large messages may be in one of these.
+    #[must_use]
+    pub fn with_spares(self, spares: &'b mut Spares) -> Self {
+        Self { spares: Some(spares), ..self }
+    }
+
+    /// A spare of at least so many bytes.
+    pub(super) fn lend(&mut self, len: usize) -> Option<Vec<u8>> {
+        self.spares.as_mut().and_then(|spares| spares.lend(len))
     }
 
     /// The bytes that no event has consumed yet.

@@ -1,18 +1,23 @@
 //! What a connection holds while a frame or a message is partial: the box behind an otherwise tiny decoder.
 //!
 //! Only `decoder` calls it. Invariant: memory grows with payload bytes that arrived, never with a length that a header
-//! declared. Payload is unmasked, and text checked, as it arrives, so bad UTF-8 ends the connection in mid-frame.
+//! declared; what is lent beyond that is there already. Payload is unmasked, and text checked, as it arrives, so bad UTF-8
+//! ends the connection in mid-frame.
 
+use super::body::Body;
 use super::decoder::{Found, Input};
 use super::frame::{self, HEADER_BYTES_MAX, Header, Place};
 use super::utf8::{NotUtf8, Validator};
 use super::{CONTROL_PAYLOAD_MAX, Kind, Opcode, Role, Violation};
+use crate::{limits, simd};
 
 /// Partial input. See [`Held::is_idle`] for when it may be dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     /// The fragments so far, or the whole message that the last event handed out.
-    pub(super) data: Vec<u8>,
+    pub(super) data: Body,
+    /// Bytes behind those of `data` that were read into its room, and not looked at.
+    placed: usize,
     control: [u8; CONTROL_PAYLOAD_MAX],
     control_len: u8,
     header: [u8; HEADER_BYTES_MAX],
@@ -39,7 +44,8 @@ struct Frame {
 impl Default for Held {
     fn default() -> Self {
         Self {
-            data: Vec::new(),
+            data: Body::default(),
+            placed: 0,
             control: [0; CONTROL_PAYLOAD_MAX],
             control_len: 0,
             header: [0; HEADER_BYTES_MAX],
@@ -116,15 +122,50 @@ impl Held {
             Some(Frame { fin: header.fin, opcode: header.opcode, key: header.key, remaining: header.payload_len });
     }
 
+    /// Where the payload of the frame under way may be read to, if at least so many bytes of it are still to come: in `data`,
+    /// which moves to the buffer that `lend` may have for it.
+    pub(super) fn room(&mut self, least: usize, lend: impl FnOnce(usize) -> Option<Vec<u8>>) -> &mut [u8] {
+        let Some(frame) = self.frame.as_ref().filter(|frame| !frame.opcode.is_control() && frame.remaining >= least)
+        else {
+            return &mut [];
+        };
+        let whole = Body::buffer_len(self.data.len() + frame.remaining);
+        if self.data.room(frame.remaining).len() < frame.remaining {
+            self.data.borrow(whole, lend);
+        }
+        self.data.room(frame.remaining)
+    }
+
+    /// So many bytes were read into the room.
+    pub(super) fn note_placed(&mut self, len: usize) {
+        self.placed = len;
+    }
+
     /// Takes what there is of the payload of the frame under way; says what ended with its last byte.
     pub(super) fn take_payload(&mut self, input: &mut Input<'_>, role: Role) -> Result<Progress, Violation> {
         let Some(frame) = &mut self.frame else {
             return Ok(Progress::FrameEnded);
         };
-        let len = frame.remaining.min(input.rest().len());
-        let (piece, is_ascii) = input.take_payload(len, frame.key, role);
+        let placed = std::mem::take(&mut self.placed);
+        let len = if placed > 0 { placed } else { frame.remaining.min(input.rest().len()) };
+        let key = frame.key;
         frame.key.rotate_left(len & 3);
         frame.remaining -= len;
+        if placed > 0 {
+            let (piece, is_ascii) = self.data.advance(len, |buf, range| simd::unmask(buf, range, key));
+            if self.message == Some(Kind::Text) && !self.deflated {
+                self.utf8.feed(piece, is_ascii)?;
+            }
+            return match frame.remaining {
+                0 => self.end_frame(),
+                _ if input.rest().is_empty() => Ok(Progress::InputEnded),
+                _ => self.take_payload(input, role),
+            };
+        }
+        if len + frame.remaining >= limits::LARGE_SPARE_BYTES_MIN && self.data.capacity() == 0 {
+            self.data.borrow(Body::buffer_len(len + frame.remaining), |len| input.lend(len));
+        }
+        let (piece, is_ascii) = input.take_payload(len, key, role);
         if frame.opcode.is_control() {
             // parse() admits no control frame over CONTROL_PAYLOAD_MAX.
             let kept = usize::from(self.control_len);
@@ -134,15 +175,7 @@ impl Held {
             if self.message == Some(Kind::Text) && !self.deflated {
                 self.utf8.feed(piece, is_ascii)?;
             }
-            if frame.fin {
-                // The end is known: grow by what has come already, but never past the end.
-                let room = self.data.capacity() - self.data.len();
-                if room < len {
-                    let more = self.data.len().min(frame.remaining);
-                    self.data.reserve_exact(len + more);
-                }
-            }
-            self.data.extend_from_slice(piece);
+            self.data.extend(piece, frame.fin.then_some(frame.remaining));
         }
         if frame.remaining > 0 { Ok(Progress::InputEnded) } else { self.end_frame() }
     }

@@ -4,6 +4,7 @@
 //! publications with [`encode`]. `net` runs [`handshake`] before that. The load test and the command line use the
 //! client role of the same code. Nothing here knows a socket, a clock or a random source: keys are arguments.
 
+mod body;
 mod client_handshake;
 mod close;
 mod decoder;
@@ -12,11 +13,14 @@ pub mod encode;
 mod frame;
 pub mod handshake;
 mod message;
+mod spares;
 mod utf8;
 mod violation;
 
+pub use body::Body;
 pub use close::is_valid_code;
 pub use decoder::{Decoder, Event, Input};
+pub use spares::Spares;
 pub use violation::Violation;
 
 /// Which side of the connection *we* are. RFC 6455 5.1: clients mask, servers do not.

@@ -21,20 +21,18 @@ impl Validator {
         if self.cut_len > 0 {
             piece = self.feed_cut(piece)?;
         }
-        if is_ascii {
-            return Ok(());
+        if is_ascii || piece.is_empty() {
+            return Ok(()); // of an empty one the cut character may have taken all
         }
-        match simdutf8::compat::from_utf8(piece) {
-            Ok(_) => Ok(()),
-            Err(error) if error.error_len().is_some() => Err(NotUtf8),
-            Err(error) => {
-                let tail = &piece[error.valid_up_to()..];
-                // At most three bytes: a fourth would end the character or make it impossible.
-                self.cut[..tail.len()].copy_from_slice(tail);
-                self.cut_len = tail.len() as u8;
-                Ok(())
-            }
+        // Where the last character is cut off, and what is before it is judged at once: telling where an error is costs more.
+        let (whole, tail) = piece.split_at(piece.len() - cut_off(piece));
+        simdutf8::basic::from_utf8(whole).map_err(|_| NotUtf8)?;
+        if std::str::from_utf8(tail).is_err_and(|error| error.error_len().is_some()) {
+            return Err(NotUtf8); // no byte that follows could end it
         }
+        self.cut[..tail.len()].copy_from_slice(tail);
+        self.cut_len = tail.len() as u8;
+        Ok(())
     }
 
     /// The text ends here.
@@ -65,6 +63,21 @@ impl Validator {
         }
         Ok(&[])
     }
+}
+
+/// How many bytes at the end of `piece` begin a character that has more: 0 to 3. Whether they can be one is not asked.
+fn cut_off(piece: &[u8]) -> usize {
+    for (index, &byte) in piece.iter().rev().take(3).enumerate() {
+        let len = match byte {
+            0xc0..0xe0 => 2,
+            0xe0..0xf0 => 3,
+            0xf0.. => 4,
+            0x80..0xc0 => continue, // within one: where does it begin?
+            _ => 1,
+        };
+        return if len > index + 1 { index + 1 } else { 0 };
+    }
+    0
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ impl Session {
         match len {
             0 if self.failed => Got::Failed,
             0 if self.ended => Got::End,
-            len => Got::Bytes { len, more: full || urgent || self.failed || self.ended },
+            len => Got::Bytes { placed: 0, len, more: full || urgent || self.failed || self.ended },
         }
     }
 

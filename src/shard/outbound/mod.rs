@@ -418,6 +418,16 @@ impl Outbound {
         }
     }
 
+    /// Appends a frame of the connection's own: bytes `frame` of a buffer, which is taken as it is.
+    pub(super) fn push_moved(&mut self, conn: u32, buffer: Vec<u8>, frame: std::ops::Range<u32>) {
+        let segment = self.segments.insert_moved(buffer);
+        self.spill(conn).push(Kind::Replies, segment, frame.start, frame.end);
+        if !self.is_blocked(conn) {
+            self.owed += 1;
+            self.enqueue(conn, false);
+        }
+    }
+
     /// The connection's spill; what the hot record held moves into it.
     fn spill(&mut self, conn: u32) -> &mut Spill {
         let hot = &mut self.hot[conn as usize];

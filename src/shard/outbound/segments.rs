@@ -9,6 +9,7 @@ use slab::Slab;
 use crate::home::{Batch, Run};
 use crate::ids::TopicLife;
 use crate::limits;
+use crate::ws::Spares;
 
 /// Index of a segment.
 pub(crate) type SegmentKey = u32;
@@ -17,6 +18,8 @@ pub(crate) type SegmentKey = u32;
 enum Bytes {
     Batch(Arc<Batch>),
     Own(Vec<u8>),
+    /// A large message, sent back where it lies.
+    Moved(Vec<u8>),
     /// Publications of one topic, copied.
     Copy(Vec<u8>, Option<TopicLife>),
 }
@@ -33,6 +36,8 @@ pub(crate) struct Segments {
     slab: Slab<Segment>,
     /// Emptied own buffers, so that a reply allocates nothing in the long run.
     spare: Vec<Vec<u8>>,
+    /// The same of large messages.
+    large: Spares,
 }
 
 impl Segments {
@@ -45,6 +50,16 @@ impl Segments {
     pub(super) fn insert_own(&mut self) -> SegmentKey {
         let bytes = Bytes::Own(self.spare.pop().unwrap_or_default());
         self.insert(Segment { bytes, refs: 1 })
+    }
+
+    /// Takes the bytes of a large message in, with one reference held by the caller.
+    pub(super) fn insert_moved(&mut self, bytes: Vec<u8>) -> SegmentKey {
+        self.insert(Segment { bytes: Bytes::Moved(bytes), refs: 1 })
+    }
+
+    /// Emptied buffers of large messages.
+    pub(crate) fn large(&mut self) -> &mut Spares {
+        &mut self.large
     }
 
     fn insert(&mut self, segment: Segment) -> SegmentKey {
@@ -66,19 +81,22 @@ impl Segments {
         if segment.refs > 0 {
             return;
         }
-        if let Bytes::Own(mut bytes) = self.slab.remove(key as usize).bytes
-            && bytes.capacity() <= limits::SPARE_BYTES_MAX
-            && self.spare.len() < limits::SPARES_MAX
-        {
-            bytes.clear();
-            self.spare.push(bytes);
+        match self.slab.remove(key as usize).bytes {
+            Bytes::Own(mut bytes)
+                if bytes.capacity() <= limits::SPARE_BYTES_MAX && self.spare.len() < limits::SPARES_MAX =>
+            {
+                bytes.clear();
+                self.spare.push(bytes);
+            }
+            Bytes::Moved(bytes) => self.large.keep(bytes),
+            Bytes::Own(_) | Bytes::Batch(_) | Bytes::Copy(..) => {}
         }
     }
 
     pub(super) fn bytes(&self, key: SegmentKey) -> &[u8] {
         match &self.slab[key as usize].bytes {
             Bytes::Batch(batch) => &batch.bytes,
-            Bytes::Own(bytes) | Bytes::Copy(bytes, _) => bytes,
+            Bytes::Own(bytes) | Bytes::Moved(bytes) | Bytes::Copy(bytes, _) => bytes,
         }
     }
 
@@ -86,7 +104,7 @@ impl Segments {
     pub(super) fn is_sparse(&self, key: SegmentKey, len: usize) -> bool {
         match &self.slab[key as usize].bytes {
             Bytes::Batch(batch) => len * 4 < batch.bytes.len(),
-            Bytes::Own(_) | Bytes::Copy(..) => false,
+            Bytes::Own(_) | Bytes::Moved(_) | Bytes::Copy(..) => false,
         }
     }
 
@@ -104,7 +122,7 @@ impl Segments {
                 write(bytes);
                 u32::try_from(bytes.len()).expect("messages are far below 4 GiB")
             }
-            Bytes::Batch(_) | Bytes::Copy(..) => unreachable!("only own segments are written to"),
+            Bytes::Batch(_) | Bytes::Moved(_) | Bytes::Copy(..) => unreachable!("only own segments are written to"),
         }
     }
 
@@ -112,7 +130,7 @@ impl Segments {
     pub(super) fn run_at(&self, key: SegmentKey, start: u32) -> Option<Run> {
         match &self.slab[key as usize].bytes {
             Bytes::Batch(batch) => batch.run_at(start).copied(),
-            Bytes::Own(_) | Bytes::Copy(..) => None,
+            Bytes::Own(_) | Bytes::Moved(_) | Bytes::Copy(..) => None,
         }
     }
 
@@ -121,7 +139,7 @@ impl Segments {
         match &self.slab[key as usize].bytes {
             Bytes::Batch(batch) => batch.run_at(start).map(|run| run.topic),
             Bytes::Copy(_, topic) => *topic,
-            Bytes::Own(_) => None,
+            Bytes::Own(_) | Bytes::Moved(_) => None,
         }
     }
 
@@ -129,7 +147,7 @@ impl Segments {
     pub(super) fn conflate_of(&self, key: SegmentKey, start: u32) -> Option<&str> {
         match &self.slab[key as usize].bytes {
             Bytes::Batch(batch) => batch.conflate_of(start),
-            Bytes::Own(_) | Bytes::Copy(..) => None,
+            Bytes::Own(_) | Bytes::Moved(_) | Bytes::Copy(..) => None,
         }
     }
 

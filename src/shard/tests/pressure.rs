@@ -283,3 +283,47 @@ fn a_home_that_delivers_without_end_does_not_keep_a_shard_from_its_sockets() {
     assert!(!shard.lie_down(), "the rest is for the next turn");
     BUSY.set(None);
 }
+
+/// Sends a message in whole reads; how many of its bytes found room of their own.
+fn send_in_reads(world: &mut World, peer: usize, payload: &[u8]) -> usize {
+    let mut placed = 0;
+    for read in masked(Opcode::Binary, payload).chunks(limits::READ_BYTES_PER_TURN) {
+        let Peer { shard, id, .. } = world.peers[peer];
+        placed += world.shards[shard].room(id).len().min(read.len());
+        world.send(peer, read);
+    }
+    placed
+}
+
+#[test]
+fn a_large_message_is_read_to_the_buffer_of_the_one_before_and_goes_back_from_there() {
+    let (mut world, peer) = echo();
+    world.peers[peer].got.clear();
+    let payload: Vec<u8> = (0..1_000_000u32).map(|n| (n * 7) as u8).collect();
+    for (number, len) in [1_000_000, 1_000_000, 300_000, 100_000].into_iter().enumerate() {
+        let placed = send_in_reads(&mut world, peer, &payload[..len]);
+        let all_but_one_read = (len + 14).saturating_sub(limits::READ_BYTES_PER_TURN);
+        assert_eq!(placed, if number == 0 { 0 } else { all_but_one_read }, "nothing is there at first");
+        world.settle();
+        let mut sent = Vec::new();
+        encode::frame(&mut sent, Opcode::Binary, &payload[..len]);
+        assert!(std::mem::take(&mut world.peers[peer].got) == sent, "message {number} of {len} bytes");
+    }
+}
+
+#[test]
+fn a_connection_that_goes_in_the_middle_of_a_large_message_leaves_nothing() {
+    let (mut world, peer) = echo();
+    send_in_reads(&mut world, peer, &vec![1; 1_000_000]);
+    world.settle();
+    let begin = masked(Opcode::Binary, &vec![2; 1_000_000]);
+    let Peer { shard, id, .. } = world.peers[peer];
+    world.send(peer, &begin[..100_000]);
+    assert_eq!(world.shards[shard].room(id).len(), limits::PLACED_BYTES_PER_TURN);
+    world.send(peer, &begin[100_000..200_000]);
+    world.shards[shard].handle_reset(id);
+    assert!(world.shards[shard].room(id).is_empty());
+    world.shards[shard].handle_placed(id, 1); // it was read before
+    world.settle();
+    assert_eq!(world.shards[shard].outbound.held(), (0, 0));
+}

@@ -72,11 +72,35 @@ fn outcome_of(mut decoder: Decoder, bytes: &[u8], sizes: &[usize], max: usize) -
     seen
 }
 
+/// As [`outcome_of`], but payload that is still to come is read to where the decoder has room for it, if it has for half.
+fn outcome_placed(mut decoder: Decoder, bytes: &[u8], sizes: &[usize], max: usize) -> (Vec<Seen>, usize) {
+    let (mut seen, mut rest, mut all_placed) = (Vec::new(), bytes, 0);
+    for &size in sizes.iter().cycle() {
+        let (read, later) = rest.split_at(size.min(rest.len()));
+        let room = decoder.room(2, |len| (len % 2 == 0).then(|| vec![0xa5; len + size % 3]));
+        let (placed, read) = read.split_at(room.len().min(read.len()));
+        room[..placed.len()].copy_from_slice(placed);
+        if !placed.is_empty() {
+            decoder.note_placed(placed.len());
+        }
+        all_placed += placed.len();
+        // What lies in the room and what lies in the buffer are looked at in one go.
+        feed(&mut decoder, read, max, &mut seen);
+        rest = later;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    (seen, all_placed)
+}
+
 /// As [`outcome_in`], which must be the same in one read, byte by byte, and in some sizes between.
 fn outcome_within(role: Role, bytes: &[u8], max: usize) -> Vec<Seen> {
     let whole = outcome_in(role, bytes, &[bytes.len().max(1)], max);
     for sizes in [&[1][..], &[2], &[3], &[5, 1], &[7], &[126, 2]] {
         assert_eq!(outcome_in(role, bytes, sizes, max), whole, "in reads of {sizes:?}");
+        let (placed, _) = outcome_placed(Decoder::new(role), bytes, sizes, max);
+        assert_eq!(placed, whole, "in reads of {sizes:?}, of payload to its place");
     }
     whole
 }

@@ -132,7 +132,7 @@ impl Pair {
         let mut plain = vec![0; crate::limits::READ_BYTES_PER_TURN];
         loop {
             match self.session.read(&mut self.pipe, &mut self.scratch, &mut plain, false) {
-                Got::Bytes { len, more } => {
+                Got::Bytes { len, more, .. } => {
                     self.heard.extend_from_slice(&plain[..len]);
                     if !more {
                         return;

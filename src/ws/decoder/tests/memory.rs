@@ -105,3 +105,54 @@ fn s7_4_1_fragments_that_sum_up_over_the_limit_close_1009() {
     let bytes = [start.clone(), masked(0x80, &[1; 11])].concat();
     assert_eq!(broke_after(&bytes, 100), (start.len() + 2, Violation::MessageTooBig));
 }
+
+#[test]
+fn payload_is_read_to_a_buffer_that_is_lent_and_leaves_it_as_a_frame() {
+    let payload = (0..100_000u32).map(|n| n as u8).collect::<Vec<_>>();
+    let frame = masked(0x82, &payload);
+    let mut decoder = Decoder::new(Role::Server);
+    let mut seen = Vec::new();
+    assert!(decoder.room(1, |_| panic!("nothing is coming")).is_empty());
+    feed(&mut decoder, &frame[..1_000], MAX, &mut seen);
+    assert!(decoder.is_inside_message() && decoder.take_message().is_none());
+    assert!(decoder.room(1, |_| None).is_empty(), "nothing is lent");
+    assert!(decoder.room(frame.len(), |_| panic!("less is coming")).is_empty());
+    let mut asked = 0;
+    let rest = decoder.room(1, |len| {
+        asked = len;
+        Some(vec![0xa5; len + 50_000])
+    });
+    assert_eq!((rest.len(), asked), (frame.len() - 1_000, payload.len() + 10), "to the frame's end and no further");
+    rest[..90_000].copy_from_slice(&frame[1_000..91_000]);
+    decoder.note_placed(90_000);
+    feed(&mut decoder, &[], MAX, &mut seen);
+    assert!(seen.is_empty());
+    let rest = decoder.room(1, |_| panic!("there is room enough"));
+    rest.copy_from_slice(&frame[91_000..]);
+    decoder.note_placed(frame.len() - 91_000);
+    feed(&mut decoder, &[], MAX, &mut seen);
+    assert_eq!(seen, [Binary(payload.clone())]);
+    assert_eq!(decoder.held_bytes(), 0, "nobody took it, so it went");
+}
+
+#[test]
+fn a_message_is_taken_with_its_buffer_once_and_only_if_it_is_whole() {
+    for len in [1usize, 125, 126, 65_535, 65_536] {
+        let payload = vec![b'x'; len];
+        let frame = masked(0x81, &payload);
+        let mut decoder = Decoder::new(Role::Server);
+        let (mut begin, mut end) = (frame.clone(), frame[frame.len() - 1..].to_vec());
+        let mut input = Input::new(&mut begin, frame.len() - 1);
+        assert_eq!(decoder.next(&mut input, MAX), Ok(None));
+        assert!(decoder.take_message().is_none());
+        let mut input = Input::new(&mut end, 1);
+        assert!(matches!(decoder.next(&mut input, MAX), Ok(Some(Event::Message { kind: Kind::Text, .. }))));
+        let (buffer, range) = decoder.take_message().expect("a message").into_frame(Kind::Text);
+        let mut sent = Vec::new();
+        crate::ws::encode::frame(&mut sent, Opcode::Text, &payload);
+        assert_eq!(buffer[range], sent);
+        assert!(decoder.take_message().is_none(), "it is gone");
+        assert_eq!(decoder.next(&mut input, MAX), Ok(None));
+        assert_eq!(decoder.held_bytes(), 0);
+    }
+}

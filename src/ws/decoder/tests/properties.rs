@@ -130,6 +130,7 @@ proptest! {
             let whole = outcome_in(role, &bytes, &[bytes.len()], max);
             prop_assert_eq!(&outcome_in(role, &bytes, &sizes, max), &whole);
             prop_assert_eq!(&outcome_in(role, &bytes, &[1], max), &whole);
+            prop_assert_eq!(&outcome_placed(Decoder::new(role), &bytes, &sizes, max).0, &whole);
         }
     }
 
@@ -140,7 +141,8 @@ proptest! {
     ) {
         for role in [Role::Server, Role::Client] {
             let whole = outcome_in(role, &bytes, &[bytes.len()], MAX);
-            prop_assert_eq!(outcome_in(role, &bytes, &sizes, MAX), whole);
+            prop_assert_eq!(&outcome_in(role, &bytes, &sizes, MAX), &whole);
+            prop_assert_eq!(outcome_placed(Decoder::new(role), &bytes, &sizes, MAX).0, whole);
         }
     }
 
@@ -154,6 +156,7 @@ proptest! {
             let (bytes, expected) = encode_all(&all, reader, key);
             prop_assert_eq!(&outcome_in(reader, &bytes, &[bytes.len()], MAX), &expected);
             prop_assert_eq!(&outcome_in(reader, &bytes, &sizes, MAX), &expected);
+            prop_assert_eq!(&outcome_placed(Decoder::new(reader), &bytes, &sizes, MAX).0, &expected);
         }
     }
 }
