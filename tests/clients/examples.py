@@ -154,7 +154,7 @@ class Examples(Case):
     def test_the_chat_is_served_to_its_page(self):
         """The page itself is tried in Chromium, by `browser.mjs`."""
         *prepare, pages, serve = self.block("cat > chat.toml").splitlines()
-        self.assertEqual(pages, "python3 -m http.server 8000 &")
+        self.assertEqual(pages, "python3 -m http.server 8000 --bind localhost &")
         self.assertEqual(self.run_to_end("\n".join(prepare))[0], 0)
         self.serve(serve)
         page = re.search(r"^```html\n(.*?)^```", document("README.md"), re.M | re.S)[1]
