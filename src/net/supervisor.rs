@@ -135,8 +135,10 @@ const WATCHDOG: &[u8] = b"WATCHDOG=1\n";
 mod tests {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::SocketAddr;
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
+    use crate::mesh::Wake;
 
     fn heard(socket: &UnixDatagram) -> Vec<u8> {
         let mut bytes = [0; 32];
@@ -174,6 +176,47 @@ mod tests {
         let before = counts(&turns);
         turns[..2].iter().for_each(Turns::note);
         assert!(all_turned(&before, &counts(&turns)), "the third has ended long ago");
+    }
+
+    /// A shard that does nothing but turn when it is rung, unless it stands.
+    struct Rung {
+        turns: Arc<[Turns]>,
+        number: usize,
+        stands: Arc<AtomicBool>,
+    }
+
+    impl Wake for Rung {
+        fn wake(&self) {
+            if !self.stands.load(Ordering::SeqCst) {
+                self.turns[self.number].note();
+            }
+        }
+    }
+
+    #[test]
+    fn the_watchdog_hears_nothing_while_one_of_three_shards_stands() {
+        let name = format!("wirefan-stands-{}", std::process::id());
+        let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let (turns, stands): (Arc<[Turns]>, _) = ((0..3).map(|_| Turns::default()).collect(), Arc::default());
+        let ring = |number| {
+            let stands = if number == 1 { Arc::clone(&stands) } else { Arc::default() };
+            Arc::new(Rung { turns: Arc::clone(&turns), number, stands }) as Arc<dyn Wake>
+        };
+        let every = Duration::from_millis(20);
+        let watchdog = Watchdog { socket: format!("@{name}"), every, told: now() };
+        watchdog.watch(Arc::clone(&turns), (0..3).map(ring).collect()).unwrap();
+        for _ in 0..5 {
+            assert_eq!(heard(&socket), WATCHDOG);
+        }
+        stands.store(true, Ordering::SeqCst);
+        socket.set_read_timeout(Some(every * 10)).unwrap();
+        let late = std::iter::from_fn(|| socket.recv(&mut [0; 32]).ok()).take(10).count();
+        // What it had turned before it stood, and a thread of this test that came late to the socket.
+        assert!(late < 10, "one shard stands");
+        assert!(socket.recv(&mut [0; 32]).is_err(), "it still stands");
+        stands.store(false, Ordering::SeqCst);
+        socket.set_read_timeout(None).unwrap();
+        assert_eq!(heard(&socket), WATCHDOG);
     }
 
     #[test]
