@@ -76,7 +76,7 @@ fn help_and_version_are_data() {
     let (code, out, err) = run(&mut wirefan(&["--version"]));
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(out, concat!("wirefan ", env!("CARGO_PKG_VERSION"), "\n"));
-    for command in ["serve", "check", "publish", "subscribe", "token"] {
+    for command in ["serve", "check", "publish", "subscribe", "token", "top", "completions", "man"] {
         let (code, out, err) = run(&mut wirefan(&[command, "--help"]));
         assert_eq!((code, err.as_str()), (0, ""));
         assert!(out.contains(&format!("Usage: wirefan {command}")), "{out}");

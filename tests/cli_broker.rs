@@ -355,3 +355,39 @@ fn a_stopped_broker_says_goodbye_to_its_subscribers() {
         }
     }
 }
+
+/// Where a broker listens that has said so.
+fn url(ready: &str) -> String {
+    format!("ws://{}/ws", ready.strip_prefix("listening on ").expect(ready))
+}
+
+#[test]
+fn top_prints_one_page_where_there_is_no_terminal() {
+    let broker = Running::start(wirefan(&["serve", "--listen", "127.0.0.1:0", "--shards", "2"]).env("TERM", "xterm"));
+    let url = url(&broker.ready);
+    let (code, out, err) = run(wirefan(&["top", "--url", &url]).env("TERM", "xterm"));
+    assert_eq!((code, err.as_str()), (0, ""));
+    let title = format!("wirefan {}  {url}", env!("CARGO_PKG_VERSION"));
+    assert!(out.starts_with(&title), "{out}");
+    for words in ["\npublications ", "\ndeliveries ", "canary lag", "\nshard  busy", "\n    0 ", "\n    1 "] {
+        assert!(out.contains(words), "{words:?}: {out}");
+    }
+    assert!(out.lines().all(|line| line.chars().count() <= 80) && !out.contains('\x1b'), "{out}");
+    broker.signal("-TERM");
+    broker.end();
+}
+
+#[test]
+fn top_says_why_it_may_see_nothing() {
+    let mut guarded = wirefan(&["serve", "--listen", "127.0.0.1:0", "--shards", "1"]);
+    guarded.env("WIREFAN_METRICS__ALLOW_ANONYMOUS", "never");
+    let broker = Running::start(&mut guarded);
+    let (code, out, err) = run(&mut wirefan(&["top", "--url", &url(&broker.ready)]));
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("not subscribed to \"$sys/stats\": the broker says 403: "), "{err}");
+    broker.signal("-TERM");
+    broker.end();
+    let (code, _, err) = run(&mut wirefan(&["top", "--url", "ws://127.0.0.1:1/ws"]));
+    assert_eq!(code, 1);
+    assert!(err.contains("nobody listens there"), "{err}");
+}

@@ -1,4 +1,4 @@
-//! A command's connection to the broker, from the greeting on: what `publish` and `subscribe` have in common.
+//! A command's connection to the broker, from the greeting on: what `publish`, `subscribe` and `top` have in common.
 //!
 //! Waits in one place for replies, input and signals, with standard output flushed before every wait; turns every way
 //! for the connection to end into a sentence.
@@ -45,9 +45,13 @@ impl Connection {
         }
         let known = token.is_some() || url.has_token();
         let client = Client::connect(url, ca, token, ANSWER_PATIENCE).map_err(|error| {
-            let unauthorized = matches!(error, ConnectError::Answer(ClientError::Refused { status: 401, .. }));
-            let hint = if unauthorized && !known { format!("; {GIVE_TOKEN}") } else { String::new() };
-            Failure::Failed(format!("cannot connect to {url}: {error}{hint}"))
+            let status = match error {
+                ConnectError::Answer(ClientError::Refused { status, .. }) => status,
+                _ => 0,
+            };
+            let hint = if status == 401 && !known { format!("; {GIVE_TOKEN}") } else { String::new() };
+            let sentence = format!("cannot connect to {url}: {error}{hint}");
+            if matches!(status, 401 | 403) { Failure::Refused(sentence) } else { Failure::Failed(sentence) }
         })?;
         let mut connection =
             Self { client, url: url.clone(), known, patience: ANSWER_PATIENCE, message_bytes_max: None };
@@ -88,7 +92,7 @@ impl Connection {
     }
 
     /// Waits for what comes next. `asked`: an answer is due, so that silence is told soon.
-    pub(super) fn next(&self, asked: bool, out: &mut Out) -> Result<Arrival, Failure> {
+    pub(super) fn next(&self, asked: bool, out: &mut impl Write) -> Result<Arrival, Failure> {
         let heard = match self.client.heard() {
             Some(heard) => heard,
             None => {
@@ -130,7 +134,12 @@ impl Connection {
             Heard::Line(line) => return Ok(Arrival::Line(line)),
             Heard::LinesEnded(ended) => return Ok(Arrival::LinesEnded(ended)),
             Heard::Interrupted => return Ok(Arrival::Interrupted),
-            Heard::Ended(Ended::Closed { code: Some(code @ (4001 | 4501)), reason }) => self.unwelcome(code, &reason),
+            Heard::Ended(Ended::Closed { code: Some(code @ (4001 | 4501)), reason }) => {
+                return Err(Failure::Refused(format!("{}: {}", self.url, self.unwelcome(code, &reason))));
+            }
+            Heard::Ended(ended @ Ended::Closed { code: Some(4500..=4999), .. }) => {
+                return Err(Failure::Refused(format!("{}: {ended}", self.url)));
+            }
             Heard::Ended(ended) => ended.to_string(),
             Heard::Silence => "the broker does not answer any more".to_owned(),
         };

@@ -5,12 +5,14 @@
 //! 2 it was called wrongly. A reader that goes away (`| head -1`) is no failure.
 
 mod connection;
+mod manual;
 mod outcome;
 mod publish;
 mod reply;
 mod serve;
 mod subscribe;
 mod token;
+mod top;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -37,6 +39,9 @@ pub fn run() -> ExitCode {
         Command::Publish(arguments) => publish::publish(arguments),
         Command::Subscribe(arguments) => subscribe::subscribe(&arguments),
         Command::Token(arguments) => token::token(&arguments),
+        Command::Top(arguments) => top::top(&arguments),
+        Command::Completions(arguments) => manual::completions(&arguments),
+        Command::Man(arguments) => manual::man(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,6 +69,12 @@ enum Command {
     Subscribe(Subscribe),
     /// Make a token for a user, or an API key for a backend
     Token(Token),
+    /// Watch a running broker: what flows, what waits, and its cores side by side
+    Top(Top),
+    /// Print a script that completes these commands in a shell
+    Completions(Completions),
+    /// Print the manual page, or write all of them to a directory
+    Man(Man),
 }
 
 #[derive(Debug, Args)]
@@ -200,6 +211,36 @@ struct Token {
     key: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = TOP)]
+struct Top {
+    /// Where the broker is, ws:// or wss://
+    #[arg(long, default_value = DEFAULT_URL)]
+    url: Url,
+    /// Certificates (PEM) of whom to trust to sign that of a wss:// broker [default: whom this machine trusts]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    #[command(flatten)]
+    who: Who,
+    /// Print the figures of one second and end, as happens where standard output is no terminal
+    #[arg(long)]
+    once: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS)]
+struct Completions {
+    /// Which shell
+    shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "To read it at once: wirefan man | man -l -")]
+struct Man {
+    /// Directory for wirefan.1 and a page for each command, such as /usr/local/share/man/man1
+    dir: Option<PathBuf>,
+}
+
 fn filter(text: &str) -> Result<String, NameError> {
     Filter::parse(text).map(|filter| filter.to_string())
 }
@@ -228,6 +269,13 @@ fn key(text: &str) -> Result<String, String> {
 }
 
 const DEFAULT_URL: &str = "ws://127.0.0.1:8080/ws";
+
+const TOP: &str = "It reads `$sys/stats`, which takes a token that says `operate` where the broker has [auth]. As JSON: wirefan \
+                   subscribe '$sys/stats' --json. With the variable NO_COLOR there are no colours.";
+
+const COMPLETIONS: &str = "For this shell only: source <(wirefan completions bash). For good, write it to \
+                           /etc/bash_completion.d/wirefan, to _wirefan in a directory of zsh's fpath, or to \
+                           ~/.config/fish/completions/wirefan.fish.";
 
 const TOKENS: &str =
     "Standard output gets the token alone, or the API key and behind it, on a line of its own, what the file gets.";

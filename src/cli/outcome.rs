@@ -13,6 +13,8 @@ pub(super) enum Failure {
     Wrong(String),
     /// It failed: 1.
     Failed(String),
+    /// It failed, and would again: the broker does not want us. 1.
+    Refused(String),
     /// As [`Failure::Failed`], and the user has been told already.
     Told,
     /// The reader of standard output went away: it has what it wanted, 0.
@@ -33,7 +35,7 @@ impl Failure {
         match self {
             Self::ReaderGone => ExitCode::SUCCESS,
             Self::Told => ExitCode::from(1),
-            Self::Failed(sentences) => {
+            Self::Failed(sentences) | Self::Refused(sentences) => {
                 complain(sentences);
                 ExitCode::from(1)
             }

@@ -171,6 +171,7 @@ impl EventLoop {
         let machine = self.shard.machine();
         machine.traffic = self.sockets.traffic;
         machine.note_turn(began_us, self.ended_us, delivered, owes);
+        self.shared.turns[self.shard.id().index()].note();
     }
 
     fn wait(&mut self) -> Result<(), ServeError> {

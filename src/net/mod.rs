@@ -45,6 +45,7 @@ use log::Log;
 use reload::Latest;
 use start::Start;
 use successor::Names;
+use supervisor::{Turns, Watchdog};
 use take_over::Waited;
 use tls::{CertificateError, Terms};
 
@@ -116,6 +117,8 @@ struct Shared {
     latest: Latest,
     /// Where the home of each shard is to say what it remembers.
     estate: Vec<SyncSender<Piece>>,
+    /// By shard, for the watchdog.
+    turns: Arc<[Turns]>,
 }
 
 impl Shared {
@@ -255,8 +258,12 @@ pub fn serve(
     let handle = signals.handle();
     let start = Start::prepare(config, log.clone(), take_over)?;
     let mut reload = false;
+    let mut watchdog = Watchdog::of_environment();
+    let mut got_on = || watchdog.iter_mut().for_each(Watchdog::got_on);
     let waited = match take_over {
-        true => take_over::wait(start.addresses(), &mut signals, log, &mut reload, || start.tell_waiting()),
+        true => {
+            take_over::wait(start.addresses(), &mut signals, log, &mut reload, &mut got_on, || start.tell_waiting())
+        }
         false => Waited::Alone,
     };
     let predecessor = match waited {
@@ -266,7 +273,10 @@ pub fn serve(
     };
     start.listen()?;
     let names = Names::take(start.addresses(), log);
-    let mut broker = start.run_after(predecessor, move || handle.close())?;
+    let mut broker = start.run_after(predecessor, got_on, move || handle.close())?;
+    if let Some(watchdog) = watchdog {
+        watchdog.watch(Arc::clone(&broker.shared.turns), broker.bells.clone())?;
+    }
     ready(broker.addresses());
     broker.tell_start();
     supervisor::tell_ready();

@@ -18,6 +18,7 @@ use super::event_loop::{Clock, EventLoop, WAKER};
 use super::listener::{self, Listening};
 use super::log::Log;
 use super::reload::{self, Latest};
+use super::supervisor::Turns;
 use super::take_over::Predecessor;
 use super::tls::Terms;
 use super::{Bell, Bells, Bound, Broker, RUNNING, ServeError, Shared, ambient, supervisor, sys};
@@ -74,10 +75,12 @@ impl Start {
         supervisor::tell_ready();
     }
 
-    /// Runs, and first takes what a predecessor remembers. `ended` is called by the last shard that ends.
+    /// Runs, and first takes what a predecessor remembers, calling `got_on` at each step. `ended` is called by the
+    /// last shard that ends.
     pub(super) fn run_after(
         self,
         predecessor: Option<Predecessor>,
+        mut got_on: impl FnMut(),
         ended: impl Fn() + Send + Sync + 'static,
     ) -> Result<Broker, ServeError> {
         let placement = Placement::new(self.settings.seed, self.shards_len());
@@ -86,6 +89,7 @@ impl Start {
         let (broker, homes) = self.run(predecessor.is_some(), ended)?;
         if let Some(predecessor) = predecessor {
             predecessor.inherit(topic_bytes_max, &log, |bequest| {
+                got_on();
                 let home = placement.home_of(bequest.topic());
                 let _ = homes[home.index()].send(bequest); // it fails if the shard has ended, which stops the broker
             });
@@ -117,6 +121,7 @@ impl Start {
             tls,
             latest: Latest::default(),
             estate,
+            turns: (0..shards).map(|_| Turns::default()).collect(),
         });
         let (polls, bells) = polls(shards)?;
         let desks = mesh::join(bells.clone(), limits::RING_PARCELS);
@@ -141,6 +146,7 @@ impl Start {
                 if ran.is_err() {
                     all.stop(&bells); // its topics are gone: half a broker would be worse than none
                 }
+                all.turns[number].end();
                 ended.one();
                 ran
             };

@@ -45,13 +45,14 @@ enum Word {
     Gone,
 }
 
-/// Waits for the broker that serves at these addresses to leave; `found` is called once if there is one. `reload` is set if the
-/// configuration was to be read again meanwhile.
+/// Waits for the broker that serves at these addresses to leave; `found` is called once if there is one, and `got_on` again and
+/// again. `reload` is set if the configuration was to be read again meanwhile.
 pub(super) fn wait(
     addresses: &[Bound],
     signals: &mut Signals,
     log: &Log,
     reload: &mut bool,
+    got_on: &mut impl FnMut(),
     found: impl FnOnce(),
 ) -> Waited {
     let Some(mut predecessor) = Predecessor::find(addresses, log) else {
@@ -64,6 +65,7 @@ pub(super) fn wait(
     };
     found();
     loop {
+        got_on();
         for signal in signals.pending() {
             match signal {
                 SIGHUP => *reload = true,

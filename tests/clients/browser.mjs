@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import http from "node:http";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 import { KEPT, PATIENCE, certificate, elsewhere, proxy, publish, start, until } from "./broker.mjs";
@@ -112,11 +113,11 @@ test("a page and the broker compress what they say to each other", async (t) => 
   assert.deepEqual((await came(page, "message")).map((one) => one.data), texts);
 });
 
-test("the examples of the README work in the console of the broker's page", async (t) => {
+test("the examples of docs/start.md work in the console of the broker's page", async (t) => {
   const { host } = await start(t);
   const page = await visit(t, `http://${host}/`);
-  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
-  const [subscribe, say] = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
+  const guide = readFileSync(new URL("../../docs/start.md", import.meta.url), "utf8");
+  const [subscribe, say] = [...guide.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
   const logged = [];
   page.on("console", (line) => logged.push(line.text()));
   const paste = (code) => page.evaluate(`${code.replace(/^const /m, "globalThis.")}; 0`);
@@ -124,6 +125,32 @@ test("the examples of the README work in the console of the broker's page", asyn
   await until("the ack", () => logged.some((line) => JSON.parse(line).op === "ack"));
   await paste(say);
   await until("the message", () => logged.some((line) => JSON.parse(line).data?.text === "hi"));
+});
+
+test("the chat of the README is a chat, on a page of another origin", async (t) => {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const [, html] = readme.match(/```html\n(.*?)```/s);
+  const [, toml] = readme.match(/cat > chat.toml <<'END'\n(.*?)END\n/s);
+  assert.ok(html.trimEnd().split("\n").length <= 22, "it is short");
+  let text = "";
+  const server = http.createServer((_, answer) => answer.setHeader("Content-Type", "text/html").end(text));
+  await new Promise((resolve) => server.listen(0, "localhost", resolve));
+  t.after(() => server.close());
+  const origin = `http://localhost:${server.address().port}`;
+  const { host } = await start(t, toml.replace("http://localhost:8000", origin));
+  text = html.replaceAll("127.0.0.1:8080", host);
+  const [ann, bob] = [await visit(t, `${origin}/chat.html`), await visit(t, `${origin}/chat.html`)];
+  const shows = (page, ...lines) =>
+    until(lines.join(), () => page.$$eval("li", (all) => all.map((one) => one.textContent)).then((all) => all.join() === lines.join()));
+  const say = async (page, words) => {
+    await page.fill("input", words);
+    await page.press("input", "Enter");
+  };
+  await say(ann, "hi");
+  await shows(bob, "hi");
+  await say(bob, "<b>hi</b>");
+  await shows(ann, "hi", "<b>hi</b>");
+  await shows(await visit(t, `${origin}/chat.html`), "hi", "<b>hi</b>");
 });
 
 test("an EventSource whose connection is cut comes back by itself and misses nothing", async (t) => {

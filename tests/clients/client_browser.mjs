@@ -109,14 +109,14 @@ test("a page of another origin imports the client, and is let in only where it i
   }
 });
 
-test("the examples of docs/client.md and that of the README work in the console of the broker's page", async (t) => {
+test("the examples of docs/client.md and that of docs/start.md work in the console of the broker's page", async (t) => {
   const text = readFileSync(new URL("../../docs/client.md", import.meta.url), "utf8");
   const examples = [...text.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
   assert.ok(examples.length >= 4);
   const { host } = await start(t, '[[rule]]\nfilter = "#"\nhistory = { count = 100, age = "1h" }\npresence = true\n');
   const { page, thrown, said } = await visit(t, `http://${host}/`);
-  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
-  const [short] = [...readme.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code).filter((code) => code.includes("/client.js"));
+  const guide = readFileSync(new URL("../../docs/start.md", import.meta.url), "utf8");
+  const [short] = [...guide.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code).filter((code) => code.includes("/client.js"));
   await page.evaluate(`(async () => { ${short} })()`);
   await until("it came", () => said.some((line) => line.includes("hi from the client")));
   // One behind the other in one console, as a reader would. There an import is a function.

@@ -1,4 +1,4 @@
-"""The examples of the README and of docs/protocol.md, run as they are written, and every row of the HTTP API by curl.
+"""The examples of the README, of docs/start.md and of docs/protocol.md, run as they are written, and every row of the HTTP API by curl.
 
 `tests/clients/run examples` runs it. The documents say 8080: here it is a free port, which is all that is changed.
 """
@@ -12,7 +12,9 @@ import unittest
 from serving import PATIENCE_S, Case
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-# Blocks of the README that begin so are not run here: they build, test or measure the whole.
+# What shows how to begin: each block of shell in them is run here.
+GUIDES = ("README.md", "docs/start.md", "docs/testing.md")
+# Blocks of them that begin so are not run here: they build, test or measure the whole.
 NOT_RUN = ("cargo run --release -- serve", "tests/run", "cargo build --release --workspace")
 # For each row of the HTTP API a request, and what its answer has to have.
 ROWS = {
@@ -60,6 +62,11 @@ def document(name):
 def blocks(text):
     """The blocks of shell of a document."""
     return re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
+
+
+def guide():
+    """The blocks of shell of all guides."""
+    return [block for name in GUIDES for block in blocks(document(name))]
 
 
 class Examples(Case):
@@ -127,13 +134,13 @@ class Examples(Case):
         self.fail(f"{words!r} never came, but {heard!r}")
 
     def block(self, begin):
-        found = [block for block in blocks(document("README.md")) if block.startswith(begin)]
+        found = [block for block in guide() if block.startswith(begin)]
         self.assertEqual(len(found), 1, begin)
         return found[0]
 
-    def test_every_block_of_the_readme_is_run_or_named(self):
-        tried = ("target/release/wirefan subscribe 'chat/#'\n", "curl --json", "curl -N", "curl -i", "openssl req", "mkdir guarded", "export ", "ROOT=")
-        for block in blocks(document("README.md")):
+    def test_every_block_of_the_guides_is_run_or_named(self):
+        tried = ("target/release/wirefan subscribe 'chat/#'\n", "curl --json", "curl -N", "curl -i", "openssl req", "mkdir guarded", "export ", "ROOT=", "cat > chat.toml")
+        for block in guide():
             self.assertTrue(block.startswith(NOT_RUN + tried), f"nobody tries this example:\n{block}")
 
     def test_two_terminals_and_a_backend(self):
@@ -143,6 +150,18 @@ class Examples(Case):
         self.until_heard(subscriber, lambda: self.assertEqual(self.run_to_end(publish)[0], 0), '{"text":"hi"}')
         backend = self.block("curl --json")
         self.until_heard(subscriber, lambda: self.assertEqual(self.run_to_end(backend)[0], 0), "hi from a backend")
+
+    def test_the_chat_is_served_to_its_page(self):
+        """The page itself is tried in Chromium, by `browser.mjs`."""
+        *prepare, pages, serve = self.block("cat > chat.toml").splitlines()
+        self.assertEqual(pages, "python3 -m http.server 8000 --bind localhost &")
+        self.assertEqual(self.run_to_end("\n".join(prepare))[0], 0)
+        self.serve(serve)
+        page = re.search(r"^```html\n(.*?)^```", document("README.md"), re.M | re.S)[1]
+        client = re.search(r'from "(.*?)"', page)[1]
+        code, said = self.run_to_end(f"curl -sSi -H 'Origin: http://localhost:8000' {client}")
+        self.assertEqual(code, 0, said)
+        self.assertRegex(said, r"(?is)^HTTP/1.1 200 .*access-control-allow-origin: \S+.*export\{")
 
     def test_a_topic_is_a_stream_or_a_poll(self):
         self.serve()
@@ -173,7 +192,7 @@ class Examples(Case):
         code, said = self.run_to_end("set -e\n" + "\n".join(prepare))
         self.assertEqual(code, 0, said)
         self.serve(serve)
-        bob, ann = (block for block in blocks(document("README.md")) if block.startswith("export "))
+        bob, ann = (block for block in guide() if block.startswith("export "))
         token, publish, elsewhere, wrong = ann.splitlines()
         bob = self.shell(bob)
         say = lambda: self.assertEqual(self.run_to_end(f"{token}\n{publish}")[0], 0)

@@ -27,3 +27,5 @@ mod rates;
 mod rfc6455;
 mod rfc7692;
 mod tls;
+#[cfg(target_os = "linux")]
+mod watchdog;

@@ -1,4 +1,4 @@
-//! A small blocking WebSocket client, for `wirefan publish` and `wirefan subscribe`.
+//! A small blocking WebSocket client, for `wirefan publish`, `subscribe` and `top`.
 //!
 //! One thread reads the socket, answers pings and closes, and puts what it hears into a bounded inbox; the other
 //! sources of a command, standard input and signals (`sources`), use the same inbox, so that a command waits in one
@@ -24,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use self::bearer::BearerToken;
-pub use self::sources::Lines;
+pub use self::sources::{Lines, at_interrupt, pause};
 use self::stream::Stream;
 pub use self::url::Url;
 use crate::limits::{CLIENT_INBOX_MAX, CLIENT_MESSAGE_BYTES_MAX, READ_BYTES_PER_TURN};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -53,21 +54,37 @@ impl Client {
     /// # Errors
     /// The signals cannot be had.
     pub fn catch_signals(&self) -> io::Result<()> {
-        let caught = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            // In this order the first signal finds the flag unset and sets it.
-            flag::register_conditional_shutdown(signal, 128 + SIGINT, Arc::clone(&caught))?;
-            flag::register(signal, Arc::clone(&caught))?;
-        }
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let post = self.post.clone();
-        thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            if signals.forever().next().is_some() {
-                let _ = post.send(Heard::Interrupted);
-            }
-        })?;
-        Ok(())
+        at_interrupt(move || {
+            let _ = post.send(Heard::Interrupted);
+        })
     }
+}
+
+/// From now on the first SIGINT or SIGTERM makes this call, on a thread of its own; a second one ends the process at once,
+/// with the exit code of a process that SIGINT ended.
+///
+/// # Errors
+/// The signals cannot be had.
+pub fn at_interrupt(call: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let caught = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order the first signal finds the flag unset and sets it.
+        flag::register_conditional_shutdown(signal, 128 + SIGINT, Arc::clone(&caught))?;
+        flag::register(signal, Arc::clone(&caught))?;
+    }
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if signals.forever().next().is_some() {
+            call();
+        }
+    })?;
+    Ok(())
+}
+
+/// Does nothing for so long.
+pub fn pause(time: Duration) {
+    thread::sleep(time);
 }
 
 fn post_lines(input: impl Read, post: &SyncSender<Heard>, place: &SyncSender<()>) -> io::Result<()> {
