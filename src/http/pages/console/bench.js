@@ -8,7 +8,7 @@ import { broker } from "./broker.js";
 const ENTRIES_MAX = 200;
 const WRITE_MS = 100;
 /** Long enough for what is published meanwhile to be missed. */
-const BACKOFF_MS = [1500, 10_000];
+const BACKOFF_MS = [1000, 3000];
 
 export class Bench {
   #subscribe = $("#subscribe");

@@ -116,8 +116,9 @@ export class Connections {
   constructor() {
     $("#connections-note").hidden = broker.operates;
     const end = (item, current) => el("button", { type: "button", class: "danger small", onclick: () => this.#ask(current()), "aria-label": `End ${item.client}` }, "End");
+    const inOrder = ({ client }) => client.split("-").map((part) => part.padStart(8, "0")).join();
     const columns = [
-      { name: "Client", plain: true, value: (item) => item.client, cell: (item) => item.client },
+      { name: "Client", plain: true, value: inOrder, cell: (item) => item.client },
       { name: "User", plain: true, value: (item) => item.user ?? "", cell: (item) => item.user ?? "–" },
       { name: "Transport", plain: true, value: (item) => item.transport, cell: (item) => item.transport },
       { name: "Age", value: (item) => item.age_s, cell: (item) => duration(item.age_s) },

@@ -13,6 +13,7 @@ const [log, say, go, enter] = ["#log", "#say", "#go", "#enter"].map($);
 const fields = say.elements;
 const rooms = new Set(ROOMS);
 const typing = new Map(); // name: when it is over
+let toldAt = 0; // when we told last that we write
 let client, room; // of the room: { name, topic, stop, members }
 
 function make(name, properties = {}, ...children) {
@@ -129,6 +130,7 @@ say.addEventListener("submit", async (event) => {
   const [name, text] = [fields.name.value.trim(), fields.text.value];
   const pending = show(make("li", { className: "pending" }, make("b", {}, name), text));
   fields.text.value = "";
+  toldAt = 0; // what is written next is told at once
   try {
     await client.publish(room.topic, { name, text, at: Date.now() });
   } catch (error) {
@@ -138,7 +140,6 @@ say.addEventListener("submit", async (event) => {
   pending.remove();
 });
 
-let toldAt = 0;
 fields.text.addEventListener("input", () => {
   if (Date.now() - toldAt < TYPING_MS / 2 || client.state !== "open") return;
   toldAt = Date.now();
