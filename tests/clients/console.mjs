@@ -192,6 +192,39 @@ test("with [auth] nothing is shown without a token that says `operate`; an opera
   assert.deepEqual(wrong, []);
 });
 
+test("when the token ends nothing is left of what was shown, and it is asked for again", async (t) => {
+  const at = directory(t);
+  const [secret, file] = [join(at, "secret"), join(at, "wirefan.toml")];
+  writeFileSync(secret, "c2VjcmV0".repeat(12), { mode: 0o600 });
+  const toml = `[auth]\nkeys = [{ alg = "HS256", secret_file = "${secret}" }]\nleeway_s = 0\n`;
+  writeFileSync(file, toml);
+  const { host } = await start(t, toml);
+  const { page, wrong } = await visit(t, `http://${host}/`, { expected: /status of 40[13]/ });
+  const token = execFileSync(process.env.WIREFAN, ["token", "--config", file, "--user", "root", "--operate", "--ttl", "6s"], { encoding: "utf8" }).trim();
+  await page.fill("#token", token);
+  await page.keyboard.press("Enter");
+  await shows(page, "#state", /^live$/);
+  await shows(page, "#gate-error", /expired/);
+  assert.equal(await page.locator(".view:visible, nav:visible").count(), 0);
+  assert.equal(await page.evaluate(() => document.querySelectorAll("#tiles *, #shards *, .list tbody tr").length), 0);
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  assert.deepEqual(wrong, []);
+});
+
+test("the log of what happens is bounded, however much comes", async (t) => {
+  const { host } = await start(t, KEPT);
+  const { page, wrong } = await visit(t, `http://${host}/#try`);
+  await page.fill("#subscribe [name=filter]", "kept/#");
+  await page.getByRole("button", { name: "Subscribe", exact: true }).click();
+  await page.locator("#log [data-kind=subscribed]").waitFor();
+  const batch = JSON.stringify(Array.from({ length: 1000 }, (_, n) => ({ topic: "kept/a", data: n })));
+  for (let n = 0; n < 3; n++) await fetch(`http://${host}/v1/batch`, { method: "POST", headers: { "Content-Type": "application/json" }, body: batch });
+  await shows(page, "#log-count", /^3,000 messages$/);
+  assert.equal(await page.locator("#log li").count(), 200);
+  assert.equal(await page.locator("#log li .data").last().innerText(), "999");
+  assert.deepEqual(wrong, []);
+});
+
 test("where the lists and the figures are not for everybody, a sentence says so", async (t) => {
   const { host } = await start(t, '[metrics]\nallow_anonymous = "never"\n');
   const { page, wrong } = await visit(t, `http://${host}/`, { expected: /status of 403/ });
