@@ -117,7 +117,8 @@ export class Bench {
       // it is text
     }
     write(position, "…");
-    const client = this.#connect(this.#subscribe.elements.transport.value);
+    // What is subscribed stays so, whatever door was chosen since.
+    const client = this.#subscription ? this.#client : this.#connect(this.#subscribe.elements.transport.value);
     try {
       const answered = await client.publish(topic.value.trim(), value, { signal: AbortSignal.timeout(10_000) });
       write(position, answered);

@@ -114,8 +114,7 @@ function views(topics, connections) {
     const wanted = location.hash.slice(1);
     const view = ["topics", "connections", "try"].includes(wanted) ? wanted : "live";
     for (const section of document.querySelectorAll(".view")) section.hidden = section.id !== view;
-    for (const link of document.querySelectorAll("nav a"))
-      link.getAttribute("href") === `#${view}` ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+    for (const link of document.querySelectorAll("nav a")) link.ariaCurrent = link.getAttribute("href") === `#${view}` ? "page" : null;
     for (const [name, list] of Object.entries(lists)) list.show(name === view);
     scrollTo(0, 0);
   };

@@ -129,7 +129,7 @@ export class List {
       return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1) || (a[key] < b[key] ? -1 : 1);
     };
     chosen.sort(compare);
-    this.#heads.forEach((head, n) => (n === column ? head.setAttribute("aria-sort", down ? "descending" : "ascending") : head.removeAttribute("aria-sort")));
+    this.#heads.forEach((head, n) => (head.ariaSort = n !== column ? null : down ? "descending" : "ascending"));
     this.#from = Math.max(0, Math.min(this.#from, Math.floor((chosen.length - 1) / ROWS) * ROWS));
     const page = chosen.slice(this.#from, this.#from + ROWS);
     this.#drawRows(page);

@@ -56,10 +56,13 @@ function showTyping() {
   $("#typing").textContent = names.length ? `${first}${more} ${names.length > 1 ? "are" : "is"} typing …` : "";
 }
 
+/** A user counts once, a stranger's every connection by itself, as in `join` and `leave`. */
+const whoIs = ({ client, user }) => user ?? client;
+
 /** Who is there: asked for once, and then told. */
 async function countMembers(of) {
   const { members, connections } = await client.presence(of.topic, { limit: 1000 });
-  of.members = new Set(members.map(({ client }) => client));
+  of.members = new Set(members.map(whoIs));
   of.more = connections - members.length;
   showMembers(of);
 }
@@ -77,8 +80,8 @@ function listen(of, presence) {
     if (presence) countMembers(of).catch(() => {});
   });
   for (const [event, change] of [["join", "add"], ["leave", "delete"]])
-    subscription.on(event, ({ client }) => {
-      of.members?.[change](client);
+    subscription.on(event, (member) => {
+      of.members?.[change](whoIs(member));
       showMembers(of);
     });
   subscription.on("end", (error) => {
@@ -93,7 +96,12 @@ function listen(of, presence) {
 }
 
 function visit() {
-  const name = decodeURIComponent(location.hash.slice(1)) || ROOMS[0];
+  let name = "#";
+  try {
+    name = decodeURIComponent(location.hash.slice(1)) || ROOMS[0];
+  } catch {
+    // no address of ours
+  }
   if (/[+#/\p{Cc}]/u.test(name) || name.length > 40) return void (location.hash = ROOMS[0]);
   room?.stop.abort();
   room = { name, topic: `demo/chat/${name}`, stop: new AbortController(), members: undefined, more: 0 };
