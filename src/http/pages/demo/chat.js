@@ -14,7 +14,7 @@ const fields = say.elements;
 const rooms = new Set(ROOMS);
 const typing = new Map(); // name: when it is over
 let toldAt = 0; // when we told last that we write
-let client, room; // of the room: { name, topic, stop, members }
+let client, room; // of the room: { name, topic, stop, heard, members, more }
 
 function make(name, properties = {}, ...children) {
   const element = Object.assign(document.createElement(name), properties);
@@ -32,8 +32,11 @@ function show(entry) {
 
 const tell = (text) => show(make("li", { className: "note" }, text));
 
-function hear({ from, data }) {
+function hear({ position, from, data }) {
   const { name, text, at } = data ?? {};
+  if (room.heard.has(position)) return; // it came live and is in the history, too
+  room.heard.add(position);
+  if (room.heard.size > SHOWN_MAX) room.heard.delete(room.heard.values().next().value);
   if (typeof text !== "string") return; // somebody else's
   const who = String(from ?? name ?? "somebody").slice(0, 30);
   if (typing.delete(who)) showTyping();
@@ -76,7 +79,11 @@ function listen(of, presence) {
   const { signal } = of.stop;
   const subscription = client.subscribe(of.topic, hear, { last: 50, presence, signal });
   subscription.on("subscribed", ({ recovered }) => {
-    if (recovered === false) tell("The broker does not know what was said in between: it was restarted, or it keeps too little. Go on.");
+    if (recovered === false) {
+      tell("The broker does not know all that was said in between: it was restarted, or it keeps too little. Go on.");
+      // What others said to the new broker before we came back.
+      client.history(of.topic, { limit: 50, signal }).then(({ messages }) => messages.forEach(hear), () => {});
+    }
     if (presence) countMembers(of).catch(() => {});
   });
   for (const [event, change] of [["join", "add"], ["leave", "delete"]])
@@ -104,7 +111,7 @@ function visit() {
   }
   if (/[+#/\p{Cc}]/u.test(name) || name.length > 40) return void (location.hash = ROOMS[0]);
   room?.stop.abort();
-  room = { name, topic: `demo/chat/${name}`, stop: new AbortController(), members: undefined, more: 0 };
+  room = { name, topic: `demo/chat/${name}`, stop: new AbortController(), heard: new Set(), members: undefined, more: 0 };
   rooms.add(name);
   const link = (one) => make("li", {}, make("a", { href: `#${encodeURIComponent(one)}`, ariaCurrent: one === name ? "page" : null }, one));
   $("#rooms").replaceChildren(...[...rooms].map(link));
