@@ -368,7 +368,7 @@ fn the_rule_of_wirefan_toml_has_every_key_and_is_the_implicit_one_with_a_history
 
 #[test]
 fn the_ready_files_load() {
-    for name in ["config/development.toml", "config/production.toml"] {
+    for name in ["config/chat.toml", "config/development.toml", "config/production.toml"] {
         load(&shipped(name), &[], &Flags::default()).unwrap_or_else(|refused| panic!("{name}: {refused}"));
     }
     assert!(shipped("config/wirefan.service").contains("\nLimitNOFILE=1048576\n"));

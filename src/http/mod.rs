@@ -12,6 +12,7 @@ mod field;
 mod framing;
 mod head;
 mod media;
+mod pages;
 mod problem;
 mod query;
 mod reader;

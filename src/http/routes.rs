@@ -1,7 +1,8 @@
-//! What a path leads to: the page, the client, the health check, the WebSocket endpoints, or a refusal.
+//! What a path leads to: a page, the client, the health check, the WebSocket endpoints, or a refusal.
 //!
 //! `net` asks [`endpoint`] for a request that wants to upgrade and [`respond_to`] for every other one.
 
+use super::pages::{self, Page};
 use super::{Date, Head, Problem, Response, Terms};
 
 /// Where an upgrade request goes.
@@ -35,20 +36,16 @@ pub fn respond_to(out: &mut Vec<u8>, head: &Head<'_>, echo: bool, ready: Result<
     });
     let status = match &plain {
         Ok(Plain::Methods) => 204,
-        Ok(Plain::Client) if has_client(head) => 304,
+        Ok(Plain::Page(page)) if page.is_known(head) => 304,
         Ok(_) => 200,
         Err(problem) => problem.status,
     };
     let response = Response::begin(out, status, terms, Some(date));
     match plain {
-        Ok(Plain::Page) => {
-            let response = PAGE_HEADERS.iter().fold(response, |response, (name, value)| response.header(name, value));
-            response.body("text/html; charset=utf-8", PAGE);
-        }
-        Ok(Plain::Client) => {
-            let response = CLIENT_HEADERS.iter().fold(response, |response, (name, value)| response.header(name, value));
-            let response = response.header("ETag", client_tag());
-            if status == 304 { response.empty() } else { response.body("text/javascript; charset=utf-8", CLIENT) }
+        Ok(Plain::Page(page)) => {
+            let response = page.headers.iter().fold(response, |response, (name, value)| response.header(name, value));
+            let response = response.header("ETag", page.tag());
+            if status == 304 { response.empty() } else { response.body(page.media, page.bytes) }
         }
         Ok(Plain::Health) => state(response, b"ok\n"),
         Ok(Plain::Readiness) => state(response, b"ready\n"),
@@ -62,23 +59,8 @@ fn state(response: Response<'_>, text: &[u8]) {
     response.header("Cache-Control", "no-store").body("text/plain; charset=utf-8", text);
 }
 
-/// Whether who asks has the client already (RFC 9110 13.1.2, by weak comparison).
-fn has_client(head: &Head<'_>) -> bool {
-    let tags = |line: &[u8]| {
-        let mut tags = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        tags.any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == client_tag().as_bytes())
-    };
-    head.all("if-none-match").any(tags)
-}
-
-/// The name of these bytes of the client: a hash that the compiler made.
-fn client_tag() -> &'static str {
-    std::str::from_utf8(&CLIENT_TAG).expect("hexadecimal digits in quotes")
-}
-
 enum Plain {
-    Page,
-    Client,
+    Page(&'static Page),
     Health,
     /// Whether new connections are welcome.
     Readiness,
@@ -90,17 +72,15 @@ fn plain(head: &Head<'_>, echo: bool) -> Result<Plain, Problem> {
     let found = match head.path {
         // RFC 9110 9.3.7: about the server as a whole.
         "*" => return Ok(Plain::Methods),
-        "/" => Ok(Plain::Page),
-        "/client.js" => Ok(Plain::Client),
         "/healthz" => Ok(Plain::Health),
         "/readyz" => Ok(Plain::Readiness),
         // RFC 9110 15.5.22: 426 names the protocol to upgrade to.
-        path if endpoint(path, echo).is_ok() => {
+        path if path != "/" && endpoint(path, echo).is_ok() => {
             Err(Problem::new(426, "this is a WebSocket endpoint: ask for an upgrade, as `new WebSocket(url)` does")
                 .with_header("Upgrade", "websocket")
                 .with_header("Sec-WebSocket-Version", "13"))
         }
-        _ => return Err(not_found()),
+        path => Ok(Plain::Page(pages::page(path).ok_or_else(not_found)?)),
     };
     match head.method {
         "GET" | "HEAD" => found,
@@ -114,47 +94,6 @@ fn not_found() -> Problem {
 }
 
 const ALLOW: &str = "GET, HEAD, OPTIONS";
-
-/// A page without scripts or styles of its own: its power is to be an origin from which a console may import the client and connect back.
-/// `connect-src 'self'` covers ws: and wss: of the same host and port (CSP 3, 6.7.2.8).
-const PAGE_HEADERS: [(&str, &str); 4] = [
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; connect-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'",
-    ),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cache-Control", "no-cache"),
-];
-
-const PAGE: &[u8] = include_bytes!("page.html");
-
-/// What `clients/js/build.mjs` made, and its tests verify to be made of what is beside it.
-const CLIENT: &[u8] = include_bytes!("../../clients/js/dist/client.js");
-
-/// It holds no secret, so any page may import it, from which its broker then accepts connections or not.
-const CLIENT_HEADERS: [(&str, &str); 4] = [
-    ("Access-Control-Allow-Origin", "*"),
-    ("Cross-Origin-Resource-Policy", "cross-origin"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Cache-Control", "no-cache"),
-];
-
-/// FNV-1a of [`CLIENT`], in quotes (RFC 9110 8.8.3).
-const CLIENT_TAG: [u8; 18] = {
-    let (mut hash, mut at) = (0xcbf2_9ce4_8422_2325_u64, 0);
-    while at < CLIENT.len() {
-        hash = (hash ^ CLIENT[at] as u64).wrapping_mul(0x0100_0000_01b3);
-        at += 1;
-    }
-    let (mut tag, mut digit) = ([b'"'; 18], 0);
-    while digit < 16 {
-        tag[digit + 1] = b"0123456789abcdef"[(hash >> (60 - 4 * digit)) as usize & 15];
-        digit += 1;
-    }
-    tag
-};
 
 #[cfg(test)]
 mod tests {
@@ -178,14 +117,43 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_html_under_a_strict_policy_and_says_how_to_connect() {
-        let response = answer("GET /?x", false);
-        let (head, body) = parts(&response);
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        assert!(head.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"), "{head}");
-        assert!(head.contains("\r\nContent-Security-Policy: default-src 'none'; connect-src 'self';"), "{head}");
-        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
-        assert!(body.contains("new WebSocket(") && !body.contains("<script") && !body.contains("<style"));
+    fn the_console_and_the_chat_are_html_under_a_strict_policy() {
+        for path in ["/?x", "/demo/chat"] {
+            let response = answer(&format!("GET {path}"), false);
+            let (head, body) = parts(&response);
+            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+            for line in [
+                "Content-Type: text/html; charset=utf-8",
+                "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                 img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+                "X-Content-Type-Options: nosniff",
+                "Referrer-Policy: no-referrer",
+                "Connection: close",
+            ] {
+                assert!(head.contains(&format!("\r\n{line}\r\n")) || head.ends_with(line), "{line}: {head}");
+            }
+            assert!(body.starts_with("<!doctype html>"), "{body}");
+        }
+    }
+
+    #[test]
+    fn all_that_a_page_names_is_there_with_its_type() {
+        for page in ["/", "/demo/chat"] {
+            let response = answer(&format!("GET {page}"), false);
+            let base = page.rsplit_once('/').unwrap().0;
+            let named = response.split(['"']).filter(|word| word.ends_with(".js") || word.ends_with(".css"));
+            let named: Vec<&str> = named.collect();
+            assert!(named.len() >= 2, "{named:?}");
+            for name in named {
+                let path = name.strip_prefix("../").map_or_else(|| format!("{base}/{name}"), |name| format!("/{name}"));
+                let response = answer(&format!("GET {path}"), false);
+                let (head, _) = parts(&response);
+                let media = if name.ends_with(".js") { "text/javascript" } else { "text/css" };
+                assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {head}");
+                assert!(head.contains(&format!("\r\nContent-Type: {media}; charset=utf-8\r\n")), "{path}: {head}");
+                assert!(head.contains("\r\nX-Content-Type-Options: nosniff\r\n"), "{path}: {head}");
+            }
+        }
     }
 
     #[test]
@@ -205,21 +173,23 @@ mod tests {
     }
 
     #[test]
-    fn s9110_13_1_2_who_has_the_client_is_told_so() {
-        let response = answer("GET /client.js", false);
-        let tag = response.lines().find_map(|line| line.strip_prefix("ETag: ")).unwrap();
-        assert!(tag.len() == 18 && tag.starts_with('"') && tag.ends_with('"'), "{tag}");
-        for (named, status) in [
-            (tag.to_owned(), 304),
-            (format!("\"other\", W/{tag}"), 304),
-            ("*".to_owned(), 304),
-            ("\"other\"".to_owned(), 200),
-            (tag.trim_matches('"').to_owned(), 200),
-        ] {
-            let response = answer(&format!("GET /client.js HTTP/1.1\r\nIf-None-Match: {named}\r\nX:"), false);
-            assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{named}: {response}");
-            assert!(response.contains(&format!("\r\nETag: {tag}\r\n")), "{response}");
-            assert_eq!(response.ends_with("\r\n\r\n"), status == 304, "a 304 has no body");
+    fn s9110_13_1_2_who_has_a_file_is_told_so() {
+        for path in ["/", "/client.js", "/console/console.css", "/demo/chat"] {
+            let response = answer(&format!("GET {path}"), false);
+            let tag = response.lines().find_map(|line| line.strip_prefix("ETag: ")).unwrap();
+            assert!(tag.len() == 18 && tag.starts_with('"') && tag.ends_with('"'), "{tag}");
+            for (named, status) in [
+                (tag.to_owned(), 304),
+                (format!("\"other\", W/{tag}"), 304),
+                ("*".to_owned(), 304),
+                ("\"other\"".to_owned(), 200),
+                (tag.trim_matches('"').to_owned(), 200),
+            ] {
+                let response = answer(&format!("GET {path} HTTP/1.1\r\nIf-None-Match: {named}\r\nX:"), false);
+                assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{named}: {response}");
+                assert!(response.contains(&format!("\r\nETag: {tag}\r\n")), "{response}");
+                assert_eq!(response.ends_with("\r\n\r\n"), status == 304, "a 304 has no body");
+            }
         }
     }
 
@@ -241,7 +211,7 @@ mod tests {
 
     #[test]
     fn s9110_9_3_2_head_is_get_without_the_body() {
-        for path in ["/", "/client.js", "/healthz", "/nothing", "/ws"] {
+        for path in ["/", "/client.js", "/console/console.js", "/demo/chat", "/healthz", "/nothing", "/ws"] {
             let get = answer(&format!("GET {path}"), false);
             let head = answer(&format!("HEAD {path}"), false);
             assert_eq!(head, format!("{}\r\n\r\n", parts(&get).0));
@@ -250,7 +220,7 @@ mod tests {
 
     #[test]
     fn s9110_15_5_6_other_methods_get_405_and_are_told_which_work() {
-        for line in ["POST /", "DELETE /healthz", "PUT /ws", "get /"] {
+        for line in ["POST /", "DELETE /healthz", "PUT /ws", "get /", "POST /demo/chat", "PUT /client.js"] {
             let response = answer(line, false);
             assert!(response.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{response}");
             assert!(response.contains("\r\nAllow: GET, HEAD, OPTIONS\r\n"), "{response}");
@@ -268,7 +238,17 @@ mod tests {
 
     #[test]
     fn s9457_other_paths_get_404_as_a_problem_document() {
-        for line in ["GET /nothing", "POST /nothing", "GET /ws/", "GET //", "GET /echo", "OPTIONS /nothing"] {
+        for line in [
+            "GET /nothing",
+            "POST /nothing",
+            "GET /ws/",
+            "GET //",
+            "GET /echo",
+            "GET /console",
+            "GET /console/../client.js",
+            "GET /demo/chat/",
+            "OPTIONS /nothing",
+        ] {
             let response = answer(line, false);
             let (head, body) = parts(&response);
             assert!(head.starts_with("HTTP/1.1 404 Not Found\r\n"), "{head}");

@@ -100,7 +100,7 @@ impl Shard {
             return self.admit_observer(index, head);
         }
         let user = self.authorise(index, head)?;
-        if call.needs_operator() {
+        if call.ends_connections() || call.lists() && !self.shows_lists() {
             self.check_operator(user.as_deref())?;
         }
         Ok(user)

@@ -65,13 +65,13 @@ impl<'h> Call<'h> {
         called.ok_or_else(|| Problem::method_not_allowed(allow))
     }
 
-    /// Whether it is for operators alone.
-    pub(super) fn needs_operator(self) -> bool {
-        match self {
-            Self::Topics | Self::Connections | Self::Connection(_) | Self::EndUser | Self::End(_) => true,
-            Self::Options(_) | Self::Publish | Self::Batch => false,
-            Self::History | Self::Presence | Self::Events | Self::Poll => false,
-            Self::Metrics => false, // it has terms of its own
-        }
+    /// Whether it is for operators alone, on any broker.
+    pub(super) fn ends_connections(self) -> bool {
+        matches!(self, Self::EndUser | Self::End(_))
+    }
+
+    /// Whether it lists what there is: for operators, and on some brokers for everybody.
+    pub(super) fn lists(self) -> bool {
+        matches!(self, Self::Topics | Self::Connections | Self::Connection(_))
     }
 }

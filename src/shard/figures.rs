@@ -80,11 +80,21 @@ impl Shard {
         match config.metrics.allow_anonymous {
             AllowAnonymous::Always => true,
             AllowAnonymous::Never => false,
-            AllowAnonymous::Loopback => {
-                let mut addresses = config.server.listen.iter().chain(&config.tls.listen);
-                self.settings.credentials.is_none() && addresses.all(|address| address.ip().is_loopback())
-            }
+            AllowAnonymous::Loopback => self.is_among_neighbours(),
         }
+    }
+
+    /// Whether whoever reaches the broker may list its topics and connections: not where it is reached from elsewhere, for
+    /// unlike the figures they name names.
+    pub(super) fn shows_lists(&self) -> bool {
+        self.shows_figures() && self.is_among_neighbours()
+    }
+
+    /// Whether nobody is known here and nobody comes from another machine.
+    fn is_among_neighbours(&self) -> bool {
+        let config = &self.settings.config;
+        let mut addresses = config.server.listen.iter().chain(&config.tls.listen);
+        self.settings.credentials.is_none() && addresses.all(|address| address.ip().is_loopback())
     }
 
     /// Who asks for the figures, if it may see them.

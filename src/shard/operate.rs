@@ -1,6 +1,6 @@
 //! The API's calls for operators: what topics and connections there are, and ending connections.
 //!
-//! `api` hands them over once it is known that an operator asks. Nothing is answered here: each call becomes a survey of
+//! `api` hands them over once it is known that who asks may. Nothing is answered here: each call becomes a survey of
 //! the shards concerned (`survey`), and its request waits like one that waits for homes.
 
 use super::Shard;
@@ -18,7 +18,7 @@ use crate::protocol::Excerpt;
 use crate::topic::Filter;
 
 impl Shard {
-    /// Whether who asks may. Where nobody can be known, nobody is an operator, from whatever address.
+    /// Whether who asks is an operator. Where nobody can be known, nobody is, from whatever address.
     pub(super) fn check_operator(&self, user: Option<&User>) -> Result<(), Problem> {
         match user {
             _ if self.settings.credentials.is_none() => Err(Problem::new(

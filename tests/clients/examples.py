@@ -25,6 +25,7 @@ ROWS = {
     "GET /v1/history": ("curl -sS 'http://127.0.0.1:8080/v1/history?topic=kept/a&limit=5&reverse=true'", r'"messages":\['),
     "GET /v1/presence": ("curl -sS 'http://127.0.0.1:8080/v1/presence?topic=room/1&limit=5'", r'"members":\[\],"users":0,"connections":0'),
     "GET /": ("curl -sS http://127.0.0.1:8080/", r"^<!doctype html>"),
+    "GET /demo/chat": ("curl -sS http://127.0.0.1:8080/demo/chat", r"^<!doctype html>"),
     "GET /client.js": ("curl -sS http://127.0.0.1:8080/client.js", r"(?s)^/\*! wirefan .*export\{"),
     "GET /metrics": ("curl -sSi http://127.0.0.1:8080/metrics", r"(?s)^HTTP/1.1 200 OK.*\nwirefan_publications_total \d+\n"),
     "GET /healthz": ("curl -sSi http://127.0.0.1:8080/healthz", r"^HTTP/1.1 200 OK"),

@@ -81,7 +81,7 @@ fn an_operator_ends_a_connection_or_all_of_a_user_with_4503() {
 }
 
 #[test]
-fn nobody_else_may_and_where_nobody_is_known_nobody_is_an_operator() {
+fn nobody_else_may_and_where_nobody_is_known_neighbours_may_look() {
     let guarded = guarded("operators-refused", "");
     let mut user = Operator { raw: Raw::dial(&guarded.broker), token: guarded.token("ann", "--publish #") };
     let open = Broker::start(&[]);
@@ -91,7 +91,8 @@ fn nobody_else_may_and_where_nobody_is_known_nobody_is_an_operator() {
         assert_eq!((answer.status(), scope), (403, Some("Bearer error=\"insufficient_scope\"")), "{line}");
         let request = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         assert_eq!(Raw::request(&guarded.broker, &request).status(), 401, "{line}");
-        assert_eq!(Raw::request(&open, &request).status(), 403, "{line}");
+        let looks = if line.starts_with("GET") { 200 } else { 403 };
+        assert_eq!(Raw::request(&open, &request).status(), looks, "{line}");
     }
 }
 

@@ -76,7 +76,7 @@ const CALLS: [&str; 5] = [
 ];
 
 #[test]
-fn only_operators_may_and_without_auth_there_are_none() {
+fn only_operators_may_and_without_auth_neighbours_may_look() {
     let mut world = world();
     let peer = world.accept(0);
     for line in CALLS {
@@ -88,12 +88,28 @@ fn only_operators_may_and_without_auth_there_are_none() {
         assert!(matches!(answer.status, 200 | 404), "{line} {answer:?}");
     }
     world.leave();
-    let mut open = World::new(2);
-    let peer = open.accept(0);
-    for line in CALLS {
-        let answer = open.request(peer, line, "", b"");
-        assert_eq!(answer.status, 403, "{line}");
-        assert!(answer.json()["detail"].as_str().expect("a sentence").contains("[auth]"));
+    for (listen, anonymous, may_look) in [
+        ("127.0.0.1:80", AllowAnonymous::Loopback, true),
+        ("[::1]:80", AllowAnonymous::Always, true),
+        ("127.0.0.1:80", AllowAnonymous::Never, false),
+        ("0.0.0.0:80", AllowAnonymous::Loopback, false),
+        ("0.0.0.0:80", AllowAnonymous::Always, false),
+    ] {
+        let mut open = World::with(2, 4, |config| {
+            config.server.listen.push(listen.parse().expect("an address"));
+            config.metrics.allow_anonymous = anonymous;
+        });
+        let peer = open.accept(0);
+        for line in CALLS {
+            let answer = open.request(peer, line, "", b"");
+            if may_look && line.starts_with("GET") {
+                assert!(matches!(answer.status, 200 | 404), "{listen} {anonymous:?} {line} {answer:?}");
+            } else {
+                assert_eq!(answer.status, 403, "{listen} {anonymous:?} {line}");
+                assert!(answer.json()["detail"].as_str().expect("a sentence").contains("[auth]"));
+            }
+        }
+        open.leave();
     }
 }
 
