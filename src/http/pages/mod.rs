@@ -137,8 +137,10 @@ mod tests {
             for tag in text.split("<script").skip(1) {
                 assert!(tag.starts_with(" type=\"module\" src=\"") && tag.contains("\"></script>"), "{}", page.path);
             }
-            for word in ["<style", " style=\"", " onclick=", "innerHTML", "insertAdjacentHTML", "document.write", "://"] {
-                let excepted = word == "://" && (page.path == "/client.js" || text.contains("http://www.w3.org/2000/svg"));
+            for word in ["<style", " style=\"", " onclick=", "innerHTML", "insertAdjacentHTML", "document.write", "://"]
+            {
+                let excepted =
+                    word == "://" && (page.path == "/client.js" || text.contains("http://www.w3.org/2000/svg"));
                 assert!(excepted || !text.contains(word), "{}: {word}", page.path);
             }
         }
