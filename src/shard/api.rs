@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::Shard;
 use super::calls::Call;
 use super::connection::CloseReason;
-use super::exchange::{Exchange, Line, Part, too_many};
+use super::exchange::{Exchange, Line, Part, failed, too_many};
 use super::identity::User;
 use super::repeats::{Content, Judged};
 use super::requests::{Next, unauthorized};
@@ -61,6 +61,8 @@ impl Shard {
     /// Answers a request of an allowed origin that is not carried out.
     pub(super) fn refuse_call(&mut self, index: u32, terms: Terms, cors: &Cors<'_>, problem: &Problem) -> Next {
         self.counters.refused.note(Refused::of_status(problem.status));
+        // Somebody else may do it, to whom this connection does not lead.
+        let terms = if problem.status == 503 { terms.closing() } else { terms };
         self.answer(index, terms, |response| cors.mark(response).refuse(problem), problem.status)
     }
 
@@ -170,7 +172,7 @@ impl Shard {
             && !self.exchanges.contains_key(&index)
             && let Some(answer) = self.publish_here(index, user, (topic, payload, key, conflate))
         {
-            let position = answer.map_err(|refusal| Problem::new(refusal.code(), refusal.to_string()))?;
+            let position = answer.map_err(|refusal| failed(refusal.code(), refusal.to_string()))?;
             let next = self.tell_position(index, (request.terms, cors), position);
             if request.repeats {
                 let request = (request, self.settings.config.limits.message_bytes_max);

@@ -364,13 +364,20 @@ pub(super) fn write_position(out: &mut Vec<u8>, terms: Terms, position: Position
 fn sole(parts: SmallVec<[Part; 1]>) -> (Result<Vec<u8>, Problem>, bool) {
     match parts.into_iter().next() {
         Some(Part::Document(json)) => (Ok(json), true),
-        Some(Part::Failed(503, reason)) => (Err(Problem::new(503, reason).with_header("Retry-After", "1")), false),
-        Some(Part::Failed(429, reason)) => (Err(too_many(reason, 1)), false),
-        Some(Part::Failed(code, reason)) => (Err(Problem::new(code, reason)), false),
+        Some(Part::Failed(code, reason)) => (Err(failed(code, reason)), false),
         Some(Part::Done) => (Ok(Vec::new()), false),
         Some(Part::Waiting | Part::Joined(_) | Part::Published(..) | Part::Text(..)) | None => {
             unreachable!("it was answered, asked for no feed, and is neither a publication nor a text")
         }
+    }
+}
+
+/// A command came to nothing.
+pub(super) fn failed(code: u16, reason: String) -> Problem {
+    match code {
+        429 => too_many(reason, 1),
+        503 => Problem::new(503, reason).with_header("Retry-After", "1"),
+        _ => Problem::new(code, reason),
     }
 }
 

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::Shard;
 use super::api::{Publication, wrong};
 use super::connection::CloseReason;
-use super::exchange::write_position;
+use super::exchange::{failed, write_position};
 use super::identity::User;
 use super::requests::Next;
 use crate::http::{Cors, Date, Head, MediaType, Problem, Repeat, Request, Response, Terms};
@@ -109,6 +109,6 @@ impl Shard {
         let payload = judged.content.payload(body, &mut text)?;
         let publication = (Topic::known(&judged.topic), payload, judged.key.as_deref(), judged.conflate.as_deref());
         let answer = self.publish_home(index, judged.user.as_deref(), publication);
-        answer.map_err(|refusal| Problem::new(refusal.code(), refusal.to_string()))
+        answer.map_err(|refusal| failed(refusal.code(), refusal.to_string()))
     }
 }

@@ -163,10 +163,17 @@ fn whoever_is_refused_a_publication_is_sent_away_first() {
 
 #[test]
 fn a_request_that_is_refused_ends_its_connection_and_says_when_to_come_back() {
-    let mut world = World::with(2, 4, |_| {});
+    // With the topic's home on the same shard, and on another one.
+    for home in 0..2 {
+        let mut world = World::with(2, 4, |_| {});
+        let topic = world.topic_at(home);
+        requests_end(&mut world, &topic);
+    }
+}
+
+fn requests_end(world: &mut World, topic: &str) {
     let (one, batch, ready) = (world.accept(0), world.accept(0), world.accept(1));
     world.shards.iter_mut().for_each(Shard::handle_freeze);
-    let topic = world.topic_at(1);
     let head = "HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
     world.send(one, format!("POST /v1/publish?topic={topic} {head}Content-Length: 1\r\n\r\n1").as_bytes());
     let body = format!(r#"[{{"topic":"{topic}","data":1}}]"#);
