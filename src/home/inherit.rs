@@ -18,10 +18,17 @@ use crate::protocol::publication::Head;
 use crate::transport::websocket;
 
 /// Topics that are kept for those who subscribed to them at the former broker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Awaited {
     lives: VecDeque<(TopicKey, u32)>,
+    /// Never, as long as more are inherited.
     until: Tick,
+}
+
+impl Default for Awaited {
+    fn default() -> Self {
+        Self { lives: VecDeque::new(), until: Tick(u32::MAX) }
+    }
 }
 
 impl Awaited {

@@ -240,7 +240,8 @@ impl Home {
     }
 
     fn take(&mut self, publish: &Publish<'_>) -> Result<Position, Refusal> {
-        if self.is_frozen() {
+        // The broker's own topics are nobody's to inherit: their subscribers hear how it does until it ends.
+        if self.is_frozen() && !publish.topic.is_broker() {
             return Err(Refusal::Draining);
         }
         let key = self.topics.open(publish.topic, &self.rules);
@@ -291,7 +292,7 @@ impl Home {
         if wanted {
             self.turn.push(key, topic, interest, rule.overflow, &self.from, publish);
         }
-        if let Some(kept) = &rule.history {
+        if let Some(kept) = rule.history.as_ref().filter(|_| self.will.is_none()) {
             let frame = if wanted {
                 self.turn.last_frame()
             } else {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use super::topics::TopicKey;
 use super::{Delivery, Home};
 use crate::rules::{Access, RuleId, Rules};
-use crate::topic::{Topic, subject};
+use crate::topic::{Topic, canary_number, subject};
 
 /// What subscribers know of a topic's rule.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,8 @@ impl Home {
                 continue; // events of members have no rule
             }
             let before = topic.rule;
-            if before.is_none_or(|rule| rule.index() >= front) {
+            // Canaries have the last rule, whichever stands in its place now.
+            if before.is_none_or(|rule| rule.index() >= front) || canary_number(name).is_some() {
                 topic.rule = self.rules.of(name);
             }
             let (was, is) = (Terms::of(&former, before), Terms::of(&self.rules, topic.rule));

@@ -49,6 +49,7 @@ impl Shard {
     /// Answers a request that is one too many.
     pub(super) fn slow_down(&mut self, index: u32, terms: Terms, cors: &Cors<'_>, too_fast: TooFast) -> Next {
         let TooFast { problem, ends } = too_fast;
+        self.counters.refused.note(Refused::of_status(problem.status));
         let (terms, end) = match ends {
             true => (terms.closing(), CloseReason::TooFast),
             false => (terms, CloseReason::HttpAnswered),

@@ -167,6 +167,11 @@ impl Shard {
     }
 
     fn echo_moved(&mut self, index: u32, kind: Kind, message: Body) {
+        // What waits for a connection pins at most four times its bytes, and a lent buffer may be far larger.
+        if message.capacity() > 4 * message.payload().len() {
+            self.echo(index, kind, message.payload());
+            return self.outbound.segments().large().keep(message.into_buffer());
+        }
         let (buffer, frame) = message.into_frame(kind);
         let at = |at: usize| u32::try_from(at).expect("messages are far below 4 GiB");
         self.outbound.push_moved(index, buffer, at(frame.start)..at(frame.end));

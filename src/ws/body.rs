@@ -34,7 +34,8 @@ impl Body {
     }
 
     /// Heap bytes owned.
-    pub(super) fn capacity(&self) -> usize {
+    #[must_use]
+    pub fn capacity(&self) -> usize {
         self.buf.capacity()
     }
 

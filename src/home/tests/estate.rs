@@ -70,6 +70,7 @@ fn inherit(heir: &mut Home, estate: &[u8]) {
     let (bequests, reader) = read(std::iter::once(estate));
     assert!(reader.is_whole());
     bequests.into_iter().for_each(|bequest| heir.inherit(bequest, AS_OF));
+    heir.begin_turn(AS_OF); // turns go by before that was all
     heir.end_inheritance(AS_OF.after_ms(60_000));
     heir.begin_turn(AS_OF);
 }

@@ -302,6 +302,8 @@ fn the_rate_of_commands_holds_for_requests() {
     }
     let answer = world.request(backend, "POST /v1/publish?topic=bare/a", JSON, b"1");
     assert!(answer.status == 429 && answer.head.contains("\r\nRetry-After: 1\r\n"), "{answer:?}");
+    let told = world.shards[0].counters().refused.iter().find(|(cause, _)| *cause == "unavailable");
+    assert_eq!(told, Some(("unavailable", 1)), "whoever looks at the figures sees it");
     world.leave();
 }
 

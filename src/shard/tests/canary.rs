@@ -1,6 +1,8 @@
 //! Canaries between shards: readiness is true while all hear each other, and nothing of them is left lying about.
 
+use super::reload::rule;
 use super::*;
+use crate::rules::{Access, Rule};
 
 const SILENCE_MS: u64 = 5_000;
 
@@ -44,6 +46,23 @@ fn every_shard_hears_every_other_one_through_each_home() {
         }
         assert_eq!(ready(&mut world, 0).0, 200);
     }
+}
+
+#[test]
+fn whatever_rules_are_read_again_and_while_the_broker_leaves_all_hear_each_other() {
+    let mut world = world(2);
+    pass(&mut world, 2_000, &[0, 1]);
+    // They come to stand where the rules of a broker without any were.
+    world.rule(vec![rule("#"), Rule { subscribe: Access::Nobody, ..rule("$sys/#") }]);
+    pass(&mut world, 2 * SILENCE_MS, &[0, 1]);
+    assert_eq!(ready(&mut world, 0).0, 200);
+    let faults = world.shards[0].counters().faults;
+    world.shards.iter_mut().for_each(Shard::handle_freeze);
+    pass(&mut world, 2 * SILENCE_MS, &[0, 1]);
+    for shard in &world.shards {
+        assert!(shard.figures().canary_silence_ms.expect("known") <= 1_000 + 2 * TICK_MS);
+    }
+    assert_eq!(world.shards[0].counters().faults, faults, "nobody did anything wrong");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::auth::{Algorithm, ApiKeys, Expectations, Key, Keyring, NewApiKey, Ver
 use crate::config::AllowAnonymous;
 use crate::rules::{Access, History, Rule};
 
-fn rule(filter: &str) -> Rule {
+pub(super) fn rule(filter: &str) -> Rule {
     Rule { filter: filter.to_owned(), ..Rule::default() }
 }
 
@@ -56,7 +56,7 @@ impl World {
         self.settle();
     }
 
-    fn rule(&mut self, rules: Vec<Rule>) {
+    pub(super) fn rule(&mut self, rules: Vec<Rule>) {
         self.reload(|settings| settings.config.rules = rules);
     }
 
