@@ -44,7 +44,8 @@ impl Home {
             }
             let before = topic.rule;
             // Canaries have the last rule, whichever stands in its place now.
-            if before.is_none_or(|rule| rule.index() >= front) || canary_number(name).is_some() {
+            let moves = before.is_none_or(|rule| rule.index() >= front);
+            if moves || name.is_broker() && canary_number(name).is_some() {
                 topic.rule = self.rules.of(name);
             }
             let (was, is) = (Terms::of(&former, before), Terms::of(&self.rules, topic.rule));
