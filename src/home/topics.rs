@@ -111,7 +111,9 @@ impl Topics {
     /// All topics, each in its life.
     pub(super) fn lives(&self) -> Vec<(TopicKey, u32)> {
         let key = |key| u32::try_from(key).expect("fewer than 2^32 topics fit in memory");
-        self.states.iter().map(|(at, topic)| (key(at), topic.epoch)).collect()
+        let mut lives = Vec::with_capacity(self.states.len()); // or it is copied as it grows
+        lives.extend(self.states.iter().map(|(at, topic)| (key(at), topic.epoch)));
+        lives
     }
 
     /// The topic, if it still has that life.
