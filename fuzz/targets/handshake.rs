@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
                 Err(problem) => refuse(&mut answer, &problem),
             }
             assert!(answer.starts_with(b"HTTP/1.1 "));
-            http::respond_to(&mut answer, &head, true, true, &Date::new(0));
+            http::respond_to(&mut answer, &head, true, Ok(()), &Date::new(0));
         }
         Ok(None) => {}
         Err(problem) => refuse(&mut answer, &problem),
