@@ -60,32 +60,24 @@ struct Metered<'s> {
 impl Read for Metered<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.traffic.reads += 1;
-        let read = self.stream.read(buf);
-        self.traffic.bytes_in += *read.as_ref().unwrap_or(&0) as u64;
-        read
+        self.stream.read(buf).inspect(|&read| self.traffic.bytes_in += read as u64)
     }
 
     fn read_vectored(&mut self, pieces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.traffic.reads += 1;
-        let read = self.stream.read_vectored(pieces);
-        self.traffic.bytes_in += *read.as_ref().unwrap_or(&0) as u64;
-        read
+        self.stream.read_vectored(pieces).inspect(|&read| self.traffic.bytes_in += read as u64)
     }
 }
 
 impl Write for Metered<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.traffic.writes += 1;
-        let written = self.stream.write(bytes);
-        self.traffic.bytes_out += *written.as_ref().unwrap_or(&0) as u64;
-        written
+        self.stream.write(bytes).inspect(|&written| self.traffic.bytes_out += written as u64)
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.traffic.writes += 1;
-        let written = self.stream.write_vectored(pieces);
-        self.traffic.bytes_out += *written.as_ref().unwrap_or(&0) as u64;
-        written
+        self.stream.write_vectored(pieces).inspect(|&written| self.traffic.bytes_out += written as u64)
     }
 
     fn flush(&mut self) -> io::Result<()> {
