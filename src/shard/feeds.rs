@@ -66,6 +66,8 @@ pub(super) struct Poll {
     recovered: Option<bool>,
 }
 
+const _: () = assert!(size_of::<Poll>() <= 88, "a poll that waits stays small");
+
 impl Shard {
     /// Takes a request for a feed. It begins behind all that waits to be answered and written before it.
     pub(super) fn ask_feed(
@@ -186,7 +188,7 @@ impl Shard {
         let deadline = self.now.after_ms(wait_ms).min(self.until(user.as_deref()));
         self.connections[index as usize].deadline = deadline;
         self.wheel.file(index, deadline);
-        self.polls.insert(index, poll);
+        self.polls.insert(index, Box::new(poll));
         if !self.keeps_requests(index) {
             self.resume(index); // its end must be seen
         }
@@ -203,7 +205,7 @@ impl Shard {
     /// Answers a poll that waits, with what there is.
     pub(super) fn end_poll(&mut self, index: u32) {
         let Some(poll) = self.polls.remove(&index) else { return };
-        if self.answer_poll(index, poll, &[]) == Next::Request {
+        if self.answer_poll(index, *poll, &[]) == Next::Request {
             self.wheel.file(index, self.connections[index as usize].deadline); // where it stood the poll ended
             self.unread.push(self.id_of(index));
         }

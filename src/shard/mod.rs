@@ -175,8 +175,8 @@ pub struct Shard {
     buckets: Column<Bucket>,
     /// Requests of HTTP that wait for homes, by connection.
     exchanges: HashMap<u32, Line, FixedState>,
-    /// Polls that wait, by connection.
-    polls: HashMap<u32, Poll, FixedState>,
+    /// Polls that wait, by connection; boxed, because a table that grows has up to twice the room that it needs.
+    polls: HashMap<u32, Box<Poll>, FixedState>,
     /// The publication that was read last, if the next one begins alike; none between reads.
     judged: Option<Box<Judged>>,
     /// Connections whose request was answered: there may be another.

@@ -1,12 +1,15 @@
 //! Where a subscriber over HTTP is in each of its topics: the id of its events, the `next` of its polls.
 
+use smallvec::SmallVec;
+
 use crate::protocol::{Position, publication};
 use crate::topic::Filter;
 use crate::transport::events;
 
-/// By topic, in the order in which the request named them.
+/// By topic, in the order in which the request named them. One is kept in place: most requests name no more, and a poll
+/// keeps it for as long as it waits.
 #[derive(Debug, Default)]
-pub(in crate::shard) struct Places(Vec<Place>);
+pub(in crate::shard) struct Places(SmallVec<[Place; 1]>);
 
 #[derive(Debug)]
 struct Place {
@@ -28,9 +31,9 @@ pub(in crate::shard) enum Noted {
 }
 
 impl Places {
-    /// Room for so many topics and no more: a poll keeps it for as long as it waits.
+    /// Room for so many topics and no more.
     pub(in crate::shard) fn of(topics: usize) -> Self {
-        Self(Vec::with_capacity(topics))
+        Self(SmallVec::with_capacity(topics))
     }
 
     /// Adds a topic.
