@@ -213,20 +213,25 @@ impl Sockets {
         Some((socket, session.map(|session| (session, &mut self.scratch)), &mut self.traffic))
     }
 
+    /// Writes once, by `write` where no session stands between.
     fn write(
         &mut self,
         conn: u32,
         pieces: &[IoSlice<'_>],
-        write: impl Fn(&mut Metered<'_>) -> io::Result<usize>,
+        write: impl Fn(&mut TcpStream) -> io::Result<usize>,
     ) -> Sent {
         let Some(Some(socket)) = self.slots.find_mut(conn as usize) else { return Sent::Gone };
-        let mut stream = Metered { stream: &mut socket.stream, traffic: &mut self.traffic };
         if let Some(Some(session)) = self.sessions.find_mut(conn as usize) {
+            let mut stream = Metered { stream: &mut socket.stream, traffic: &mut self.traffic };
             return session.send(&mut stream, &mut self.scratch, pieces);
         }
         loop {
-            return match write(&mut stream) {
-                Ok(sent) => Sent::Bytes(sent),
+            self.traffic.writes += 1;
+            return match write(&mut socket.stream) {
+                Ok(sent) => {
+                    self.traffic.bytes_out += sent as u64;
+                    Sent::Bytes(sent)
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Bytes(0),
                 Err(_) => Sent::Gone,
