@@ -3,7 +3,6 @@
 //! Both readers (`spans`, `fallback`) collect a JSON object's [`Members`]; this file alone decides what they mean, so
 //! that the two cannot differ. Unknown members are ignored, unknown ops are not.
 
-use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use super::fault::{Excerpt, Fault, Field, Kind, Reason};
@@ -118,35 +117,24 @@ pub(super) enum Form<'a> {
 /// The members of one JSON object that a command can use.
 #[derive(Default)]
 pub(super) struct Members<'a> {
-    op: Option<Value<'a>>,
-    id: Option<Value<'a>>,
-    topic: Option<Value<'a>>,
-    echo: Option<Value<'a>>,
-    key: Option<Value<'a>>,
-    conflate: Option<Value<'a>>,
-    since: Option<Value<'a>>,
-    last: Option<Value<'a>>,
-    presence: Option<Value<'a>>,
-    limit: Option<Value<'a>>,
-    reverse: Option<Value<'a>>,
-    after: Option<Value<'a>>,
-    token: Option<Value<'a>>,
-    data: Option<&'a [u8]>,
+    /// By [`Field`].
+    values: [Option<Value<'a>>; Field::ALL.len()],
     twice: Option<Field>,
 }
 
 /// A member's value.
+#[derive(Clone, Copy)]
 pub(super) enum Value<'a> {
     /// A string, decoded.
-    Text(Cow<'a, str>),
+    Text(&'a str),
     /// A string with half of a surrogate pair.
     Surrogate,
-    /// Anything else: its valid JSON, without whitespace around it.
+    /// Anything else, and any payload: its valid JSON, without whitespace around it.
     Raw(&'a [u8]),
 }
 
 impl Value<'_> {
-    fn kind(&self) -> Kind {
+    fn kind(self) -> Kind {
         match self {
             Self::Text(_) | Self::Surrogate => Kind::String,
             Self::Raw(raw) => Kind::of(raw),
@@ -157,37 +145,27 @@ impl Value<'_> {
 impl<'a> Members<'a> {
     /// Takes a member in: its decoded key, its JSON, and how to decode that.
     pub(super) fn take(&mut self, key: &str, raw: &'a [u8], value: impl FnOnce() -> Value<'a>) {
-        let (slot, field) = match key {
-            "data" => {
-                if self.data.replace(raw).is_some() {
-                    self.twice.get_or_insert(Field::Data);
-                }
-                return;
-            }
-            "op" => (&mut self.op, Field::Op),
-            "id" => (&mut self.id, Field::Id),
-            "topic" => (&mut self.topic, Field::Topic),
-            "echo" => (&mut self.echo, Field::Echo),
-            "key" => (&mut self.key, Field::Key),
-            "conflate" => (&mut self.conflate, Field::Conflate),
-            "since" => (&mut self.since, Field::Since),
-            "last" => (&mut self.last, Field::Last),
-            "presence" => (&mut self.presence, Field::Presence),
-            "limit" => (&mut self.limit, Field::Limit),
-            "reverse" => (&mut self.reverse, Field::Reverse),
-            "after" => (&mut self.after, Field::After),
-            "token" => (&mut self.token, Field::Token),
-            _ => return,
-        };
-        if slot.replace(value()).is_some() {
+        let Some(field) = Field::named(key) else { return };
+        let value = if field == Field::Data { Value::Raw(raw) } else { value() };
+        if self.values[field as usize].replace(value).is_some() {
             self.twice.get_or_insert(field);
         }
+    }
+
+    /// The same members, each value as `change` makes it.
+    pub(super) fn map<'t>(&self, mut change: impl FnMut(Field, Value<'a>) -> Value<'t>) -> Members<'t> {
+        let values = Field::ALL.map(|field| self.get(field).map(|value| change(field, value)));
+        Members { values, twice: self.twice }
+    }
+
+    pub(super) fn get(&self, field: Field) -> Option<Value<'a>> {
+        self.values[field as usize]
     }
 
     /// What they mean.
     ///
     /// The id is looked at first, so that every later fault can name it.
-    pub(super) fn command<'s>(&'s self, form: Form<'s>) -> Result<Command<'s>, Fault> {
+    pub(super) fn command(&self, form: Form<'a>) -> Result<Command<'a>, Fault> {
         let id = match self.twice {
             Some(field @ Field::Id) => return Err(Fault::new(Id::None, Reason::Twice { field })),
             _ => self.id().map_err(|reason| Fault::new(Id::None, reason))?,
@@ -203,10 +181,10 @@ impl<'a> Members<'a> {
     }
 
     fn id(&self) -> Result<Id, Reason> {
-        match &self.id {
+        match self.get(Field::Id) {
             None => Ok(Id::None),
             Some(Value::Text(text)) if text.len() > ID_BYTES_MAX => Err(Reason::IdTooLong { len: text.len() }),
-            Some(Value::Text(text)) => Ok(Id::Text(text.as_ref().into())),
+            Some(Value::Text(text)) => Ok(Id::Text(text.into())),
             Some(Value::Raw(raw)) if Kind::of(raw) == Kind::Number => match decimal(raw) {
                 Some(number) if number <= ID_INT_MAX => Ok(Id::Int(number)),
                 _ => Err(Reason::IdRange),
@@ -216,10 +194,10 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn op<'s>(&'s self, form: Form<'s>) -> Result<Op<'s>, Reason> {
-        let name = match (form, &self.op) {
-            (Form::Publications, None) => "publish",
-            (_, op) => text(Field::Op, op.as_ref())?,
+    fn op(&self, form: Form<'a>) -> Result<Op<'a>, Reason> {
+        let name = match form {
+            Form::Publications if self.get(Field::Op).is_none() => "publish",
+            _ => self.text(Field::Op)?,
         };
         if matches!(form, Form::Publications) && name != "publish" {
             return Err(Reason::NotAPublish { op: Excerpt::of(name) });
@@ -242,20 +220,20 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn auth(&self) -> Result<Op<'_>, Reason> {
+    fn auth(&self) -> Result<Op<'a>, Reason> {
         let missing = Reason::Missing { field: Field::Token };
-        let token = short(Field::Token, self.token.as_ref(), TOKEN_BYTES_MAX)?.ok_or(missing)?;
+        let token = self.short(Field::Token, TOKEN_BYTES_MAX)?.ok_or(missing)?;
         Ok(Op::Auth { token: Secret(token) })
     }
 
-    fn subscribe(&self) -> Result<Op<'_>, Reason> {
+    fn subscribe(&self) -> Result<Op<'a>, Reason> {
         let filter = self.filter()?;
         if filter.is_inner() {
             return Err(Reason::BrokerFilter { filter: Excerpt::of(filter.as_str()) });
         }
         let since = self.since()?;
-        let last = integer(Field::Last, self.last.as_ref(), 0..=HISTORY_LAST_MAX)?;
-        let presence = flag(Field::Presence, self.presence.as_ref(), false)?;
+        let last = self.integer(Field::Last, 0..=HISTORY_LAST_MAX)?;
+        let presence = self.flag(Field::Presence, false)?;
         if since.is_some() && last.is_some() {
             return Err(Reason::SinceAndLast);
         }
@@ -269,41 +247,41 @@ impl<'a> Members<'a> {
         Ok(Op::Subscribe { filter, since, last, presence })
     }
 
-    fn history(&self) -> Result<Op<'_>, Reason> {
+    fn history(&self) -> Result<Op<'a>, Reason> {
         Ok(Op::History {
             topic: self.asked_topic()?,
             since: self.since()?,
-            limit: integer(Field::Limit, self.limit.as_ref(), 1..=HISTORY_LIMIT_MAX)?,
-            reverse: flag(Field::Reverse, self.reverse.as_ref(), false)?,
+            limit: self.integer(Field::Limit, 1..=HISTORY_LIMIT_MAX)?,
+            reverse: self.flag(Field::Reverse, false)?,
         })
     }
 
-    fn presence(&self) -> Result<Op<'_>, Reason> {
+    fn presence(&self) -> Result<Op<'a>, Reason> {
         Ok(Op::Presence {
             topic: self.asked_topic()?,
-            limit: integer(Field::Limit, self.limit.as_ref(), 1..=PRESENCE_LIMIT_MAX)?,
+            limit: self.integer(Field::Limit, 1..=PRESENCE_LIMIT_MAX)?,
             after: self.after()?,
         })
     }
 
     fn after(&self) -> Result<Option<ClientName>, Reason> {
-        let Some(value) = short(Field::After, self.after.as_ref(), AFTER_BYTES_MAX)? else { return Ok(None) };
+        let Some(value) = self.short(Field::After, AFTER_BYTES_MAX)? else { return Ok(None) };
         let name = value.parse().map_err(|_| Reason::NoClient { value: Excerpt::of(value) })?;
         Ok(Some(name))
     }
 
-    fn filter(&self) -> Result<Filter<'_>, Reason> {
-        let name = text(Field::Topic, self.topic.as_ref())?;
+    fn filter(&self) -> Result<Filter<'a>, Reason> {
+        let name = self.text(Field::Topic)?;
         Filter::parse(name).map_err(|error| bad_name(name, error))
     }
 
-    fn topic(&self) -> Result<Topic<'_>, Reason> {
-        let name = text(Field::Topic, self.topic.as_ref())?;
+    fn topic(&self) -> Result<Topic<'a>, Reason> {
+        let name = self.text(Field::Topic)?;
         Topic::parse(name).map_err(|error| bad_name(name, error))
     }
 
     /// A topic whose history or members are asked for.
-    fn asked_topic(&self) -> Result<Topic<'_>, Reason> {
+    fn asked_topic(&self) -> Result<Topic<'a>, Reason> {
         match self.topic()? {
             topic if topic.is_broker() => Err(Reason::BrokerState { topic: Excerpt::of(topic.as_str()) }),
             topic => Ok(topic),
@@ -311,75 +289,79 @@ impl<'a> Members<'a> {
     }
 
     fn since(&self) -> Result<Option<Position>, Reason> {
-        if self.since.is_none() {
+        if self.get(Field::Since).is_none() {
             return Ok(None);
         }
-        let value = text(Field::Since, self.since.as_ref())?;
+        let value = self.text(Field::Since)?;
         let position = value.parse().map_err(|_| Reason::NoPosition { value: Excerpt::of(value) })?;
         Ok(Some(position))
     }
 
-    fn publish<'s>(&'s self, form: Form<'s>) -> Result<Op<'s>, Reason> {
+    fn publish(&self, form: Form<'a>) -> Result<Op<'a>, Reason> {
         let topic = self.topic()?;
         if topic.is_broker() {
             return Err(Reason::BrokerTopic { topic: Excerpt::of(topic.as_str()) });
         }
-        let echo = flag(Field::Echo, self.echo.as_ref(), true)?;
-        let key = short(Field::Key, self.key.as_ref(), KEY_BYTES_MAX)?;
-        let conflate = short(Field::Conflate, self.conflate.as_ref(), CONFLATE_BYTES_MAX)?;
-        let payload = match (form, self.data) {
-            (Form::Text | Form::Publications, Some(data)) => Payload::Json(data),
-            (Form::Text | Form::Publications, None) => return Err(Reason::Missing { field: Field::Data }),
+        let echo = self.flag(Field::Echo, true)?;
+        let key = self.short(Field::Key, KEY_BYTES_MAX)?;
+        let conflate = self.short(Field::Conflate, CONFLATE_BYTES_MAX)?;
+        let payload = match (form, self.get(Field::Data)) {
+            (Form::Text | Form::Publications, Some(Value::Raw(data))) => Payload::Json(data),
+            (Form::Text | Form::Publications, _) => return Err(Reason::Missing { field: Field::Data }),
             (Form::Binary(_), Some(_)) => return Err(Reason::DataTwice),
             (Form::Binary(Some(rest)), None) => Payload::Binary(rest),
             (Form::Binary(None), None) => return Err(Reason::NoPayload),
         };
         Ok(Op::Publish { topic, payload, echo, key, conflate })
     }
-}
 
-fn flag(field: Field, value: Option<&Value<'_>>, default: bool) -> Result<bool, Reason> {
-    match value {
-        None => Ok(default),
-        Some(Value::Raw(b"true")) => Ok(true),
-        Some(Value::Raw(b"false")) => Ok(false),
-        Some(value) => Err(wrong_type(field, value)),
-    }
-}
-
-fn integer(field: Field, value: Option<&Value<'_>>, range: RangeInclusive<u32>) -> Result<Option<u32>, Reason> {
-    match value {
-        None => Ok(None),
-        Some(Value::Raw(raw)) if Kind::of(raw) == Kind::Number => {
-            let number = decimal(raw).and_then(|number| u32::try_from(number).ok());
-            match number.filter(|number| range.contains(number)) {
-                Some(number) => Ok(Some(number)),
-                None => Err(Reason::Range { field, min: *range.start(), max: *range.end() }),
-            }
+    fn flag(&self, field: Field, default: bool) -> Result<bool, Reason> {
+        match self.get(field) {
+            None => Ok(default),
+            Some(Value::Raw(b"true")) => Ok(true),
+            Some(Value::Raw(b"false")) => Ok(false),
+            Some(value) => Err(wrong_type(field, value)),
         }
-        Some(value) => Err(wrong_type(field, value)),
+    }
+
+    fn integer(&self, field: Field, range: RangeInclusive<u32>) -> Result<Option<u32>, Reason> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Raw(raw)) if Kind::of(raw) == Kind::Number => {
+                let number = decimal(raw).and_then(|number| u32::try_from(number).ok());
+                match number.filter(|number| range.contains(number)) {
+                    Some(number) => Ok(Some(number)),
+                    None => Err(Reason::Range { field, min: *range.start(), max: *range.end() }),
+                }
+            }
+            Some(value) => Err(wrong_type(field, value)),
+        }
+    }
+
+    /// A string of at least one byte and at most `max`.
+    fn short(&self, field: Field, max: usize) -> Result<Option<&'a str>, Reason> {
+        if self.get(field).is_none() {
+            return Ok(None);
+        }
+        let text = self.text(field)?;
+        if (1..=max).contains(&text.len()) {
+            Ok(Some(text))
+        } else {
+            Err(Reason::Length { field, len: text.len(), max })
+        }
+    }
+
+    fn text(&self, field: Field) -> Result<&'a str, Reason> {
+        match self.get(field) {
+            Some(Value::Text(text)) => Ok(text),
+            Some(Value::Surrogate) => Err(Reason::Surrogate { field }),
+            Some(value) => Err(wrong_type(field, value)),
+            None => Err(Reason::Missing { field }),
+        }
     }
 }
 
-/// A string of at least one byte and at most `max`.
-fn short<'s>(field: Field, value: Option<&'s Value<'_>>, max: usize) -> Result<Option<&'s str>, Reason> {
-    if value.is_none() {
-        return Ok(None);
-    }
-    let text = text(field, value)?;
-    if (1..=max).contains(&text.len()) { Ok(Some(text)) } else { Err(Reason::Length { field, len: text.len(), max }) }
-}
-
-fn text<'s>(field: Field, value: Option<&'s Value<'_>>) -> Result<&'s str, Reason> {
-    match value {
-        Some(Value::Text(text)) => Ok(text),
-        Some(Value::Surrogate) => Err(Reason::Surrogate { field }),
-        Some(value) => Err(wrong_type(field, value)),
-        None => Err(Reason::Missing { field }),
-    }
-}
-
-fn wrong_type(field: Field, value: &Value<'_>) -> Reason {
+fn wrong_type(field: Field, value: Value<'_>) -> Reason {
     Reason::WrongType { field, found: value.kind() }
 }
 

@@ -12,21 +12,41 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::command::{Members, Value};
-use super::fault::{Kind, Reason};
+use super::fault::{Field, Kind, Reason};
 use super::spans::Item;
 use crate::limits::{BATCH_COMMANDS_MAX, JSON_DEPTH_MAX};
 
 /// Hands the commands of `json` to `item`, in order, or the one reason why it holds none.
 pub(super) fn read(json: &[u8], batches: bool, item: Item<'_>) {
     match document(json, batches) {
-        Ok(Document::Command(members)) => item(Ok(members)),
+        Ok(Document::Command(quoted)) => hand_on(&quoted, item),
         Ok(Document::Batch(elements)) => {
             for (index, element) in elements.into_iter().enumerate() {
-                item(command(json, index, element));
+                match command(json, index, element) {
+                    Ok(quoted) => hand_on(&quoted, item),
+                    Err(reason) => item(Err(reason)),
+                }
             }
         }
         Err(reason) => item(Err(reason)),
     }
+}
+
+/// Hands on a command whose strings are still quoted: their texts live as long as the call.
+fn hand_on(quoted: &Members<'_>, item: Item<'_>) {
+    let texts = Field::ALL.map(|field| quoted.get(field).filter(|_| field != Field::Data).and_then(text_of));
+    item(Ok(&quoted.map(|field, value| match &texts[field as usize] {
+        Some(Ok(text)) => Value::Text(text),
+        Some(Err(_)) => Value::Surrogate,
+        None => value,
+    })));
+}
+
+/// What a string says, borrowed where it has no escapes; `None` for any other value. Its escapes were checked when it became
+/// a raw value, except that surrogates come in pairs.
+fn text_of(value: Value<'_>) -> Option<Result<Cow<'_, str>, serde_json::Error>> {
+    let Value::Raw(raw) = value else { return None };
+    (Kind::of(raw) == Kind::String).then(|| serde_json::from_slice(raw).map(|Text(text)| text))
 }
 
 /// A valid JSON value without the white space around it, no deeper than one inside a command may be.
@@ -142,7 +162,7 @@ fn reason_of(json: &[u8], start: usize, error: &serde_json::Error) -> Reason {
     Reason::Json { at: start + at.min(json.len()) }
 }
 
-/// The members of a command, values raw.
+/// The members of a command, values raw: strings are still quoted.
 struct Object<'a>(Members<'a>);
 
 impl<'de> Deserialize<'de> for Object<'de> {
@@ -164,22 +184,10 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         let mut members = Members::default();
         while let Some(Text(key)) = map.next_key()? {
             let value: &'de RawValue = map.next_value()?;
-            members.take(&key, value.get().as_bytes(), || decode(value));
+            let raw = value.get().as_bytes();
+            members.take(&key, raw, || Value::Raw(raw));
         }
         Ok(Object(members))
-    }
-}
-
-/// A valid value of which only strings are looked into.
-fn decode(value: &RawValue) -> Value<'_> {
-    let raw = value.get();
-    if Kind::of(raw.as_bytes()) != Kind::String {
-        return Value::Raw(raw.as_bytes());
-    }
-    // Its escapes were checked when it became a raw value, except that surrogates come in pairs.
-    match serde_json::from_str(raw) {
-        Ok(Text(text)) => Value::Text(text),
-        Err(_) => Value::Surrogate,
     }
 }
 

@@ -64,6 +64,46 @@ pub enum Field {
 }
 
 impl Field {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 14] = [
+        Self::Op,
+        Self::Id,
+        Self::Topic,
+        Self::Data,
+        Self::Echo,
+        Self::Key,
+        Self::Conflate,
+        Self::Since,
+        Self::Last,
+        Self::Presence,
+        Self::Limit,
+        Self::Reverse,
+        Self::After,
+        Self::Token,
+    ];
+
+    /// The member of that name, if the broker reads it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "op" => Self::Op,
+            "id" => Self::Id,
+            "topic" => Self::Topic,
+            "data" => Self::Data,
+            "echo" => Self::Echo,
+            "key" => Self::Key,
+            "conflate" => Self::Conflate,
+            "since" => Self::Since,
+            "last" => Self::Last,
+            "presence" => Self::Presence,
+            "limit" => Self::Limit,
+            "reverse" => Self::Reverse,
+            "after" => Self::After,
+            "token" => Self::Token,
+            _ => return None,
+        })
+    }
+
     /// As it is spelled in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -317,5 +357,18 @@ impl fmt::Display for Reason {
                 write!(f, "{len} bytes follow the header line; only a publish has a payload")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_known_by_their_names_and_numbers() {
+        for (number, field) in Field::ALL.into_iter().enumerate() {
+            assert_eq!((field as usize, Field::named(field.name())), (number, Some(field)));
+        }
+        assert_eq!(Field::named("Topic"), None);
     }
 }

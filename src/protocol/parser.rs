@@ -60,7 +60,7 @@ impl Parser {
     }
 
     fn read(&mut self, json: &[u8], batches: bool, form: Form<'_>, each: &mut dyn FnMut(Result<Command<'_>, Fault>)) {
-        let mut item = |members: Result<Members<'_>, Reason>| match members {
+        let mut item = |members: Result<&Members<'_>, Reason>| match members {
             Ok(members) => each(members.command(form)),
             Err(reason) => each(Err(Fault::new(Id::None, reason))),
         };

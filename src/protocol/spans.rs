@@ -4,8 +4,6 @@
 //! are spans of the message itself. What it refuses may still be JSON (a lone surrogate, 1e400): `fallback` decides.
 //! Unescaped text is borrowed from the copy, which is why members live only as long as the call.
 
-use std::borrow::Cow;
-
 use simd_json::{Buffers, INPUT_PADDING, Node, Tape, fill_tape_padded};
 
 use super::command::{Members, Value};
@@ -13,7 +11,7 @@ use super::fault::{Kind, Reason};
 use crate::limits::{BATCH_COMMANDS_MAX, JSON_DEPTH_MAX, PARSER_KEPT_BYTES};
 
 /// What a reader hands on for each command of a message.
-pub(super) type Item<'f> = &'f mut dyn FnMut(Result<Members<'_>, Reason>);
+pub(super) type Item<'f> = &'f mut dyn FnMut(Result<&Members<'_>, Reason>);
 
 /// simd-json's buffers, reused from message to message.
 pub(super) struct Spans {
@@ -80,12 +78,15 @@ impl<'a> Walk<'a> {
             Some(&Node::Array { len, .. }) if batches => {
                 (self.index, self.node) = (1, 1);
                 for index in 0..len {
-                    item(self.element(index));
+                    match self.element(index) {
+                        Ok(members) => item(Ok(&members)),
+                        Err(reason) => item(Err(reason)),
+                    }
                     // The `,` or `]` after it.
                     self.index += 1;
                 }
             }
-            Some(Node::Object { .. }) => item(self.members().ok_or_else(|| self.lost())),
+            Some(Node::Object { .. }) => item(self.members().as_ref().ok_or_else(|| self.lost())),
             _ => item(Err(Reason::NotACommand { found: self.kind().unwrap_or(Kind::Null) })),
         }
     }
@@ -117,7 +118,7 @@ impl<'a> Walk<'a> {
             let value = *self.tape.get(self.node)?;
             let raw = self.value()?;
             members.take(key, raw, || match value {
-                Node::String(text) => Value::Text(Cow::Borrowed(text)),
+                Node::String(text) => Value::Text(text),
                 _ => Value::Raw(raw),
             });
             // The `,` or `}` after it.

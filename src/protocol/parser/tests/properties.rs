@@ -20,7 +20,7 @@ fn careful(json: &[u8]) -> Vec<String> {
     out
 }
 
-fn shown(members: Result<crate::protocol::command::Members<'_>, Reason>) -> String {
+fn shown(members: Result<&crate::protocol::command::Members<'_>, Reason>) -> String {
     match members {
         Ok(members) => show(members.command(Form::Text)),
         Err(reason) => show(Err(Fault::new(Id::None, reason))),
