@@ -5,42 +5,13 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
-import { KEPT, PATIENCE, directory, proxy, publish, start, until } from "./broker.mjs";
+import { test } from "node:test";
+import { KEPT, directory, proxy, publish, start, until } from "./broker.mjs";
+import { shows, visit } from "./pages.mjs";
 
 const CHAT = readFileSync(new URL("../../config/chat.toml", import.meta.url), "utf8").replace(/^\[server\]\nlisten.*\n/m, "");
 
-let browser;
-
-before(async () => {
-  const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"];
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, headless: true, args });
-});
-
-after(() => browser?.close());
-
-/**
- * A page of that address, and what went wrong in it: errors, warnings, violations of its policy. A request that is meant to be refused,
- * or finds no broker, is told by the browser as an error of its own; `expected` says which of them are.
- */
-async function visit(t, address, { expected = /^$/, ...options } = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-  t.after(() => context.close());
-  context.setDefaultTimeout(PATIENCE);
-  await context.addInitScript(() => addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`)));
-  const page = await context.newPage();
-  const wrong = [];
-  page.on("pageerror", (error) => wrong.push(error.message));
-  page.on("console", (line) => ["error", "warning"].includes(line.type()) && !expected.test(line.text()) && wrong.push(line.text()));
-  const answer = await page.goto(address);
-  const policy = answer.headers()["content-security-policy"];
-  assert.match(policy, /^default-src 'none'; script-src 'self'; style-src 'self';/);
-  return { page, wrong, context };
-}
-
 const text = (page, selector) => page.locator(selector).first().innerText();
-const shows = (page, selector, wanted) => until(`${selector} shows ${wanted}`, async () => wanted.test(await page.locator(selector).first().innerText().catch(() => "")));
 const open = (page, name) => page.getByRole("navigation", { name: "Views" }).getByRole("link", { name }).click();
 
 /** `[auth]` with one operator's key and one of somebody else. */

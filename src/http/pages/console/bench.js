@@ -63,11 +63,15 @@ export class Bench {
     }
     const fetched = (url, init) => fetch(url, { ...init, signal: AbortSignal.any([init.signal, this.#line.signal]) });
     const client = broker.connect({ transports: [transport], backoffMs: BACKOFF_MS, WebSocket: Socket, fetch: fetched });
+    let unreachable = false;
     client.on("state", ({ state, transport, retryMs, error }) => {
-      const [when, why] = [retryMs === undefined ? "" : `, again in ${(retryMs / 1000).toFixed(1)} s`, error ? `: ${error.message || `code ${error.code}`}` : ""];
-      this.#say("state", "", "", `${state}${transport ? ` by ${transport}` : ""}${when}${why}`);
+      // Said once: the attempts of ten minutes would push out all that was heard.
+      if (unreachable && (state === "connecting" || state === "waiting")) return;
+      unreachable = error?.code === "unreachable";
+      const when = unreachable ? ", trying again" : retryMs === undefined ? "" : `, again in ${(retryMs / 1000).toFixed(1)} s`;
+      this.#say("state", "", "", `${state}${transport ? ` by ${transport}` : ""}${when}${error ? `: ${error.message || `code ${error.code}`}` : ""}`);
     });
-    client.on("error", (error) => this.#say("error", "", "", `${error.code}: ${error.message}`));
+    client.on("error", (error) => error.code === "unreachable" || this.#say("error", "", "", `${error.code}: ${error.message}`));
     [this.#client, this.#transport] = [client, transport];
     return client;
   }

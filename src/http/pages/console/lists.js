@@ -80,7 +80,7 @@ export class Topics {
       if (status === 200) return body;
       write(told, status === 404 ? "The rule of this topic keeps none." : problem);
     } catch (error) {
-      write(told, `The broker does not answer: ${error.message}`);
+      write(told, `${error.message}.`);
     }
     return undefined;
   }
@@ -149,7 +149,7 @@ export class Connections {
       if (status !== 204 && status !== 404) return write($("#ending-error"), problem);
       this.#dialog.close();
     } catch (error) {
-      write($("#ending-error"), `The broker does not answer: ${error.message}`);
+      write($("#ending-error"), `${error.message}.`);
     }
     this.#list.load();
   }
