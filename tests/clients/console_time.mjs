@@ -12,11 +12,11 @@ const expected = /ERR_|WebSocket connection/;
 const AWAY = /^no connection since \d\d:\d\d:\d\d, trying again$/;
 
 /**
- * In the page: notes when each WebSocket was tried, and by which of its clients, and how much was heard; the broker's clock goes with the page's;
+ * In the page: notes when each WebSocket was tried, and by which of its clients, and when something was heard; the broker's clock goes with the page's;
  * `lookAway(true)` is another tab.
  */
 function instruments() {
-  Object.assign(window, { attempts: [], heard: 0, hidden: false });
+  Object.assign(window, { attempts: [], heardAt: 0, hidden: false });
   window.WebSocket = class WebSocket extends window.WebSocket {
     constructor(...given) {
       super(...given);
@@ -27,7 +27,7 @@ function instruments() {
       super.onmessage =
         hear &&
         (({ data }) => {
-          heard++;
+          heardAt = Date.now();
           hear({ data: data.replace(/"unix_s":\d+/, now) });
         });
     }
@@ -99,7 +99,7 @@ test("a broker away for ten minutes: said, asked for with patience, and found ag
   await publish(first.host, "kept/a", "before");
   await page.locator("#log [data-kind=message]", { hasText: "before" }).waitFor();
   await page.evaluate(() => (location.hash = "topics"));
-  await shows(page, "#topics .count", /^1 topics$/);
+  await shows(page, "#topics .count", /^1 topic$/);
   const before = await held(devtools);
 
   await first.stop();
@@ -126,13 +126,14 @@ test("a broker away for ten minutes: said, asked for with patience, and found ag
   const [[from], ...more] = await pieces(page);
   assert.ok(from <= 30 && more.length === 0, `nothing is drawn of what nobody knows: ${await pieces(page)}`);
   await until("the list is of now", async () => (await page.locator("#topics .notice:visible").count()) === 0);
+  await page.locator("#log li", { hasText: "back, not recovered" }).waitFor({ state: "attached" });
   await publish(second.host, "kept/a", "after");
   await page.locator("#log [data-kind=message]", { hasText: "after" }).waitFor({ state: "attached" });
   assert.equal(await page.locator("#log [data-kind=message]").count(), 2, "what was heard before is still there");
   const after = await held(devtools);
   t.diagnostic(`held before ${JSON.stringify(before)}, after ${JSON.stringify(after)}`);
   assert.ok(after.nodes - before.nodes <= 300 && after.listeners - before.listeners <= 30, JSON.stringify([before, after]));
-  assert.ok(after.bytes - before.bytes <= 1_000_000, JSON.stringify([before, after]));
+  assert.ok(after.bytes - before.bytes <= 2_000_000, JSON.stringify([before, after]));
   assert.deepEqual(wrong, []);
 });
 
@@ -157,7 +158,7 @@ test("a page that slept for an hour while its connection was cut wakes up withou
   await publish(host, "kept/a", 1);
   const way = await proxy(t, port);
   const { page, wrong, lists, devtools } = await watch(t, `http://${way.host}/#topics`);
-  await shows(page, "#topics .count", /^1 topics$/);
+  await shows(page, "#topics .count", /^1 topic$/);
   const before = await held(devtools);
   await devtools.send("Page.setWebLifecycleState", { state: "frozen" });
   way.cut();
@@ -201,16 +202,15 @@ test("an hour in the background: nothing is asked or drawn, nothing is lost, and
   const { host } = await start(t, KEPT);
   await publish(host, "kept/a", 1);
   const { page, wrong, lists, devtools } = await watch(t, `http://${host}/#topics`);
-  await shows(page, "#topics .count", /^1 topics$/);
+  await shows(page, "#topics .count", /^1 topic$/);
   const before = await held(devtools);
   await page.evaluate(() => lookAway(true));
   await until("the last list came", () => page.evaluate(() => performance.getEntriesByType("resource").every((one) => one.responseEnd > 0)));
   const [asked, drawn] = [lists.length, await page.locator("#tiles").innerHTML()];
   // There timers come once a minute (Chromium's intensive throttling), messages as ever.
   for (let minute = 0; minute < 60; minute++) {
-    const heard = await page.evaluate(() => heard);
     await page.clock.fastForward(60_000);
-    await until("something is heard", () => page.evaluate((heard) => window.heard > heard, heard));
+    await until("something is heard", () => page.evaluate(() => Date.now() - heardAt < 30_000));
   }
   assert.equal(lists.length, asked, "no list");
   assert.equal(await page.locator("#tiles").innerHTML(), drawn, "nothing is drawn");

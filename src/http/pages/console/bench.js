@@ -2,7 +2,7 @@
 //
 // The log holds the last entries only and is written ten times a second, however fast messages come.
 
-import { $, clock, el, excerpt, write } from "./dom.js";
+import { $, clock, el, excerpt, several, write } from "./dom.js";
 import { broker } from "./broker.js";
 
 const ENTRIES_MAX = 200;
@@ -169,7 +169,7 @@ export class Bench {
       ),
     );
     while (log.children.length > ENTRIES_MAX) log.firstChild.remove();
-    write($("#log-count"), this.#heard ? `${this.#heard.toLocaleString("en")} messages` : "");
+    write($("#log-count"), this.#heard ? several(this.#heard, "message") : "");
     if (atEnd) log.scrollTop = log.scrollHeight;
   }
 }

@@ -15,13 +15,13 @@ const connections = ({ connections: each }) => Object.values(each).reduce((sum, 
 const perSecond = (name) => (total, data) => (data.interval_ms ? total.per_s[name] : null);
 
 const TILES = [
-  ["Connections", (total) => connections(total), count, "", ({ total: { connections: each } }) => `ws ${each.websocket} · sse ${each.events} · poll ${each.poll} · http ${each.http}`],
+  ["Connections", (total) => connections(total), count, "", ({ total: { connections: each } }) => `ws\u00a0${each.websocket}\u00a0· sse\u00a0${each.events}\u00a0· poll\u00a0${each.poll}\u00a0· http\u00a0${each.http}`],
   ["Deliveries", perSecond("deliveries"), count, "/s", ({ total }) => `${together(count(total.deliveries))} in all, ${together(count(total.missed))} missed`],
   ["Publications", perSecond("publications"), count, "/s", ({ total }) => `${together(count(total.publications))} in all`],
   ["Fan-out, p99", (total) => total.fanout_us?.p99 ?? null, micros, "", ({ total: { fanout_us: us } }) => (us ? `p50 ${together(micros(us.p50))}, max ${together(micros(us.max))}` : "nothing was published")],
   ["Out", perSecond("bytes_out"), bytes, "/s", ({ total }) => `${together(bytes(total.bytes_out))} in all`],
   ["In", perSecond("bytes_in"), bytes, "/s", ({ total }) => `${together(bytes(total.bytes_in))} in all`],
-  ["Waiting", (total) => total.outbound_bytes, bytes, "", ({ total }) => `for ${together(count(total.outbound_queues))} slow connections`],
+  ["Waiting", (total) => total.outbound_bytes, bytes, "", ({ total }) => `for ${together(count(total.outbound_queues))} slow connection${total.outbound_queues === 1 ? "" : "s"}`],
   ["Memory", (total, data) => data.process.memory_bytes, bytes, "", ({ total }) => `${together(bytes(total.history_bytes))} of it history`],
 ];
 

@@ -3,7 +3,7 @@
 // It asks again by itself while it is looked at, the more rarely the longer an answer takes, so that a console is no load. Rows are kept
 // by their key: a row that stays keeps its buttons and the focus.
 
-import { $, el, note, write } from "./dom.js";
+import { $, el, note, several, write } from "./dom.js";
 import { broker } from "./broker.js";
 
 const ROWS = 100;
@@ -135,8 +135,8 @@ export class List {
     this.#from = Math.max(0, Math.min(this.#from, Math.floor((chosen.length - 1) / ROWS) * ROWS));
     const page = chosen.slice(this.#from, this.#from + ROWS);
     this.#drawRows(page);
-    const all = this.items.length.toLocaleString("en");
-    const told = chosen.length === this.items.length ? `${all} ${unit}` : `${chosen.length.toLocaleString("en")} of ${all} ${unit}`;
+    const all = several(this.items.length, unit);
+    const told = chosen.length === this.items.length ? all : `${chosen.length.toLocaleString("en")} of ${all}`;
     write($(".count", this.#view), this.#more ? `${told}, and there are more: narrow the filter` : told);
     const pager = $(".pager", this.#view);
     pager.hidden = chosen.length <= ROWS;
