@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { KEPT, directory, proxy, publish, start, until } from "./broker.mjs";
-import { shows, visit } from "./pages.mjs";
+import { shows, signer, visit } from "./pages.mjs";
 
 const CHAT = readFileSync(new URL("../../config/chat.toml", import.meta.url), "utf8").replace(/^\[server\]\nlisten.*\n/m, "");
 
@@ -164,15 +164,10 @@ test("with [auth] nothing is shown without a token that says `operate`; an opera
 });
 
 test("when the token ends nothing is left of what was shown, and it is asked for again", async (t) => {
-  const at = directory(t);
-  const [secret, file] = [join(at, "secret"), join(at, "wirefan.toml")];
-  writeFileSync(secret, "c2VjcmV0".repeat(12), { mode: 0o600 });
-  const toml = `[auth]\nkeys = [{ alg = "HS256", secret_file = "${secret}" }]\nleeway_s = 0\n`;
-  writeFileSync(file, toml);
+  const { toml, token } = signer(t);
   const { host } = await start(t, toml);
   const { page, wrong } = await visit(t, `http://${host}/`, { expected: /status of 40[13]/ });
-  const token = execFileSync(process.env.WIREFAN, ["token", "--config", file, "--user", "root", "--operate", "--ttl", "6s"], { encoding: "utf8" }).trim();
-  await page.fill("#token", token);
+  await page.fill("#token", token("6s"));
   await page.keyboard.press("Enter");
   await shows(page, "#state", /^live$/);
   await shows(page, "#gate-error", /expired/);

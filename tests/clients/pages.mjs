@@ -2,9 +2,12 @@
 // from its first test to its last.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before } from "node:test";
 import { chromium } from "playwright-core";
-import { PATIENCE, until } from "./broker.mjs";
+import { PATIENCE, directory, until } from "./broker.mjs";
 
 let browser;
 
@@ -38,3 +41,14 @@ export async function visit(t, address, { expected = /^$/, prepare = () => {}, .
 
 /** Waits until the text of the first such element is as wanted. */
 export const shows = (page, selector, wanted) => until(`${selector} shows ${wanted}`, async () => wanted.test(await page.locator(selector).first().innerText().catch(() => "")));
+
+/** `[auth]` with a key that signs, and `token(ttl)`, an operator's for so long. */
+export function signer(t) {
+  const at = directory(t);
+  const [secret, file] = [join(at, "secret"), join(at, "wirefan.toml")];
+  writeFileSync(secret, "c2VjcmV0".repeat(12), { mode: 0o600 });
+  const toml = `[auth]\nkeys = [{ alg = "HS256", secret_file = "${secret}" }]\nleeway_s = 0\n`;
+  writeFileSync(file, toml);
+  const token = (ttl) => execFileSync(process.env.WIREFAN, ["token", "--config", file, "--user", "root", "--operate", "--ttl", ttl], { encoding: "utf8" }).trim();
+  return { toml, token };
+}
