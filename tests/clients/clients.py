@@ -6,6 +6,7 @@
 import itertools
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import threading
@@ -20,6 +21,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from serving import KEPT, PATIENCE_S, Case
+
+
+CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "config")
 
 
 def command(socket, **members):
@@ -118,6 +122,19 @@ class Http(Case):
             self.assertEqual("allow" in answer.headers, status == 405)
 
 
+class Unit(Case):
+    """The unit of systemd, as systemd reads it."""
+
+    @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is missing (on Debian and Ubuntu: in the package systemd)")
+    def test_systemd_finds_nothing_wrong_with_it(self):
+        with open(os.path.join(CONFIG, "wirefan.service")) as file:
+            unit = file.read().replace("/usr/local/bin/wirefan", os.path.abspath(os.environ["WIREFAN"]))
+        verdict = subprocess.run(["systemd-analyze", "verify", self.file("wirefan.service", unit)], capture_output=True, text=True, timeout=PATIENCE_S)
+        # What it says of other units is their matter.
+        self.assertNotIn("wirefan.service:", verdict.stderr)
+        self.assertEqual(verdict.returncode, 0, verdict.stderr)
+
+
 class Metrics(Case):
     """What Prometheus's own library makes of the figures."""
 
@@ -144,6 +161,21 @@ class Metrics(Case):
             self.assertTrue(min(calls[call] for call in ("poll", "read", "write", "accept")) >= 3, calls)
             named[read] = set(families)
         self.assertEqual(*named.values())
+
+    @unittest.skipUnless(shutil.which("promtool"), "promtool is missing (on Debian and Ubuntu: in the package prometheus)")
+    def test_promtool_finds_nothing_wrong_with_them_and_each_alert_fires(self):
+        judge = lambda *what, text=None: subprocess.run(["promtool", *what], input=text, capture_output=True, text=True, timeout=PATIENCE_S)
+        port = self.start()
+        metrics = judge("check", "metrics", text=requests.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S).text)
+        self.assertEqual((metrics.returncode, metrics.stdout, metrics.stderr), (0, "", ""))
+        for what in (("check", "config", "prometheus.yml"), ("test", "rules", "alerts_test.yml")):
+            verdict = judge(*what[:2], os.path.join(CONFIG, "prometheus", what[2]))
+            self.assertEqual(verdict.returncode, 0, verdict.stdout + verdict.stderr)
+        with open(os.path.join(CONFIG, "prometheus", "alerts.yml")) as alerts, open(os.path.join(CONFIG, "prometheus", "alerts_test.yml")) as tests:
+            fired = tests.read()
+            for line in alerts:
+                if "alert: " in line:
+                    self.assertIn(f"alertname: {line.split()[-1]}\n        exp_alerts:", fired)
 
     def test_they_are_for_operators_where_there_are_any(self):
         keys = subprocess.run(

@@ -5,42 +5,13 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
-import { KEPT, PATIENCE, directory, proxy, publish, start, until } from "./broker.mjs";
+import { test } from "node:test";
+import { KEPT, directory, proxy, publish, start, until } from "./broker.mjs";
+import { shows, signer, visit } from "./pages.mjs";
 
 const CHAT = readFileSync(new URL("../../config/chat.toml", import.meta.url), "utf8").replace(/^\[server\]\nlisten.*\n/m, "");
 
-let browser;
-
-before(async () => {
-  const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"];
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, headless: true, args });
-});
-
-after(() => browser?.close());
-
-/**
- * A page of that address, and what went wrong in it: errors, warnings, violations of its policy. A request that is meant to be refused,
- * or finds no broker, is told by the browser as an error of its own; `expected` says which of them are.
- */
-async function visit(t, address, { expected = /^$/, ...options } = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-  t.after(() => context.close());
-  context.setDefaultTimeout(PATIENCE);
-  await context.addInitScript(() => addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`)));
-  const page = await context.newPage();
-  const wrong = [];
-  page.on("pageerror", (error) => wrong.push(error.message));
-  page.on("console", (line) => ["error", "warning"].includes(line.type()) && !expected.test(line.text()) && wrong.push(line.text()));
-  const answer = await page.goto(address);
-  const policy = answer.headers()["content-security-policy"];
-  assert.match(policy, /^default-src 'none'; script-src 'self'; style-src 'self';/);
-  return { page, wrong, context };
-}
-
 const text = (page, selector) => page.locator(selector).first().innerText();
-const shows = (page, selector, wanted) => until(`${selector} shows ${wanted}`, async () => wanted.test(await page.locator(selector).first().innerText().catch(() => "")));
 const open = (page, name) => page.getByRole("navigation", { name: "Views" }).getByRole("link", { name }).click();
 
 /** `[auth]` with one operator's key and one of somebody else. */
@@ -86,14 +57,14 @@ test("a topic is explored: found by a filter, its history and its members; what 
   assert.equal(await page.locator("#topics img, dialog img").count(), 0);
   await page.fill("#topics [name=filter]", "room/#");
   await page.keyboard.press("Enter");
-  await shows(page, "#topics .count", /^1 topics$/);
+  await shows(page, "#topics .count", /^1 topic$/);
   await page.evaluate(async () => {
     const { Wirefan } = await import("/client.js");
     await new Wirefan("/").subscribe("room/1", () => {}).ready;
   });
   await page.getByRole("button", { name: "room/1" }).press("Enter");
   await shows(page, "#topic-history .data", /<img src=x/);
-  await shows(page, "#topic-members-note", /^1 connections/);
+  await shows(page, "#topic-members-note", /^1 connection, /);
   assert.equal(await page.locator("#topic-members li").count(), 1);
   await page.keyboard.press("Escape");
   await until("it is shut", async () => !(await page.locator("#topic").isVisible()));
@@ -193,15 +164,10 @@ test("with [auth] nothing is shown without a token that says `operate`; an opera
 });
 
 test("when the token ends nothing is left of what was shown, and it is asked for again", async (t) => {
-  const at = directory(t);
-  const [secret, file] = [join(at, "secret"), join(at, "wirefan.toml")];
-  writeFileSync(secret, "c2VjcmV0".repeat(12), { mode: 0o600 });
-  const toml = `[auth]\nkeys = [{ alg = "HS256", secret_file = "${secret}" }]\nleeway_s = 0\n`;
-  writeFileSync(file, toml);
+  const { toml, token } = signer(t);
   const { host } = await start(t, toml);
   const { page, wrong } = await visit(t, `http://${host}/`, { expected: /status of 40[13]/ });
-  const token = execFileSync(process.env.WIREFAN, ["token", "--config", file, "--user", "root", "--operate", "--ttl", "6s"], { encoding: "utf8" }).trim();
-  await page.fill("#token", token);
+  await page.fill("#token", token("6s"));
   await page.keyboard.press("Enter");
   await shows(page, "#state", /^live$/);
   await shows(page, "#gate-error", /expired/);
@@ -268,6 +234,44 @@ test("on a phone nothing but tables is wider than the screen", async (t) => {
   assert.deepEqual(wrong, []);
 });
 
+test("nothing moves while a page loads on a phone, however late its scripts come", async (t) => {
+  const brokers = { open: await start(t, CHAT), bare: await start(t), guarded: await start(t, guarded(t).toml) };
+  const loads = [
+    ["open", "/", "#tiles .number", /\d/],
+    ["open", "/#topics", "#topics .count", /topics?$/],
+    ["open", "/#connections", "#connections .count", /connections?$/],
+    ["open", "/#try", "#try:not([hidden]) h2", /./],
+    ["guarded", "/", "#gate:not([hidden]) h2", /./],
+    ["open", "/demo/chat", "#here", /^1 here$/],
+    ["bare", "/demo/chat", "#log .note", /^No rule/],
+    ["guarded", "/demo/chat", "#enter:not([hidden])", /token/],
+  ];
+  for (const [broker, path, selector, wanted] of loads) {
+    const prepare = async (page) => {
+      await page.addInitScript(() => {
+        window.shifts = [];
+        const name = ({ node }) => node?.id || node?.className || node?.nodeName;
+        new PerformanceObserver((list) => {
+          for (const { value, sources } of list.getEntries()) shifts.push({ value, what: sources.map(name) });
+        }).observe({ type: "layout-shift", buffered: true });
+      });
+      await page.route("**/*.js", async (route) => {
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        await route.continue();
+      });
+    };
+    const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+    const { page, wrong } = await visit(t, `http://${brokers[broker].host}${path}`, { expected: /status of 401/, prepare, ...phone });
+    await shows(page, selector, wanted);
+    await new Promise((resolve) => setTimeout(resolve, 300)); // what comes late
+    const shifts = await page.evaluate(() => shifts);
+    const sum = shifts.reduce((sum, { value }) => sum + value, 0);
+    t.diagnostic(`${broker} ${path}: ${sum.toFixed(3)}`);
+    assert.ok(sum < 0.01, `${broker} ${path}: ${JSON.stringify(shifts)}`);
+    assert.deepEqual(wrong, []);
+  }
+});
+
 test("two chat: history, who is there, who is typing, and a restart of the broker", async (t) => {
   const first = await start(t, CHAT);
   const way = await proxy(t, first.port);
@@ -317,7 +321,7 @@ test("two chat: history, who is there, who is typing, and a restart of the broke
 test("without a rule for it the chat says what is missing, and works", async (t) => {
   const { host } = await start(t);
   const { page, wrong } = await visit(t, `http://${host}/demo/chat`);
-  await page.locator("#hint").waitFor();
+  await page.locator("#log .note", { hasText: "No rule" }).waitFor();
   await page.fill("#say [name=text]", "hi");
   await page.keyboard.press("Enter");
   await page.locator("#log li:not(.pending)", { hasText: "hi" }).waitFor();

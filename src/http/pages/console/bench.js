@@ -2,7 +2,7 @@
 //
 // The log holds the last entries only and is written ten times a second, however fast messages come.
 
-import { $, clock, el, excerpt, write } from "./dom.js";
+import { $, clock, el, excerpt, several, write } from "./dom.js";
 import { broker } from "./broker.js";
 
 const ENTRIES_MAX = 200;
@@ -63,11 +63,15 @@ export class Bench {
     }
     const fetched = (url, init) => fetch(url, { ...init, signal: AbortSignal.any([init.signal, this.#line.signal]) });
     const client = broker.connect({ transports: [transport], backoffMs: BACKOFF_MS, WebSocket: Socket, fetch: fetched });
+    let unreachable = false;
     client.on("state", ({ state, transport, retryMs, error }) => {
-      const [when, why] = [retryMs === undefined ? "" : `, again in ${(retryMs / 1000).toFixed(1)} s`, error ? `: ${error.message || `code ${error.code}`}` : ""];
-      this.#say("state", "", "", `${state}${transport ? ` by ${transport}` : ""}${when}${why}`);
+      // Said once: the attempts of ten minutes would push out all that was heard.
+      if (unreachable && (state === "connecting" || state === "waiting")) return;
+      unreachable = error?.code === "unreachable";
+      const when = unreachable ? ", trying again" : retryMs === undefined ? "" : `, again in ${(retryMs / 1000).toFixed(1)} s`;
+      this.#say("state", "", "", `${state}${transport ? ` by ${transport}` : ""}${when}${error ? `: ${error.message || `code ${error.code}`}` : ""}`);
     });
-    client.on("error", (error) => this.#say("error", "", "", `${error.code}: ${error.message}`));
+    client.on("error", (error) => error.code === "unreachable" || this.#say("error", "", "", `${error.code}: ${error.message}`));
     [this.#client, this.#transport] = [client, transport];
     return client;
   }
@@ -165,7 +169,7 @@ export class Bench {
       ),
     );
     while (log.children.length > ENTRIES_MAX) log.firstChild.remove();
-    write($("#log-count"), this.#heard ? `${this.#heard.toLocaleString("en")} messages` : "");
+    write($("#log-count"), this.#heard ? several(this.#heard, "message") : "");
     if (atEnd) log.scrollTop = log.scrollHeight;
   }
 }

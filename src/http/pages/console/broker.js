@@ -21,18 +21,21 @@ export const broker = {
     else sessionStorage.setItem(KEY, token);
   },
 
-  /** `{ status, body, problem }` of a request to the API; rejected where no broker answers within 20 s. */
+  /** `{ status, body, problem }` of a request to the API; rejected, with a sentence, where no broker answers within 20 s. */
   async ask(path, query = {}, method = "GET", payload = undefined) {
     const headers = { ...(this.token !== undefined && { Authorization: `Bearer ${this.token}` }) };
     if (payload !== undefined) headers["Content-Type"] = "application/json";
     const search = new URLSearchParams(query);
-    const response = await fetch(`v1/${path}${search.size ? `?${search}` : ""}`, {
+    const request = fetch(`v1/${path}${search.size ? `?${search}` : ""}`, {
       method,
       headers,
       body: payload === undefined ? undefined : JSON.stringify(payload),
       cache: "no-store",
       credentials: "omit",
       signal: AbortSignal.timeout(20_000),
+    });
+    const response = await request.catch((cause) => {
+      throw new Error("The broker does not answer", { cause });
     });
     const body = response.status === 204 ? undefined : await response.json().catch(() => undefined);
     return { status: response.status, body, problem: body?.detail ?? `the broker answered ${response.status}` };

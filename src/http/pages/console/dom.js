@@ -60,8 +60,11 @@ function scaled(n, base, units) {
   return [n >= 99.95 ? n.toFixed(0) : n >= 9.995 ? n.toFixed(1) : n.toFixed(2), units[unit]];
 }
 
-/** A figure as one text: `12.3k`, but `12.3 KiB`. */
-export const together = ([number, unit]) => (/^[kMGT]?$/.test(unit) ? number + unit : `${number} ${unit}`);
+/** A figure as one text, on one line: `12.3k`, but `12.3 KiB`. */
+export const together = ([number, unit]) => (/^[kMGT]?$/.test(unit) ? number + unit : `${number}\u00a0${unit}`);
+
+/** `1 topic`, `10,000 topics`. */
+export const several = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 
 export function duration(s) {
   const [d, h, m] = [Math.floor(s / 86_400), Math.floor((s % 86_400) / 3600), Math.floor((s % 3600) / 60)];

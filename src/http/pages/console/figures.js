@@ -1,7 +1,8 @@
 // The live figures: tiles with sparklines and a table of the shards, from `$sys/stats` (docs/protocol.md).
 //
 // Each report is one sample of each tile. Samples lie in rings of a fixed size, so a page may stay open; a page that nobody sees
-// takes samples and draws nothing. While the broker is away each ring gets one hole.
+// takes samples and draws nothing. Where no report came, because the broker was away or the page slept, the rings get a hole that is as
+// wide as it was long: a line means its two minutes.
 
 import { $, bytes, count, duration, el, micros, svg, together, write } from "./dom.js";
 
@@ -10,14 +11,17 @@ const [WIDTH, HEIGHT] = [240, 40];
 
 const connections = ({ connections: each }) => Object.values(each).reduce((sum, n) => sum + n, 0);
 
+/** The first report that somebody asked for has nothing before it to compare with. */
+const perSecond = (name) => (total, data) => (data.interval_ms ? total.per_s[name] : null);
+
 const TILES = [
-  ["Connections", (total) => connections(total), count, "", ({ total: { connections: each } }) => `ws ${each.websocket} · sse ${each.events} · poll ${each.poll} · http ${each.http}`],
-  ["Deliveries", (total) => total.per_s.deliveries, count, "/s", ({ total }) => `${together(count(total.deliveries))} in all, ${together(count(total.missed))} missed`],
-  ["Publications", (total) => total.per_s.publications, count, "/s", ({ total }) => `${together(count(total.publications))} in all`],
+  ["Connections", (total) => connections(total), count, "", ({ total: { connections: each } }) => `ws\u00a0${each.websocket}\u00a0· sse\u00a0${each.events}\u00a0· poll\u00a0${each.poll}\u00a0· http\u00a0${each.http}`],
+  ["Deliveries", perSecond("deliveries"), count, "/s", ({ total }) => `${together(count(total.deliveries))} in all, ${together(count(total.missed))} missed`],
+  ["Publications", perSecond("publications"), count, "/s", ({ total }) => `${together(count(total.publications))} in all`],
   ["Fan-out, p99", (total) => total.fanout_us?.p99 ?? null, micros, "", ({ total: { fanout_us: us } }) => (us ? `p50 ${together(micros(us.p50))}, max ${together(micros(us.max))}` : "nothing was published")],
-  ["Out", (total) => total.per_s.bytes_out, bytes, "/s", ({ total }) => `${together(bytes(total.bytes_out))} in all`],
-  ["In", (total) => total.per_s.bytes_in, bytes, "/s", ({ total }) => `${together(bytes(total.bytes_in))} in all`],
-  ["Waiting", (total) => total.outbound_bytes, bytes, "", ({ total }) => `for ${together(count(total.outbound_queues))} slow connections`],
+  ["Out", perSecond("bytes_out"), bytes, "/s", ({ total }) => `${together(bytes(total.bytes_out))} in all`],
+  ["In", perSecond("bytes_in"), bytes, "/s", ({ total }) => `${together(bytes(total.bytes_in))} in all`],
+  ["Waiting", (total) => total.outbound_bytes, bytes, "", ({ total }) => `for ${together(count(total.outbound_queues))} slow connection${total.outbound_queues === 1 ? "" : "s"}`],
   ["Memory", (total, data) => data.process.memory_bytes, bytes, "", ({ total }) => `${together(bytes(total.history_bytes))} of it history`],
 ];
 
@@ -104,7 +108,11 @@ class Tile {
   }
 
   take(data) {
-    this.#ring.push(data ? this.pick(data.total, data) : null);
+    this.#ring.push(this.pick(data.total, data));
+  }
+
+  miss() {
+    this.#ring.push(null);
   }
 
   draw(data) {
@@ -132,6 +140,9 @@ export class Figures {
 
   /** A report came. */
   take(data) {
+    const missed = this.#data ? data.unix_s - this.#data.unix_s - 1 : 0;
+    // One may be the rounding's.
+    if (missed > 1) for (let n = Math.min(missed, SAMPLES); n > 0; n--) for (const tile of this.#tiles) tile.miss();
     this.#data = data;
     this.#away = false;
     for (const tile of this.#tiles) tile.take(data);
@@ -140,7 +151,6 @@ export class Figures {
 
   /** None will come for a while: what is shown is old. */
   lose() {
-    if (this.#data && !this.#away) for (const tile of this.#tiles) tile.take(undefined);
     this.#away = true;
     $("#live").toggleAttribute("data-old", this.#data !== undefined);
   }

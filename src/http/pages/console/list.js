@@ -3,13 +3,15 @@
 // It asks again by itself while it is looked at, the more rarely the longer an answer takes, so that a console is no load. Rows are kept
 // by their key: a row that stays keeps its buttons and the focus.
 
-import { $, el, note, write } from "./dom.js";
+import { $, el, note, several, write } from "./dom.js";
 import { broker } from "./broker.js";
 
 const ROWS = 100;
 /** What one page of the console holds at most; beyond it a narrower filter is asked for. */
 const ITEMS_MAX = 50_000;
 const REFRESH_MS = 3000;
+/** However long an answer took: where the machine slept meanwhile, that was not the broker's. */
+const REFRESH_MS_MAX = 60_000;
 
 export class List {
   items = [];
@@ -73,7 +75,7 @@ export class List {
     }
     if (this.#loading) return void (this.#again = true);
     this.#loading = true;
-    const began = performance.now();
+    const began = Date.now();
     try {
       const items = await this.#pages();
       this.#options.before?.(items, this.items, began);
@@ -84,11 +86,11 @@ export class List {
       note($(".notice", this.#view), `${error.message}. What is shown may be old.`);
     }
     this.#loading = false;
-    const took = performance.now() - began;
+    const took = Date.now() - began;
     if (this.#again) {
       this.#again = false;
       this.load();
-    } else this.#wait(Math.max(REFRESH_MS, 20 * took));
+    } else this.#wait(Math.max(REFRESH_MS, Math.min(20 * took, REFRESH_MS_MAX)));
   }
 
   /** Goes on by itself where that is wanted and seen, and else looks again later whether it is. */
@@ -133,8 +135,8 @@ export class List {
     this.#from = Math.max(0, Math.min(this.#from, Math.floor((chosen.length - 1) / ROWS) * ROWS));
     const page = chosen.slice(this.#from, this.#from + ROWS);
     this.#drawRows(page);
-    const all = this.items.length.toLocaleString("en");
-    const told = chosen.length === this.items.length ? `${all} ${unit}` : `${chosen.length.toLocaleString("en")} of ${all} ${unit}`;
+    const all = several(this.items.length, unit);
+    const told = chosen.length === this.items.length ? all : `${chosen.length.toLocaleString("en")} of ${all}`;
     write($(".count", this.#view), this.#more ? `${told}, and there are more: narrow the filter` : told);
     const pager = $(".pager", this.#view);
     pager.hidden = chosen.length <= ROWS;

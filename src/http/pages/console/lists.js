@@ -1,6 +1,6 @@
 // The explorer of topics, and the connections: what the two lists show, and what can be done with a row of them.
 
-import { $, bytes, closable, count, duration, el, excerpt, together, write } from "./dom.js";
+import { $, bytes, closable, count, duration, el, excerpt, several, together, write } from "./dom.js";
 import { broker } from "./broker.js";
 import { List } from "./list.js";
 
@@ -32,7 +32,7 @@ export class Topics {
       name: "topics",
       key: "topic",
       filter: "filter",
-      unit: "topics",
+      unit: "topic",
       before: (items, former, now) => {
         rate(items, former, now - this.#loadedAt);
         this.#loadedAt = now;
@@ -80,7 +80,7 @@ export class Topics {
       if (status === 200) return body;
       write(told, status === 404 ? "The rule of this topic keeps none." : problem);
     } catch (error) {
-      write(told, `The broker does not answer: ${error.message}`);
+      write(told, `${error.message}.`);
     }
     return undefined;
   }
@@ -92,9 +92,11 @@ export class Topics {
     const { messages, position } = answer;
     write($("#topic-about"), `position ${position}`);
     write(told, messages.length ? `The newest ${messages.length}, the newest first.` : "Nothing is kept.");
+    const isSigned = messages.some(({ from }) => from !== undefined);
     const row = ({ position, from, data, encoding }) =>
-      el("tr", {}, el("td", { class: "position" }, position), el("td", {}, from ?? ""), el("td", { class: "data" }, encoding ? `base64 ${excerpt(data)}` : excerpt(data)));
-    const heads = ["Position", "From", "Data"].map((name) => el("th", { scope: "col" }, name));
+      el("tr", {},
+        el("td", { class: "position" }, position), ...(isSigned ? [el("td", {}, from ?? "")] : []), el("td", { class: "data" }, encoding ? `base64 ${excerpt(data)}` : excerpt(data)));
+    const heads = ["Position", ...(isSigned ? ["From"] : []), "Data"].map((name) => el("th", { scope: "col" }, name));
     $("#topic-history").replaceChildren(...(messages.length ? [el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...messages.map(row))] : []));
   }
 
@@ -103,7 +105,7 @@ export class Topics {
     const answer = await this.#ask("presence", { topic, limit: MEMBERS }, told);
     if (!answer) return $("#topic-members").replaceChildren();
     const { members, users, connections } = answer;
-    write(told, `${connections.toLocaleString("en")} connections, ${users.toLocaleString("en")} users${connections > members.length ? `; the first ${members.length}` : ""}`);
+    write(told, `${several(connections, "connection")}, ${several(users, "user")}${connections > members.length ? `; the first ${members.length}` : ""}`);
     $("#topic-members").replaceChildren(...members.map(({ client, user }) => el("li", {}, user === null ? client : `${user} (${client})`)));
   }
 }
@@ -126,7 +128,7 @@ export class Connections {
       { name: "Waiting", value: (item) => item.pending_bytes, cell: (item) => together(bytes(item.pending_bytes)) },
     ];
     if (broker.operates) columns.push({ name: "", plain: true, fixed: true, value: (item) => item.client, cell: end });
-    this.#list = new List($("#connections"), { path: "connections", name: "connections", key: "client", filter: "user", unit: "connections", columns });
+    this.#list = new List($("#connections"), { path: "connections", name: "connections", key: "client", filter: "user", unit: "connection", columns });
     closable(this.#dialog);
     $("#ending-yes").addEventListener("click", () => this.#end());
   }
@@ -149,7 +151,7 @@ export class Connections {
       if (status !== 204 && status !== 404) return write($("#ending-error"), problem);
       this.#dialog.close();
     } catch (error) {
-      write($("#ending-error"), `The broker does not answer: ${error.message}`);
+      write($("#ending-error"), `${error.message}.`);
     }
     this.#list.load();
   }

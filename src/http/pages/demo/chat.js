@@ -3,18 +3,16 @@
 
 import { Wirefan } from "../client.js";
 
-const ROOMS = ["lobby", "kitchen", "library"];
 const SHOWN_MAX = 500;
 const TYPING_MS = 3000;
 const TOKEN = "wirefan.chat.token"; // for this tab alone, and never in an address
 
 const $ = (selector) => document.querySelector(selector);
-const [log, say, go, enter] = ["#log", "#say", "#go", "#enter"].map($);
+const [log, rooms, say, go, enter] = ["#log", "#rooms", "#say", "#go", "#enter"].map($);
 const fields = say.elements;
-const rooms = new Set(ROOMS);
 const typing = new Map(); // name: when it is over
 let toldAt = 0; // when we told last that we write
-let client, room; // of the room: { name, topic, stop, heard, members, more }
+let client, topic, stop; // of the room: its topic, and what ends our part in it
 
 function make(name, properties = {}, ...children) {
   const element = Object.assign(document.createElement(name), properties);
@@ -34,14 +32,14 @@ const tell = (text) => show(make("li", { className: "note" }, text));
 
 function hear({ position, from, data }) {
   const { name, text, at } = data ?? {};
-  if (room.heard.has(position)) return; // it came live and is in the history, too
-  room.heard.add(position);
-  if (room.heard.size > SHOWN_MAX) room.heard.delete(room.heard.values().next().value);
-  if (typeof text !== "string") return; // somebody else's
+  // Neither what is no message of a chat, nor what came live and is in the history, too.
+  if (typeof text !== "string" || log.querySelector(`[data-position="${position}"]`)) return;
   const who = String(from ?? name ?? "somebody").slice(0, 30);
-  if (typing.delete(who)) showTyping();
-  const time = Number.isFinite(at) ? new Date(at).toTimeString().slice(0, 5) : "";
-  show(make("li", {}, make("b", {}, who), text.slice(0, 2000), make("time", {}, time)));
+  const time = Math.abs(at) <= 8.64e15 ? new Date(Number(at)).toTimeString().slice(0, 5) : ""; // as far as dates go
+  const entry = show(make("li", {}, make("b", {}, who), text.slice(0, 2000), make("time", {}, time)));
+  entry.dataset.position = position;
+  typing.delete(who);
+  showTyping();
 }
 
 function hearTyping({ data }) {
@@ -54,86 +52,73 @@ function hearTyping({ data }) {
 
 function showTyping() {
   for (const [name, until] of typing) if (until <= Date.now()) typing.delete(name);
-  const names = [...typing.keys()];
-  const [first, more] = [names.slice(0, 3).join(", "), names.length > 3 ? " and others" : ""];
-  $("#typing").textContent = names.length ? `${first}${more} ${names.length > 1 ? "are" : "is"} typing …` : "";
+  const names = [...typing.keys()].slice(0, 3).join(", ") + (typing.size > 3 ? " and others" : "");
+  $("#typing").textContent = names && `${names} ${typing.size > 1 ? "are" : "is"} typing …`;
 }
 
-/** A user counts once, a stranger's every connection by itself, as in `join` and `leave`. */
-const whoIs = ({ client, user }) => user ?? client;
-
-/** Who is there: asked for once, and then told. */
-async function countMembers(of) {
-  const { members, connections } = await client.presence(of.topic, { limit: 1000 });
-  of.members = new Set(members.map(whoIs));
-  of.more = connections - members.length;
-  showMembers(of);
-}
-
-function showMembers(of) {
-  if (of === room) $("#here").textContent = of.members ? `${of.members.size + of.more} here` : "";
-}
-
-/** Subscribes to the room; where the rule knows no presence, without it. */
-function listen(of, presence) {
-  const { signal } = of.stop;
-  const subscription = client.subscribe(of.topic, hear, { last: 50, presence, signal });
+/** Subscribes to the room, and counts who is there: asks once, and then is told. Where the rule knows no presence, without it. */
+function listen(topic, signal, presence) {
+  const subscription = client.subscribe(topic, hear, { last: 50, presence, signal });
+  const whoIs = ({ client, user }) => user ?? client; // a user counts once, a stranger's every connection by itself
+  let members, more; // and how many more than an answer has
+  const count = () => members && ($("#here").textContent = `${members.size + more} here`);
+  const meet = (there) => {
+    members = new Set(there.members.map(whoIs));
+    more = there.connections - there.members.length;
+    count();
+  };
+  subscription.on("join", (member) => count(members?.add(whoIs(member))));
+  subscription.on("leave", (member) => count(members?.delete(whoIs(member))));
   subscription.on("subscribed", ({ recovered }) => {
-    if (recovered === false) {
-      tell("The broker does not know all that was said in between: it was restarted, or it keeps too little. Go on.");
-      // What others said to the new broker before we came back.
-      client.history(of.topic, { limit: 50, signal }).then(({ messages }) => messages.forEach(hear), () => {});
-    }
-    if (presence) countMembers(of).catch(() => {});
+    if (presence) client.presence(topic, { limit: 1000, signal }).then(meet, () => {});
+    if (recovered !== false) return;
+    tell("The broker does not know all that was said in between: it was restarted, or it keeps too little. Go on.");
+    // What others said to the new broker before we came back.
+    client.history(topic, { limit: 50, signal }).then(({ messages }) => messages.forEach(hear), () => {});
   });
-  for (const [event, change] of [["join", "add"], ["leave", "delete"]])
-    subscription.on(event, (member) => {
-      of.members?.[change](whoIs(member));
-      showMembers(of);
-    });
   subscription.on("end", (error) => {
     if (signal.aborted || !error) return;
     if (error.code === 404 && presence) {
-      $("#hint").hidden = false;
-      return listen(of, false);
+      tell("No rule of this broker keeps what is said here, or counts who is. For the whole demo: wirefan serve --config config/chat.toml");
+      return listen(topic, signal, false);
     }
     if (error.code !== "closed") tell(`The room is shut: ${error.message}`);
   });
-  subscription.ready.catch(() => {}); // `end` tells
 }
 
 function visit() {
-  let name = "#";
-  try {
-    name = decodeURIComponent(location.hash.slice(1)) || ROOMS[0];
-  } catch {
-    // no address of ours
-  }
-  if (/[+#/\p{Cc}]/u.test(name) || name.length > 40) return void (location.hash = ROOMS[0]);
-  room?.stop.abort();
-  room = { name, topic: `demo/chat/${name}`, stop: new AbortController(), heard: new Set(), members: undefined, more: 0 };
-  rooms.add(name);
-  const link = (one) => make("li", {}, make("a", { href: `#${encodeURIComponent(one)}`, ariaCurrent: one === name ? "page" : null }, one));
-  $("#rooms").replaceChildren(...[...rooms].map(link));
+  const name = new URLSearchParams(`room=${location.hash.slice(1)}`).get("room") || "lobby";
+  if (/[+#/\p{Cc}]/u.test(name) || name.length > 40) return void (location.hash = "lobby");
+  stop?.abort();
+  stop = new AbortController();
+  topic = `demo/chat/${name}`;
+  if (![...rooms.children].some((one) => one.textContent === name))
+    rooms.append(make("li", {}, make("a", { href: `#${encodeURIComponent(name)}` }, name)));
+  for (const link of rooms.querySelectorAll("a")) link.ariaCurrent = link.textContent === name ? "page" : null;
   $("#room").textContent = name;
   $("#here").textContent = "";
   log.replaceChildren();
   typing.clear();
   showTyping();
-  listen(room, true);
-  client.subscribe(`${room.topic}/typing`, hearTyping, { signal: room.stop.signal }).ready.catch(() => {});
+  listen(topic, stop.signal, true);
+  client.subscribe(`${topic}/typing`, hearTyping, { signal: stop.signal });
+}
+
+/** Where the broker asks for a token, the field for it is in the place of that for messages. */
+function ask(asked) {
+  enter.hidden = !asked;
+  say.hidden = asked;
 }
 
 function connect() {
-  room?.stop.abort();
   client?.close();
   client = new Wirefan("..", { token: sessionStorage.getItem(TOKEN) ?? undefined, backoffMs: [200, 5000] });
   client.on("state", ({ state, error }) => {
     const words = { open: "connected", connecting: "connecting", waiting: "the broker is away, trying again", closed: "closed" };
     $("#state").textContent = words[state];
-    enter.hidden = !(state === "closed" && [401, 4001, 4501].includes(error?.code));
+    ask(state === "closed" && [401, 4001, 4501].includes(error?.code));
   });
-  client.on("error", ({ code }) => code === 401 && (enter.hidden = false));
+  client.on("error", ({ code }) => code === 401 && ask(true));
   visit();
 }
 
@@ -147,7 +132,7 @@ say.addEventListener("submit", async (event) => {
   fields.text.value = "";
   toldAt = 0; // what is written next is told at once
   try {
-    await client.publish(room.topic, { name, text, at: Date.now() });
+    await client.publish(topic, { name, text, at: Date.now() });
   } catch (error) {
     tell(`Not sent: ${error.message}`);
     fields.text.value ||= text;
@@ -158,7 +143,7 @@ say.addEventListener("submit", async (event) => {
 fields.text.addEventListener("input", () => {
   if (Date.now() - toldAt < TYPING_MS / 2 || client.state !== "open") return;
   toldAt = Date.now();
-  client.publish(`${room.topic}/typing`, { name: fields.name.value.trim() }, { signal: AbortSignal.timeout(TYPING_MS) }).catch(() => {});
+  client.publish(`${topic}/typing`, { name: fields.name.value.trim() }, { signal: AbortSignal.timeout(TYPING_MS) }).catch(() => {});
 });
 
 go.addEventListener("submit", (event) => {
@@ -171,9 +156,8 @@ enter.addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem(TOKEN, enter.elements.token.value.trim());
   enter.reset();
-  enter.hidden = true;
   connect();
 });
 
-addEventListener("hashchange", visit);
+addEventListener("hashchange", () => client.state === "closed" || visit());
 connect();
