@@ -61,7 +61,7 @@ fn told(request: &Request<'_>) -> String {
     let query = Query::parse(head.query).map(|query| query.iter().map(|(name, value)| name.len() + value.len()).sum());
     let query: Result<usize, Problem> = query;
     let path = head.path.split('/').map(decode_segment).filter(Result::is_ok).count();
-    let cors = Cors::judge(head, &wirefan::auth::origin::Origins::default());
+    let cors = Cors::judge(head, &wirefan::auth::origin::Origins::default(), false);
     let media = MediaType::of(head);
     if handshake::is_upgrade(head) {
         let _ = handshake::upgrade(head).map(|upgrade| upgrade.respond(&mut Vec::new()));

@@ -56,9 +56,9 @@ impl Origins {
         Ok(origins)
     }
 
-    /// Whether a handshake with this Origin header, sent to this Host, may go on.
+    /// Whether a request with this Origin header, sent to this Host, may go on; `tls`: it came by TLS, to this very process.
     #[must_use]
-    pub fn allows(&self, origin: Option<&str>, host: &str) -> bool {
+    pub fn allows(&self, origin: Option<&str>, host: &str, tls: bool) -> bool {
         let Some(origin) = origin else {
             return true;
         };
@@ -68,7 +68,7 @@ impl Origins {
         let Some(origin) = Origin::parse(origin) else {
             return false;
         };
-        (self.same && origin.is_of_host(host)) || self.listed.iter().any(|listed| origin.is(listed))
+        (self.same && origin.is_of_host(host, tls)) || self.listed.iter().any(|listed| origin.is(listed))
     }
 }
 
@@ -113,16 +113,17 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// The page came from the host that the handshake goes to. Behind a proxy that ends TLS the Host header's scheme is
-    /// not known here, so a missing port is the default of the origin's scheme on both sides.
-    fn is_of_host(&self, host: &str) -> bool {
+    /// The page came from the host that the request goes to. Without TLS there may be a proxy that ends it, and the scheme of
+    /// the page is not known here: a missing port is then the default of the origin's scheme on both sides.
+    fn is_of_host(&self, host: &str, tls: bool) -> bool {
         let Some(default_port) = self.default_port() else {
             return false;
         };
-        Authority::parse(host).is_some_and(|host| {
-            host.host.eq_ignore_ascii_case(self.authority.host)
-                && Some(host.port.unwrap_or(default_port)) == self.port()
-        })
+        (!tls || self.scheme.eq_ignore_ascii_case("https"))
+            && Authority::parse(host).is_some_and(|host| {
+                host.host.eq_ignore_ascii_case(self.authority.host)
+                    && Some(host.port.unwrap_or(default_port)) == self.port()
+            })
     }
 
     fn is(&self, listed: &Listed) -> bool {
@@ -145,13 +146,28 @@ mod tests {
     use super::*;
 
     fn allows(list: &[&str], origin: &str, host: &str) -> bool {
-        Origins::parse(list).unwrap().allows(Some(origin), host)
+        Origins::parse(list).unwrap().allows(Some(origin), host, false)
     }
 
     #[test]
     fn without_an_origin_it_is_no_browser_and_may_pass() {
-        assert!(Origins::parse::<&str>(&[]).unwrap().allows(None, "a.example"));
-        assert!(Origins::default().allows(None, "a.example"));
+        assert!(Origins::parse::<&str>(&[]).unwrap().allows(None, "a.example", false));
+        assert!(Origins::default().allows(None, "a.example", false));
+    }
+
+    #[test]
+    fn behind_our_own_tls_only_a_page_that_came_by_tls_is_the_same() {
+        for (origin, host, allowed) in [
+            ("https://a.example", "a.example", true),
+            ("https://a.example:8443", "a.example:8443", true),
+            ("http://a.example", "a.example", false),
+            ("http://a.example:8443", "a.example:8443", false),
+            ("http://a.example", "a.example:80", false),
+        ] {
+            assert_eq!(Origins::default().allows(Some(origin), host, true), allowed, "{origin} at {host}");
+        }
+        let listed = Origins::parse(&["http://a.example"]).unwrap();
+        assert!(listed.allows(Some("http://a.example"), "b.example", true), "who lists it wants it");
     }
 
     #[test]
@@ -186,7 +202,7 @@ mod tests {
             ("http://a.example", "", false),
         ] {
             assert_eq!(allows(&["same"], origin, host), allowed, "{origin} at {host}");
-            assert_eq!(Origins::default().allows(Some(origin), host), allowed, "{origin} at {host}");
+            assert_eq!(Origins::default().allows(Some(origin), host, false), allowed, "{origin} at {host}");
         }
     }
 

@@ -17,18 +17,18 @@ pub struct Cors<'a> {
 }
 
 impl<'a> Cors<'a> {
-    /// Whether the request may be carried out, as far as its origin is concerned.
+    /// Whether the request may be carried out, as far as its origin is concerned; `tls` as for [`Origins::allows`].
     ///
     /// # Errors
     /// 403 for an origin that is not allowed, 400 for what is none.
-    pub fn judge(head: &Head<'a>, origins: &Origins) -> Result<Self, Problem> {
+    pub fn judge(head: &Head<'a>, origins: &Origins, tls: bool) -> Result<Self, Problem> {
         let Some(origin) = head.single(Field::Origin, "more than one Origin header")? else {
             return Ok(Self { origin: None });
         };
         let Ok(origin) = std::str::from_utf8(origin) else {
             return Err(Problem::bad_request("the Origin header is not an origin"));
         };
-        if !origins.allows(Some(origin), head.host().unwrap_or_default()) {
+        if !origins.allows(Some(origin), head.host().unwrap_or_default(), tls) {
             let refusal = Problem::new(403, "this origin is not among server.allowed_origins");
             return Err(refusal.with_header("Vary", "Origin"));
         }
@@ -92,7 +92,7 @@ mod tests {
     /// The headers of the answer, or the status of the refusal.
     fn answer(list: &[&str], method: &str, headers: &str) -> Result<String, u16> {
         with_head(method, headers, |head| {
-            let cors = Cors::judge(head, &origins(list)).map_err(|problem| problem.status)?.into_owned();
+            let cors = Cors::judge(head, &origins(list), false).map_err(|problem| problem.status)?.into_owned();
             let mut out = vec![];
             match head.method {
                 "OPTIONS" => cors.respond_options(&mut out, head, "POST, OPTIONS", None),
@@ -120,7 +120,7 @@ mod tests {
         }
         assert_eq!(answer(&["*"], "POST", "Origin: http://a\r\nOrigin: http://a\r\n"), Err(400));
         let refusal =
-            with_head("GET", "Origin: http://c\r\n", |head| Cors::judge(head, &origins(&["same"])).unwrap_err());
+            with_head("GET", "Origin: http://c\r\n", |head| Cors::judge(head, &origins(&["same"]), false).unwrap_err());
         assert_eq!(refusal.headers, [("Vary", "Origin".into())]);
     }
 

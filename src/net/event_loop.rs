@@ -4,10 +4,13 @@
 //! which writes. Every step has a budget, and what it leaves makes the next wait return at once.
 
 use std::collections::VecDeque;
+use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::hand_over::Bequeathing;
@@ -265,7 +268,7 @@ impl EventLoop {
                 budget -= 1;
                 self.shard.machine().accepts += 1;
                 match self.listeners[number].accept() {
-                    Accepted::Connection(stream) => self.welcome(stream, number),
+                    Accepted::Connection(stream, peer) => self.welcome(stream, peer, number),
                     Accepted::Lost => {}
                     Accepted::Nobody => self.listeners[number].ready = false,
                     Accepted::Exhausted => {
@@ -282,35 +285,46 @@ impl EventLoop {
         }
     }
 
-    fn welcome(&mut self, mut stream: mio::net::TcpStream, listener: usize) {
-        let terms = self.shared.tls.as_ref().filter(|_| self.listeners[listener].tls);
-        // Never in the clear where TLS is spoken: nobody there could read it.
-        let now_unix_s = self.shard.now_unix_s();
-        let mut refuse = |limit: &'static str, retry_s: &'static str| {
-            if terms.is_none() {
-                let problem = Problem::new(503, limit).with_header("Retry-After", retry_s);
-                let mut answer = Vec::new();
-                Response::problem(&mut answer, &problem, http::Terms::CLOSE, Some(&Date::new(now_unix_s)));
-                let _ = std::io::Write::write(&mut stream, &answer); // best effort: it is closed in any case
-            }
-        };
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, listener: usize) {
+        let tls = self.listeners[listener].tls;
         if self.accepts.is_some_and(|rate| self.accepted.take(rate, self.now_ms * 1000) != Pace::Ok) {
-            refuse("more connections come than limits.accepts_per_second_max", "1");
-            self.shard.machine().refused.note(Refused::AcceptsRate);
-            return;
+            let limit = "more connections come than limits.accepts_per_second_max";
+            return self.turn_away((stream, peer, tls), Refused::AcceptsRate, limit, "1");
         }
         let before = self.shared.connections.fetch_add(1, Ordering::Relaxed);
         if before >= self.shared.connections_max {
             self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-            refuse("there are as many connections as limits.connections_max", "5");
-            self.shard.machine().refused.note(Refused::ConnectionsMax);
-            return;
+            let limit = "there are as many connections as limits.connections_max";
+            return self.turn_away((stream, peer, tls), Refused::ConnectionsMax, limit, "5");
         }
-        let session = terms.and_then(Terms::session);
-        let id = self.shard.handle_accept();
-        let complete = session.is_some() == terms.is_some();
-        if !complete || self.sockets.add(self.poll.registry(), id, stream, session).is_err() {
+        let session = self.shared.tls.as_ref().filter(|_| tls).and_then(Terms::session);
+        let id = self.shard.handle_accept(tls);
+        let complete = session.is_some() == tls;
+        let peer = self.log.is_on(LogLevel::Debug).then_some(peer);
+        if !complete || self.sockets.add(self.poll.registry(), id, stream, session, peer).is_err() {
             self.shard.handle_reset(id);
+        }
+    }
+
+    fn turn_away(
+        &mut self,
+        (mut stream, peer, tls): (TcpStream, SocketAddr, bool),
+        why: Refused,
+        limit: &'static str,
+        retry_s: &'static str,
+    ) {
+        // Never in the clear where TLS is spoken: nobody there could read it.
+        if !tls {
+            let problem = Problem::new(503, limit).with_header("Retry-After", retry_s);
+            let mut answer = Vec::new();
+            let date = Date::new(self.shard.now_unix_s());
+            Response::problem(&mut answer, &problem, http::Terms::CLOSE, Some(&date));
+            let _ = stream.write(&answer); // best effort: it is closed in any case
+        }
+        self.shard.machine().refused.note(why);
+        if self.paced.wants(Kind::TurnedAway, self.now_ms) {
+            let values = [("peer", Value::Text(&peer.to_string())), ("why", Value::Text(limit))];
+            self.paced.say(Kind::TurnedAway, &values);
         }
     }
 
@@ -439,7 +453,7 @@ impl EventLoop {
             loop {
                 self.shard.machine().accepts += 1;
                 match self.listeners[number].accept() {
-                    Accepted::Connection(stream) => self.welcome(stream, number),
+                    Accepted::Connection(stream, peer) => self.welcome(stream, peer, number),
                     Accepted::Lost => {}
                     Accepted::Nobody | Accepted::Exhausted => break,
                 }

@@ -28,7 +28,7 @@ pub(super) struct Listener {
 /// What came of one attempt to accept.
 #[derive(Debug)]
 pub(super) enum Accepted {
-    Connection(TcpStream),
+    Connection(TcpStream, SocketAddr),
     /// Nobody waits.
     Nobody,
     /// The one who waited is gone again.
@@ -40,7 +40,7 @@ pub(super) enum Accepted {
 impl Listener {
     pub(super) fn accept(&mut self) -> Accepted {
         match self.socket.accept() {
-            Ok((stream, _)) if sys::prepare_accepted(&stream).is_ok() => Accepted::Connection(stream),
+            Ok((stream, peer)) if sys::prepare_accepted(&stream).is_ok() => Accepted::Connection(stream, peer),
             Ok(_) => Accepted::Lost,
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => Accepted::Nobody,
@@ -131,7 +131,7 @@ mod tests {
         let mut listening = bind(&[address], 1, false, patience).unwrap();
         listening.doors[0].open().unwrap();
         let _client = std::net::TcpStream::connect(listening.addresses[0].address).unwrap();
-        let Accepted::Connection(stream) = listening.of_shards[0][0].accept() else { panic!("somebody waits") };
+        let Accepted::Connection(stream, _) = listening.of_shards[0][0].accept() else { panic!("somebody waits") };
         let socket = socket2::SockRef::from(&stream);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(patience));
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), limits::UNSENT_BYTES_MAX);

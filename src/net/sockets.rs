@@ -47,6 +47,8 @@ pub(super) struct Sockets {
     /// The sessions of those with TLS, by the same slots; as long as the last of them needs it, so nothing without TLS.
     sessions: Column<Option<Box<Session>>>,
     scratch: Scratch,
+    /// Where those connections came from that the log may tell of when they end: their sockets may not know then.
+    peers: Column<Option<SocketAddr>>,
     /// What was read and written so far.
     pub(super) traffic: Traffic,
 }
@@ -89,13 +91,15 @@ impl Write for Metered<'_> {
 type Open<'s> = (&'s mut Socket, Option<(&'s mut Session, &'s mut Scratch)>, &'s mut Traffic);
 
 impl Sockets {
-    /// Takes a socket in, with its session if it has TLS, and registers it. On an error the socket is closed.
+    /// Takes a socket in, with its session if it has TLS and its peer if the log wants it, and registers it. On an error the
+    /// socket is closed.
     pub(super) fn add(
         &mut self,
         registry: &Registry,
         id: ConnId,
         mut stream: TcpStream,
         session: Option<Box<Session>>,
+        peer: Option<SocketAddr>,
     ) -> io::Result<()> {
         registry.register(&mut stream, token(id), Interest::READABLE | Interest::WRITABLE)?;
         let index = id.index as usize;
@@ -106,6 +110,12 @@ impl Sockets {
         }
         if let Some(slot) = self.sessions.find_mut(index) {
             *slot = session;
+        }
+        if peer.is_some() {
+            self.peers.reach(index);
+        }
+        if let Some(slot) = self.peers.find_mut(index) {
+            *slot = peer;
         }
         Ok(())
     }
@@ -125,6 +135,7 @@ impl Sockets {
     pub(super) fn shrink_to(&mut self, slots: usize) {
         self.slots.shrink_to(slots);
         self.sessions.shrink_to(slots);
+        self.peers.shrink_to(slots);
     }
 
     /// Ends our side of the stream.
@@ -136,9 +147,10 @@ impl Sockets {
         }
     }
 
-    /// Where the connection came from, if its socket still knows.
+    /// Where the connection came from, if that was noted or its socket still knows.
     pub(super) fn peer(&mut self, id: ConnId) -> Option<SocketAddr> {
-        self.at(id)?.stream.peer_addr().ok()
+        let socket = self.at(id)?.stream.peer_addr().ok();
+        socket.or_else(|| *self.peers.get(id.index as usize)?)
     }
 
     /// What its peer did wrong in TLS, once.
@@ -281,7 +293,7 @@ mod tests {
         let poll = mio::Poll::new().unwrap();
         let mut sockets = Sockets::default();
         let id = ConnId { index: 0, generation: 1 };
-        sockets.add(poll.registry(), id, TcpStream::from_std(stream), None).unwrap();
+        sockets.add(poll.registry(), id, TcpStream::from_std(stream), None, None).unwrap();
         sockets.remove(ConnId { index: 0, generation: 0 });
         assert_eq!(sockets.send(0, b"x"), Sent::Bytes(1));
         sockets.remove(id);

@@ -28,7 +28,7 @@ use crate::topic::Topic;
 
 impl Shard {
     pub(super) fn handle_api(&mut self, index: u32, request: &Request<'_>) -> Next {
-        let cors = Cors::judge(&request.head, &self.settings.origins).map(Cors::into_owned);
+        let cors = self.judge_origin(index, &request.head).map(Cors::into_owned);
         // Before all else: what is refused for another reason is a request, too.
         if let Err(too_fast) = self.pace(index) {
             return self.slow_down(index, request.terms, &cors.unwrap_or_default(), too_fast);
@@ -90,11 +90,23 @@ impl Shard {
 
     /// Whether it is worth reading the body of a request: everything that its head says must be right.
     pub(super) fn judge_head(&mut self, index: u32, head: &http::Head<'_>) -> Result<(), Problem> {
-        Cors::judge(head, &self.settings.origins)?;
-        match Call::of(head)? {
-            Call::Options(_) => Ok(()),
-            call => self.admit(index, head, call).map(drop),
+        self.judge_origin(index, head)?;
+        let call = Call::of(head)?;
+        if matches!(call, Call::Options(_)) {
+            return Ok(());
         }
+        self.admit(index, head, call)?;
+        let query = Query::parse(head.query)?;
+        match call {
+            Call::Publish => Asked::of(head, &query).map(drop),
+            Call::Batch => is_batch(head),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a page of the request's origin may ask at all.
+    pub(super) fn judge_origin<'h>(&self, index: u32, head: &http::Head<'h>) -> Result<Cors<'h>, Problem> {
+        Cors::judge(head, &self.settings.origins, self.connections[index as usize].tls)
     }
 
     /// Who asks, if it may.
@@ -153,22 +165,8 @@ impl Shard {
     ) -> Result<Next, Problem> {
         let user = known.map(Rc::as_ref);
         let (body, mut text) = (request.required_body()?, Vec::new());
-        let content = Content::of(&request.head)?;
+        let Asked { content, key, conflate, topics } = Asked::of(&request.head, query)?;
         let payload = content.payload(body, &mut text)?;
-        let key = key(&request.head)?;
-        let conflate = query.single("conflate")?;
-        bounded("conflate", conflate, limits::CONFLATE_BYTES_MAX)?;
-        let mut topics = SmallVec::<[Topic<'_>; 4]>::new();
-        for name in query.all("topic") {
-            topics.push(topic(name)?);
-        }
-        if topics.is_empty() || topics.len() > limits::PUBLISH_TOPICS_MAX {
-            let most = limits::PUBLISH_TOPICS_MAX;
-            return Err(Problem::new(
-                400,
-                format!("topic: give one in the query, as ?topic=NAME, or up to {most} of them"),
-            ));
-        }
         if let [topic] = topics[..]
             && !self.exchanges.contains_key(&index)
             && let Some(answer) = self.publish_here(index, user, (topic, payload, key, conflate))
@@ -200,9 +198,7 @@ impl Shard {
         mut exchange: Exchange,
     ) -> Result<Next, Problem> {
         let body = request.required_body()?;
-        if !MediaType::of(&request.head)?.is_some_and(|media| media.is("application/json")) {
-            return Err(Problem::new(415, "a batch is application/json: an array of publications"));
-        }
+        is_batch(&request.head)?;
         if body.trim_ascii_start().first() != Some(&b'[') {
             return Err(Problem::bad_request("a batch is an array of publications"));
         }
@@ -366,6 +362,37 @@ fn spoils_all(reason: &Reason) -> bool {
 
 pub(super) fn wrong(reason: &Reason) -> Problem {
     Problem::new(reason.code(), reason.to_string())
+}
+
+/// What the head of `POST /v1/publish` asks for.
+struct Asked<'h> {
+    content: Content,
+    key: Option<&'h str>,
+    conflate: Option<&'h str>,
+    topics: SmallVec<[Topic<'h>; 4]>,
+}
+
+impl<'h> Asked<'h> {
+    fn of(head: &http::Head<'h>, query: &'h Query<'_>) -> Result<Self, Problem> {
+        let (content, key) = (Content::of(head)?, key(head)?);
+        let conflate = query.single("conflate")?;
+        bounded("conflate", conflate, limits::CONFLATE_BYTES_MAX)?;
+        let topics = query.all("topic").map(topic).collect::<Result<SmallVec<_>, _>>()?;
+        let most = limits::PUBLISH_TOPICS_MAX;
+        if !(1..=most).contains(&topics.len()) {
+            let reason = format!("topic: give one in the query, as ?topic=NAME, or up to {most} of them");
+            return Err(Problem::new(400, reason));
+        }
+        Ok(Self { content, key, conflate, topics })
+    }
+}
+
+/// Whether the head is that of a batch.
+fn is_batch(head: &http::Head<'_>) -> Result<(), Problem> {
+    match MediaType::of(head)? {
+        Some(media) if media.is("application/json") => Ok(()),
+        _ => Err(Problem::new(415, "a batch is application/json: an array of publications")),
+    }
 }
 
 fn topic(name: &str) -> Result<Topic<'_>, Problem> {

@@ -173,10 +173,12 @@ pub(super) struct Connection {
     pub(super) ended: bool,
     /// Our side was shut down.
     pub(super) shut: bool,
+    /// What comes is decrypted here.
+    pub(super) tls: bool,
 }
 
 impl Connection {
-    pub(super) fn new(now: Tick, deadline: Tick) -> Self {
+    pub(super) fn new(now: Tick, deadline: Tick, tls: bool) -> Self {
         Self {
             speech: Speech::default(),
             user: None,
@@ -193,6 +195,7 @@ impl Connection {
             answered: false,
             ended: false,
             shut: false,
+            tls,
         }
     }
 }

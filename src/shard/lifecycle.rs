@@ -11,10 +11,10 @@ use crate::limits;
 use crate::ws::encode;
 
 impl Shard {
-    /// A socket was accepted: it has `handshake_ms_max` to send a whole request.
-    pub fn handle_accept(&mut self) -> ConnId {
+    /// A socket was accepted, with or without TLS: it has `handshake_ms_max` to send a whole request.
+    pub fn handle_accept(&mut self, tls: bool) -> ConnId {
         let deadline = self.now.after_ms(self.settings.config.limits.handshake_ms_max);
-        let index = self.connections.insert(Connection::new(self.now, deadline));
+        let index = self.connections.insert(Connection::new(self.now, deadline, tls));
         self.generations.reach(index as usize);
         self.outbound.add(index);
         if self.rate.is_some() {

@@ -10,7 +10,7 @@ use super::Shard;
 use super::calls;
 use super::connection::{CloseReason, Phase, Speech};
 use super::identity::User;
-use crate::http::{self, Begun, CONTINUE, Cors, Event, Problem, Reader, Request, Response, Terms};
+use crate::http::{self, Begun, CONTINUE, Event, Problem, Reader, Request, Response, Terms};
 use crate::ids::ClientName;
 use crate::limits::DEFLATE_WINDOW_BITS;
 use crate::protocol::reply;
@@ -170,7 +170,7 @@ impl Shard {
             let problem = Problem::bad_request("an upgrade waits for the answers to the requests before it");
             return self.refuse(index, &problem, Terms::of(head));
         }
-        match self.judge_upgrade(head) {
+        match self.judge_upgrade(index, head) {
             Ok(Asked { upgrade, echo, credential }) => {
                 self.outbound.push_solid(index, |out| upgrade.respond(out));
                 let decoder = ws::Decoder::new(ws::Role::Server).with_deflate(upgrade.deflate.is_some());
@@ -192,11 +192,11 @@ impl Shard {
         }
     }
 
-    fn judge_upgrade<'h>(&self, head: &'h http::Head<'_>) -> Result<Asked<'h>, Problem> {
+    fn judge_upgrade<'h>(&self, index: u32, head: &'h http::Head<'_>) -> Result<Asked<'h>, Problem> {
         let mut upgrade = handshake::upgrade(head)?;
         upgrade.deflate = upgrade.deflate.filter(|_| self.settings.config.server.deflate);
         let echo = http::endpoint(upgrade.path, self.settings.config.server.echo)? == http::Endpoint::Echo;
-        if !self.settings.origins.allows(upgrade.origin, upgrade.host) {
+        if !self.settings.origins.allows(upgrade.origin, upgrade.host, self.connections[index as usize].tls) {
             return Err(Problem::new(403, "this origin is not among server.allowed_origins"));
         }
         let credential = http::credential(head)?;
@@ -222,7 +222,7 @@ impl Shard {
             return self.refuse(index, problem, terms);
         }
         self.counters.refused.note(Refused::of_status(problem.status));
-        let cors = Cors::judge(head, &self.settings.origins).unwrap_or_default();
+        let cors = self.judge_origin(index, head).unwrap_or_default();
         let document = |out: &mut Vec<u8>, date: &http::Date| {
             cors.mark(Response::begin(out, problem.status, terms, Some(date))).refuse(problem);
         };

@@ -179,7 +179,7 @@ impl World {
 
     fn accept(&mut self, shard: usize) -> usize {
         self.shards[shard].begin_turn(self.now_ms);
-        let id = self.shards[shard].handle_accept();
+        let id = self.shards[shard].handle_accept(false);
         let (got, room, peer) = (Vec::new(), usize::MAX, self.peers.len());
         let (broken, shut, dropped) = (false, false, false);
         self.slots.insert((shard, id.index), peer);

@@ -165,6 +165,35 @@ fn no_secret_is_in_the_log_wherever_a_client_puts_it() {
 }
 
 #[test]
+fn every_connection_that_ends_is_told_of_with_where_it_came_from() {
+    let guarded = Guarded::new("peers");
+    let (broker, address) = guarded.start(&[("LOG__LEVEL", "debug")]);
+    tell(address, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", &[]); // we end after the broker did
+    tell(address, "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n", &[]);
+    tell(address, UPGRADE, &["x"]);
+    std::thread::sleep(Duration::from_millis(200));
+    let log = stop(broker);
+    let ended: Vec<&str> = log.lines().filter(|line| line.contains(" connection ended ")).collect();
+    assert!(ended.len() == 3 && ended.iter().all(|line| line.contains(" peer=127.0.0.1:")), "{log}");
+}
+
+#[test]
+fn whom_a_limit_turns_away_at_the_door_is_told_of() {
+    let guarded = Guarded::new("away");
+    let (broker, address) = guarded.start(&[("LOG__LEVEL", "debug"), ("LIMITS__CONNECTIONS_MAX", "1")]);
+    let first = TcpStream::connect(address).expect("it listens");
+    std::thread::sleep(Duration::from_millis(200)); // it was accepted
+    let mut second = TcpStream::connect(address).expect("it listens");
+    let mut answer = Vec::new();
+    let _ = second.read_to_end(&mut answer);
+    assert!(answer.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&answer));
+    drop(first);
+    let log = stop(broker);
+    let line = log.lines().find(|line| line.contains(" connection turned away ")).expect(&log);
+    assert!(line.contains(" peer=127.0.0.1:") && line.contains("limits.connections_max"), "{line}");
+}
+
+#[test]
 fn what_strangers_do_often_is_told_of_ten_times_a_second_and_then_counted() {
     let guarded = Guarded::new("often");
     let (broker, address) = guarded.start(&[("LOG__LEVEL", "debug")]);

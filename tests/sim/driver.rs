@@ -188,7 +188,7 @@ impl Driver {
     fn accept(&mut self, random: &mut Random) {
         let some = if self.stopping { 0 } else { random.between(0, self.backlog.len()) };
         for client in self.backlog.drain(..some) {
-            let id = self.shard.handle_accept();
+            let id = self.shard.handle_accept(false);
             self.sockets.add(id, client);
             self.accepted.push((client, id));
             self.sockets.events.push(Event::Heard { client });

@@ -13,10 +13,11 @@ pub(in crate::net) enum Kind {
     Refused,
     TokenRefused,
     TlsFailed,
+    TurnedAway,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Closed, Self::Refused, Self::TokenRefused, Self::TlsFailed];
+    const ALL: [Self; 5] = [Self::Closed, Self::Refused, Self::TokenRefused, Self::TlsFailed, Self::TurnedAway];
 
     fn sentence(self) -> &'static str {
         match self {
@@ -24,6 +25,7 @@ impl Kind {
             Self::Refused => "request refused",
             Self::TokenRefused => "token refused",
             Self::TlsFailed => "TLS failed",
+            Self::TurnedAway => "connection turned away",
         }
     }
 }

@@ -84,7 +84,7 @@ fn what_a_storm_of_connections_needed_goes_with_them_even_in_the_middle_of_a_fan
     let ids: Vec<ConnId> = (0..3 * begin)
         .map(|_| {
             let shard = &mut world.shards[0];
-            let id = shard.handle_accept();
+            let id = shard.handle_accept(false);
             for bytes in [UPGRADE.as_bytes(), &masked(Opcode::Text, br#"{"op":"subscribe","topic":"news"}"#)] {
                 shard.handle_bytes(id, &mut [bytes, &[0; 16]].concat(), bytes.len());
             }

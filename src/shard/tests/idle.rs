@@ -42,7 +42,7 @@ fn two_intervals(connections: u32, interval_s: u32) -> Busiest {
     let mut buf = vec![0; 1024];
     shard.begin_turn(0);
     for _ in 0..connections {
-        let id = shard.handle_accept();
+        let id = shard.handle_accept(false);
         buf[..UPGRADE.len()].copy_from_slice(UPGRADE.as_bytes());
         shard.handle_bytes(id, &mut buf, UPGRADE.len());
     }

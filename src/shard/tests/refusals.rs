@@ -30,9 +30,18 @@ fn head(line: &str, headers: &str) -> Vec<u8> {
 const PUBLISH: &str = "POST /v1/publish?topic=a";
 
 #[test]
-fn who_may_not_send_a_body_is_told_before_it_comes() {
+fn what_the_head_of_a_request_spoils_is_told_before_its_body_comes() {
     let other = format!("{}Origin: https://evil.example\r\n", bearer());
+    let with = |headers: &str| format!("{}{headers}Expect: 100-continue\r\n", bearer());
     for (line, headers, status) in [
+        ("POST /v1/publish", &*with(""), 400),
+        ("POST /v1/publish?topic=a%2B", &with(""), 400),
+        ("POST /v1/publish?topic=a&topic=$sys/a", &with(""), 403),
+        ("POST /v1/publish?topic=a&conflate=", &with(""), 400),
+        (PUBLISH, &with("Idempotency-Key: \r\n"), 400),
+        (PUBLISH, &with("Content-Encoding: gzip\r\n"), 415),
+        (PUBLISH, &with("Content-Type: text/plain; charset=utf-16\r\n"), 415),
+        ("POST /v1/batch", &with("Content-Type: text/plain\r\n"), 415),
         (PUBLISH, "", 401),
         (PUBLISH, "Authorization: Bearer x\r\n", 401),
         (PUBLISH, "Expect: 100-continue\r\n", 401),
