@@ -146,6 +146,67 @@ struct FloorArguments {
     allow_remote: bool,
 }
 
+/// What every run begins with: descriptors, and cores.
+struct Start<'a> {
+    server: &'a ServerArguments,
+    /// Connections that the load's processes may have together.
+    usable: usize,
+    placement: Placement,
+    notes: Vec<String>,
+}
+
+impl<'a> Start<'a> {
+    /// Of a load of so many processes: limits are raised, and this thread keeps off the server's cores.
+    fn of(server: &'a ServerArguments, processes: u16) -> Result<Self, String> {
+        let usable = machine::raise_descriptors().saturating_mul(usize::from(processes));
+        let placement = server.placement();
+        keep_off(&placement)?;
+        let mut notes = vec![format!("Placement: {}.", placement.sentence())];
+        if server.url.is_some() && server.server_pid.is_none() {
+            notes.push("The server's cost is not known: give its process with --server-pid.".into());
+        }
+        if processes > 1 {
+            notes.push(format!("The load are {processes} processes."));
+        }
+        Ok(Self { server, usable, placement, notes })
+    }
+
+    /// As many of `asked` connections as fit beside `taken` others; that they are fewer is noted.
+    fn fit(&mut self, asked: u32, taken: usize, noun: &str) -> Result<usize, String> {
+        let (fitting, scaled) = machine::fit(asked as usize, taken, self.usable, noun);
+        self.notes.extend(scaled);
+        if fitting == 0 {
+            return Err(format!("no descriptor is left for {noun}: raise the limit (ulimit -n)"));
+        }
+        Ok(fitting)
+    }
+
+    /// The same for subscribers, each of which follows all publishers.
+    fn fit_subscribers(&mut self, asked: u32, publishers: u16, processes: u16) -> Result<usize, String> {
+        let publishers = usize::from(publishers);
+        // All publishers are of the first process.
+        let subscribers = self.fit(asked, publishers * usize::from(processes), "subscribers")?;
+        if subscribers * publishers > SEQUENCES_MAX {
+            return Err(format!(
+                "{subscribers} subscribers x {publishers} publishers are more sequences than {SEQUENCES_MAX}"
+            ));
+        }
+        Ok(subscribers)
+    }
+
+    /// A fan-out from one publisher as the server's flags say; the scenario changes what is its own.
+    fn shape(&self, subscribers: usize) -> Shape {
+        Shape {
+            subscribers,
+            threads: usize::from(self.server.threads),
+            sources: self.server.sources,
+            connects_per_second: self.server.connects_per_second,
+            load_cores: self.placement.load_cores.clone(),
+            ..Shape::default()
+        }
+    }
+}
+
 /// Runs what the command line asks for. `Ok(false)` when the run ended but not everything was right.
 pub(crate) fn run() -> Result<bool, String> {
     match Arguments::parse().command {
@@ -299,16 +360,6 @@ fn keep_off(placement: &Placement) -> Result<(), String> {
     machine::pin_thread(&placement.load_cores)
 }
 
-/// Sentences that belong to every report: where things ran and what was scaled down.
-fn notes(server: &ServerArguments, placement: &Placement, scaled: Option<String>) -> Vec<String> {
-    let mut notes = vec![format!("Placement: {}.", placement.sentence())];
-    if server.url.is_some() && server.server_pid.is_none() {
-        notes.push("The server's cost is not known: give its process with --server-pid.".into());
-    }
-    notes.extend(scaled);
-    notes
-}
-
 /// Whether the floor batches: as asked, else where several publications are under way at once.
 fn batches(asked: Option<bool>, pace: Pace) -> bool {
     asked.unwrap_or(matches!(pace, Pace::UnderWay(most) if most > 1))
@@ -426,7 +477,10 @@ mod tests {
             "slow --rounds 0",
             "idle --subscribe-each 1001",
             "idle --processes 0",
-            "idle --processes 2 --tls",
+            "rooms --processes 257",
+            "slow --processes 2",
+            "connect --processes 2",
+            "soak --duration-s 5",
             "idle --heartbeat-s 0",
             "idle --rounds 2",
             "floor --listen nowhere",
@@ -438,6 +492,10 @@ mod tests {
         assert!(Arguments::try_parse_from(right).is_ok());
         let right = "wirefan-loadtest storm --subscribers 9 --reconnect-share 0.5 --rate 10 --history 7 --json";
         assert!(Arguments::try_parse_from(right.split(' ')).is_ok());
+        let Command::Soak(soak) = Arguments::try_parse_from(["wirefan-loadtest", "soak"]).unwrap().command else {
+            panic!("a soak");
+        };
+        assert_eq!((soak.storm.rate, soak.storm.topics, soak.storm.away_s), (200.0, 20, 1.0), "its own defaults");
         let right =
             "wirefan-loadtest slow --overflow drop_oldest --read-bytes-per-second 1000 --slow-share 0.5 --rate 9";
         assert!(Arguments::try_parse_from(right.split(' ')).is_ok());

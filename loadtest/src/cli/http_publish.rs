@@ -4,9 +4,8 @@
 
 use clap::Args;
 
-use super::{ServerArguments, keep_off, notes};
+use super::{ServerArguments, Start};
 use crate::floor;
-use crate::machine;
 use crate::report::{self, Progress};
 use crate::scenario::against::{self, Side};
 use crate::scenario::http_publish;
@@ -38,11 +37,9 @@ pub(super) struct HttpPublish {
 
 /// Runs the rounds. Whatever is not answered as it has to be ends them with a sentence.
 pub(super) fn run(arguments: &HttpPublish) -> Result<bool, String> {
-    let usable = machine::raise_descriptors();
-    let placement = arguments.server.placement();
-    keep_off(&placement)?;
-    let asked = usize::from(arguments.connections);
-    let (connections, scaled) = machine::fit(asked, 0, usable, "connections");
+    let mut start = Start::of(&arguments.server, 1)?;
+    let connections = start.fit(u32::from(arguments.connections), 0, "connections")?;
+    let Start { placement, notes, .. } = start;
     let shape = http_publish::Shape {
         connections,
         depth: usize::from(arguments.depth),
@@ -53,7 +50,6 @@ pub(super) fn run(arguments: &HttpPublish) -> Result<bool, String> {
     let output = arguments.server.output()?;
     let json = output.json;
     let progress = Progress::new(json);
-    let notes = notes(&arguments.server, &placement, scaled);
     let broker = arguments.server.broker(None)?;
     let run_broker =
         || broker.with(&placement, Transport::Ws, |target, pid| http_publish::run(target, &shape, pid, &progress));

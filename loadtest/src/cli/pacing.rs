@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
-use super::{positive, seconds};
+use super::{Start, positive, seconds};
 use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::scenario::fanout::Shape;
-use crate::scenario::layout::Seating;
 use crate::scenario::publishing::Pace;
-
-use super::ServerArguments;
 
 #[derive(Args)]
 #[group(skip)]
@@ -35,6 +32,8 @@ pub(super) struct Pacing {
     /// Length of the warm-up at the same pace, not measured but verified.
     #[arg(long, default_value_t = 0.5, value_parser = seconds)]
     pub(super) warmup_s: f64,
+    #[command(flatten)]
+    pub(super) spread: Spread,
 }
 
 impl Pacing {
@@ -43,29 +42,27 @@ impl Pacing {
         self.rate.map_or(Pace::UnderWay(self.outstanding.unwrap_or(1)), Pace::Rate)
     }
 
-    /// A shape at this pace, as a fan-out to one topic; the scenario changes what is its own.
-    pub(super) fn shape(&self, server: &ServerArguments, subscribers: usize, load_cores: Vec<usize>) -> Shape {
+    /// A fan-out to one topic at this pace; the scenario changes what is its own.
+    pub(super) fn shape(&self, start: &Start<'_>, subscribers: usize) -> Shape {
         Shape {
-            subscribers,
-            publishers: 1,
-            topics: 1,
             payload_bytes: self.payload_bytes as usize,
             pace: self.pace(),
             warmup: Duration::from_secs_f64(self.warmup_s),
             publications_max: self.publications.unwrap_or(u64::MAX),
             length: Duration::from_secs_f64(self.duration_s),
-            threads: usize::from(server.threads),
-            sources: server.sources,
-            connects_per_second: server.connects_per_second,
-            load_cores,
-            others: 0,
-            conflate_keys: 0,
-            deflate: false,
-            seating: Seating::Apart,
-            at_once: false,
-            mixed: false,
+            processes: usize::from(self.spread.processes),
+            ..start.shape(subscribers)
         }
     }
+}
+
+/// Over how many processes the connections are spread.
+#[derive(Args)]
+#[group(skip)]
+pub(super) struct Spread {
+    /// Processes that hold the connections, each with descriptors of its own and --threads threads; all is verified over all of them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) processes: u16,
 }
 
 /// Against the floor, in turn.

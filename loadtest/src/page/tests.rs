@@ -38,7 +38,7 @@ fn run(words: &str, passed: bool) -> Outcome {
         unit: "deliveries",
         units: 1_234_567,
         seconds: 2.5,
-        server: Some(Spent::new(cost, 1_234_567, 2.5).and(Some(99), Some(memory))),
+        server: Some(Spent { system_calls: Some(99), memory: Some(memory), ..Spent::new(cost, 1_234_567, 2.5) }),
         load: Spent::new(cost, 1_234_567, 2.5),
         figures: vec![Figure::new(words, 3.0, ""), Figure::new("knee", 20.0, "per second")],
         latencies: ["every delivery", "first subscriber", "last subscriber", words]

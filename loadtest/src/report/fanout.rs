@@ -31,6 +31,7 @@ pub(crate) fn fanout_outcome(
     }
     latencies.retain(|one| one.percentiles.count > 0);
     let publications = measured.publications as f64;
+    let (server, load) = Spent::by_both(&measured.spending, units, seconds);
     Outcome {
         scenario,
         title: shape_sentence(shape),
@@ -39,10 +40,8 @@ pub(crate) fn fanout_outcome(
         unit: "deliveries",
         units,
         seconds,
-        server: measured
-            .server
-            .map(|cost| Spent::new(cost, units, seconds).and(measured.system_calls, measured.memory)),
-        load: Spent::new(measured.own, units, seconds),
+        server,
+        load,
         figures: vec![
             super::Figure::new("publications", publications, ""),
             super::Figure::new("publications per second", crate::stats::ratio(publications, seconds), "per second"),

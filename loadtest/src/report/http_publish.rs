@@ -68,7 +68,7 @@ pub(crate) fn http_publish_comparison(shape: &Shape, rounds: &[Round<Measured>],
 const HEAD: [&str; 6] = ["round", "side", "requests", "CPU per request", "server CPU", "ratio"];
 
 fn row(number: usize, side: &str, measured: &Measured, ratio_to_floor: String) -> [String; 6] {
-    let percent = 100.0 * ratio(measured.server.unwrap_or_default().cpu_ns as f64, measured.wall_ns as f64);
+    let percent = 100.0 * ratio(measured.spending.server.unwrap_or_default().cpu_ns as f64, measured.wall_ns as f64);
     [
         (number + 1).to_string(),
         side.to_owned(),

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::process::{Cost, Memory};
 use crate::scenario::against::Round;
+use crate::scenario::meter::Spending;
 use crate::stats::{Bucket, Latencies, Percentiles, median, ratio};
 use crate::verify::Faults;
 
@@ -84,9 +85,11 @@ impl Spent {
         }
     }
 
-    /// With what is known besides.
-    pub(crate) fn and(self, system_calls: Option<u64>, memory: Option<Memory>) -> Self {
-        Self { system_calls, memory, ..self }
+    /// What the server spent, if that is known, and what the load did.
+    pub(crate) fn by_both(spending: &Spending, units: u64, seconds: f64) -> (Option<Self>, Self) {
+        let Spending { system_calls, memory, .. } = *spending;
+        let spent = |cost| Self::new(cost, units, seconds);
+        (spending.server.map(|cost| Self { system_calls, memory, ..spent(cost) }), spent(spending.own))
     }
 }
 

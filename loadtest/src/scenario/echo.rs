@@ -12,10 +12,9 @@ use mio::{Events, Interest, Poll, Token};
 use wirefan::ws::{Decoder, Event, Input, Kind, Opcode, Role, encode, handshake};
 
 use super::fanout::fresh_seed;
+use super::meter::{Meter, Spending};
 use crate::client::Stream;
-use crate::counters;
 use crate::machine::pin_thread;
-use crate::process::{Cost, Memory};
 use crate::report::Progress;
 use crate::stats::Latencies;
 use crate::target::Target;
@@ -96,14 +95,8 @@ pub(crate) struct Measured {
     pub(crate) echoes: u64,
     /// From its begin to its last echo, in nanoseconds.
     pub(crate) wall_ns: u64,
-    /// What the server spent; `None` if its process id is not known.
-    pub(crate) server: Option<Cost>,
-    /// System calls of the server, if it counts them.
-    pub(crate) system_calls: Option<u64>,
-    /// The server's memory at the end.
-    pub(crate) memory: Option<Memory>,
-    /// What this program spent.
-    pub(crate) own: Cost,
+    /// What server and load spent.
+    pub(crate) spending: Spending,
     /// From the send to the whole echo.
     pub(crate) latencies: Latencies,
     /// What went wrong, in the whole run.
@@ -123,19 +116,13 @@ pub(crate) fn run(
     progress.begin("warming up", shape.warmup.as_millis() as u64);
     crowd.exchange(shape.warmup, progress)?;
     crowd.latencies = Latencies::new();
-    let cost = || server_pid.map(Cost::of).transpose();
-    let calls = counters::system_calls(&target);
-    let (before, own, echoed) = (cost()?, Cost::of(std::process::id())?, crowd.echoes());
+    let (meter, echoed) = (Meter::begin(&target, server_pid, &[])?, crowd.echoes());
     progress.begin("measuring", shape.length.as_millis() as u64);
     let wall_ns = crowd.exchange(shape.length, progress)?.as_nanos() as u64;
-    let server = cost()?.zip(before).map(|(after, before)| after.since(before));
-    let own = Cost::of(std::process::id())?.since(own);
-    let system_calls = calls.and_then(|before| Some(counters::system_calls(&target)?.saturating_sub(before)));
-    let echoes = crowd.echoes() - echoed;
-    let memory = server_pid.map(Memory::of).transpose()?;
+    let (spending, echoes) = (meter.end()?, crowd.echoes() - echoed);
     crowd.linger()?;
     let Crowd { latencies, faults, .. } = crowd;
-    Ok(Measured { echoes, wall_ns, server, system_calls, memory, own, latencies, faults })
+    Ok(Measured { echoes, wall_ns, spending, latencies, faults })
 }
 
 /// All connections of a run.

@@ -10,10 +10,10 @@ use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 
 use super::fanout::fresh_seed;
+use super::meter::{Meter, Spending};
 use crate::client::{Answer, Stream, refusal};
 use crate::envelope::Position;
 use crate::machine::pin_thread;
-use crate::process::Cost;
 use crate::report::Progress;
 use crate::stats::ratio;
 use crate::target::Target;
@@ -54,16 +54,15 @@ pub(crate) struct Measured {
     pub(crate) requests: usize,
     /// How long that took, in nanoseconds.
     pub(crate) wall_ns: u64,
-    /// What the server spent; `None` if its process id is not known.
-    pub(crate) server: Option<Cost>,
-    /// What this program spent.
-    pub(crate) own: Cost,
+    /// What server and load spent.
+    #[serde(flatten)]
+    pub(crate) spending: Spending,
 }
 
 impl Measured {
     /// The server's CPU time per request, in nanoseconds; 0 if it is not known.
     pub(crate) fn cpu_ns_per_request(&self) -> f64 {
-        ratio(self.server.unwrap_or_default().cpu_ns as f64, self.requests as f64)
+        ratio(self.spending.server.unwrap_or_default().cpu_ns as f64, self.requests as f64)
     }
 }
 
@@ -78,16 +77,13 @@ pub(crate) fn run(
     let mut crowd = Crowd::connect(target, shape).map_err(|error| format!("cannot connect: {error}"))?;
     progress.begin("warming up", 0);
     crowd.send(shape.windows(shape.requests / 10), progress)?;
-    let cost = || server_pid.map(Cost::of).transpose();
-    let (before, own) = (cost()?, Cost::of(std::process::id())?);
+    let meter = Meter::begin(target, server_pid, &[])?;
     let begun = Instant::now();
     let windows = shape.windows(shape.requests);
     progress.begin("publishing", (windows * shape.connections) as u64);
     crowd.send(windows, progress)?;
     let wall_ns = begun.elapsed().as_nanos() as u64;
-    let server = cost()?.zip(before).map(|(after, before)| after.since(before));
-    let own = Cost::of(std::process::id())?.since(own);
-    Ok(Measured { requests: windows * shape.connections * shape.depth, wall_ns, server, own })
+    Ok(Measured { requests: windows * shape.connections * shape.depth, wall_ns, spending: meter.end()? })
 }
 
 /// All connections of a run.
@@ -287,7 +283,7 @@ mod tests {
             let run = |target: &Target| run(target, &shape, own, &Progress::new(true)).unwrap();
             let (broker, floor) = (with_broker(None, run), with_floor(run));
             assert!(broker.requests >= 240 && broker.requests == floor.requests, "{depth}");
-            assert!(broker.server.is_some() && floor.wall_ns > 0);
+            assert!(broker.spending.server.is_some() && floor.wall_ns > 0);
         }
     }
 

@@ -40,7 +40,7 @@ fn all_contents_and_sizes_come_back_from_broker_and_floor() {
                 let own = Some(std::process::id());
                 let measured = run(target, &shape, own, &Progress::new(true)).unwrap();
                 assert_eq!(measured.faults, Faults::default(), "{content:?} {bytes}");
-                assert!(measured.echoes >= 6 && measured.server.is_some(), "{content:?} {bytes}");
+                assert!(measured.echoes >= 6 && measured.spending.server.is_some(), "{content:?} {bytes}");
                 assert_eq!(measured.latencies.summary().count, measured.echoes);
             };
             with_broker(run);
