@@ -1,5 +1,5 @@
 //! The command line: flags in, one run, a table or a JSON object on standard output, and an exit code.
-//! `main` calls `run`. 0: all was right; 1: something failed or was not delivered as it must be; 2: wrong usage (clap).
+//! `main` calls `run`. 0: all was right; 1: something failed or was not delivered as it must be; 2: wrong usage, found by clap or here.
 //! Refuses loads without an end, targets off this machine, and shapes that cannot be verified.
 
 mod connect;
@@ -24,6 +24,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::floor::{self, Floor};
 use crate::machine::{self, Placement};
+use crate::process::Cost;
 use crate::profile::Profile;
 use crate::report::{self, Comparison, Outcome, Output, Progress};
 use crate::scenario::against::{self, Broker, Side, Yardstick};
@@ -146,6 +147,21 @@ struct FloorArguments {
     allow_remote: bool,
 }
 
+/// Why there is no outcome, in one sentence.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What is asked for cannot be run.
+    Usage(String),
+    /// The run came to no end.
+    Run(String),
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Self {
+        Self::Run(sentence)
+    }
+}
+
 /// What every run begins with: descriptors, and cores.
 struct Start<'a> {
     server: &'a ServerArguments,
@@ -157,7 +173,8 @@ struct Start<'a> {
 
 impl<'a> Start<'a> {
     /// Of a load of so many processes: limits are raised, and this thread keeps off the server's cores.
-    fn of(server: &'a ServerArguments, processes: u16) -> Result<Self, String> {
+    fn of(server: &'a ServerArguments, processes: u16) -> Result<Self, Failure> {
+        server.check().map_err(Failure::Usage)?;
         let usable = machine::raise_descriptors().saturating_mul(usize::from(processes));
         let placement = server.placement();
         keep_off(&placement)?;
@@ -182,14 +199,14 @@ impl<'a> Start<'a> {
     }
 
     /// The same for subscribers, each of which follows all publishers.
-    fn fit_subscribers(&mut self, asked: u32, publishers: u16, processes: u16) -> Result<usize, String> {
+    fn fit_subscribers(&mut self, asked: u32, publishers: u16, processes: u16) -> Result<usize, Failure> {
         let publishers = usize::from(publishers);
         // All publishers are of the first process.
         let subscribers = self.fit(asked, publishers * usize::from(processes), "subscribers")?;
         if subscribers * publishers > SEQUENCES_MAX {
-            return Err(format!(
+            return Err(Failure::Usage(format!(
                 "{subscribers} subscribers x {publishers} publishers are more sequences than {SEQUENCES_MAX}"
-            ));
+            )));
         }
         Ok(subscribers)
     }
@@ -208,7 +225,7 @@ impl<'a> Start<'a> {
 }
 
 /// Runs what the command line asks for. `Ok(false)` when the run ended but not everything was right.
-pub(crate) fn run() -> Result<bool, String> {
+pub(crate) fn run() -> Result<bool, Failure> {
     match Arguments::parse().command {
         Command::Fanout(arguments) => fanout::run(&arguments),
         Command::Rooms(arguments) => rooms::run(&arguments),
@@ -219,7 +236,10 @@ pub(crate) fn run() -> Result<bool, String> {
         Command::Storm(arguments) => storm::run(&arguments),
         Command::Slow(arguments) => slow::run(&arguments),
         Command::Idle(arguments) => idle::run(&arguments),
-        Command::Crowd => processes::serve(std::io::BufReader::new(std::io::stdin()), std::io::stdout()).map(|()| true),
+        Command::Crowd => {
+            processes::serve(std::io::BufReader::new(std::io::stdin()), std::io::stdout())?;
+            Ok(true)
+        }
         Command::HttpPublish(arguments) => http_publish::run(&arguments),
         Command::Floor(arguments) => run_floor(&arguments).map(|()| true),
     }
@@ -239,13 +259,13 @@ fn in_turn(
     compared: &Compared,
     output: &Output,
     run: impl Fn(&Target, Option<u32>, &Progress) -> Result<Outcome, String>,
-) -> Result<bool, String> {
+) -> Result<bool, Failure> {
     let progress = Progress::new(output.json);
     let broker = || sides.broker.with(sides.placement, Transport::Ws, |target, pid| run(target, pid, &progress));
     if !compared.against_floor {
         let outcome = broker()?;
         progress.end();
-        return report::shown(&outcome, output);
+        return Ok(report::shown(&outcome, output)?);
     }
     let rounds = against::in_turn(compared.rounds, "floor", &progress, |side| match side {
         Side::Broker => broker(),
@@ -254,7 +274,7 @@ fn in_turn(
         }
     })?;
     progress.end();
-    report::compared(&Comparison::new("floor", rounds), output)
+    Ok(report::compared(&Comparison::new("floor", rounds), output)?)
 }
 
 /// What is run: a shape, the broker, how subscribers come, and where both sides run.
@@ -269,7 +289,7 @@ fn run_shape(
     mut notes: Vec<String>,
     output: &Output,
     describe: impl Fn(&mut Outcome),
-) -> Result<bool, String> {
+) -> Result<bool, Failure> {
     notes.extend(yardstick.and_then(Yardstick::note));
     let progress = Progress::new(output.json);
     let outcome = |measured: &Measured| {
@@ -280,21 +300,21 @@ fn run_shape(
     let Some(yardstick) = yardstick else {
         let measured = against::run_broker(shape, broker, transport, placement, &progress)?;
         progress.end();
-        return report::shown(&outcome(&measured), output);
+        return Ok(report::shown(&outcome(&measured), output)?);
     };
     let compared = against::run(shape, broker, (transport, yardstick), placement, rounds, &progress)?;
     progress.end();
     let rounds = compared.iter().map(|round| round.map(outcome)).collect();
-    report::compared(&Comparison::new(yardstick.name(), rounds), output)
+    Ok(report::compared(&Comparison::new(yardstick.name(), rounds), output)?)
 }
 
-fn run_floor(arguments: &FloorArguments) -> Result<(), String> {
+fn run_floor(arguments: &FloorArguments) -> Result<(), Failure> {
     machine::raise_descriptors();
     if !arguments.listen.ip().is_loopback() && !arguments.allow_remote {
-        return Err(format!(
+        return Err(Failure::Usage(format!(
             "{} is not loopback: the floor checks nothing and listens on this machine only, unless --allow-remote is given",
             arguments.listen
-        ));
+        )));
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -308,10 +328,24 @@ fn run_floor(arguments: &FloorArguments) -> Result<(), String> {
     let address = floor.address().map_err(|error| error.to_string())?;
     eprintln!("listening on {address}");
     let until = arguments.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s));
-    floor.run(&stop, until).map_err(|error| format!("the floor failed: {error}"))
+    Ok(floor.run(&stop, until).map_err(|error| format!("the floor failed: {error}"))?)
 }
 
 impl ServerArguments {
+    /// Refuses a process that is not there, and cores that this machine does not have.
+    fn check(&self) -> Result<(), String> {
+        if let Some(pid) = self.server_pid {
+            Cost::of(pid).map_err(|error| format!("--server-pid {pid}: there is no such process ({error})"))?;
+        }
+        let available = machine::available_cores();
+        for core in self.server_cores.iter().chain(&self.load_cores).flatten() {
+            if !available.contains(core) {
+                return Err(format!("core {core} is none that this program may use: those are {available:?}"));
+            }
+        }
+        Ok(())
+    }
+
     fn placement(&self) -> Placement {
         let available = machine::available_cores();
         if self.url.is_some() {
@@ -323,14 +357,14 @@ impl ServerArguments {
     }
 
     /// Where the outcome goes.
-    fn output(&self) -> Result<Output, String> {
-        Output::new(self.json, self.report.as_deref())
+    fn output(&self) -> Result<Output, Failure> {
+        Output::new(self.json, self.report.as_deref()).map_err(Failure::Usage)
     }
 
     /// The server under test; one that is started reads `configuration`.
-    fn broker(&self, mut configuration: Option<Configuration>) -> Result<Broker, String> {
+    fn broker(&self, mut configuration: Option<Configuration>) -> Result<Broker, Failure> {
         if let Some(url) = &self.url {
-            let target = Target::parse(url, self.ca.as_deref(), self.allow_remote)?;
+            let target = Target::parse(url, self.ca.as_deref(), self.allow_remote).map_err(Failure::Usage)?;
             return Ok(Broker::Running { target, pid: self.server_pid });
         }
         let program = match &self.spawn {
@@ -372,16 +406,17 @@ fn way(transport: Transport, server: &ServerArguments) -> String {
 }
 
 /// The profile of that name or path.
-fn profile(name: Option<&str>) -> Result<Option<Arc<Profile>>, String> {
-    name.map(|name| Profile::load(name).map(Arc::new)).transpose()
+fn profile(name: Option<&str>) -> Result<Option<Arc<Profile>>, Failure> {
+    name.map(|name| Profile::load(name).map(Arc::new)).transpose().map_err(Failure::Usage)
 }
 
 /// A broker that tells no topics apart is not asked to.
-fn fits(profile: &Profile, topics: usize) -> Result<(), String> {
+fn fits(profile: &Profile, topics: usize) -> Result<(), Failure> {
     match profile.topics_max {
-        Some(most) if topics > most => {
-            Err(format!("profile {}: it can tell {most} topics apart, not {topics} (--topics)", profile.name))
-        }
+        Some(most) if topics > most => Err(Failure::Usage(format!(
+            "profile {}: it can tell {most} topics apart, not {topics} (--topics)",
+            profile.name
+        ))),
         _ => Ok(()),
     }
 }

@@ -30,12 +30,12 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// As the command line spells it.
+    /// In words: whoever reads them may not know the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Ws => "ws",
-            Self::Sse => "sse",
-            Self::Poll => "poll",
+            Self::Ws => "WebSocket",
+            Self::Sse => "server-sent events",
+            Self::Poll => "long polling",
         }
     }
 }

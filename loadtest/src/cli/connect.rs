@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::pacing::{Compared, Spread};
-use super::{HISTORY_MAX, ServerArguments, Sides, Start, in_turn, positive, seconds};
+use super::{Failure, HISTORY_MAX, ServerArguments, Sides, Start, in_turn, positive, seconds};
 use crate::floor::Manner;
 use crate::machine;
 use crate::report::{self, Progress};
@@ -51,7 +51,7 @@ pub(super) struct Connect {
 }
 
 /// Runs it. `Ok(false)` when the run ended but not everything was right.
-pub(super) fn run(arguments: &Connect) -> Result<bool, String> {
+pub(super) fn run(arguments: &Connect) -> Result<bool, Failure> {
     let processes = arguments.spread.processes;
     let mut start = Start::of(&arguments.server, processes)?;
     let asked = arguments.connections.unwrap_or(if arguments.storm { STORM_USUAL } else { CYCLE_USUAL });
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Connect) -> Result<bool, String> {
             broker.with(&placement, Transport::Ws, |target, pid| storm::run(target, &storm, pid, &progress))?;
         progress.end();
         let dropped = dropped.and_then(|before| Some(machine::backlog_drops()?.saturating_sub(before)));
-        return report::shown(&report::all_at_once_outcome(&storm, &measured, dropped, notes), &output);
+        return Ok(report::shown(&report::all_at_once_outcome(&storm, &measured, dropped, notes), &output)?);
     }
     let shape = connect::Shape {
         connections,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::pacing::Compared;
-use super::{ServerArguments, Sides, Start, in_turn, seconds};
+use super::{Failure, ServerArguments, Sides, Start, in_turn, seconds};
 use crate::floor::Manner;
 use crate::report;
 use crate::scenario::echo::{self, Content, STAMP_BYTES};
@@ -40,7 +40,7 @@ pub(super) struct Echo {
 }
 
 /// Runs it. `Ok(false)` when the run ended but not everything was right.
-pub(super) fn run(arguments: &Echo) -> Result<bool, String> {
+pub(super) fn run(arguments: &Echo) -> Result<bool, Failure> {
     let mut start = Start::of(&arguments.server, 1)?;
     let connections = start.fit(u32::from(arguments.connections), 0, "connections")?;
     let Start { placement, notes, .. } = start;

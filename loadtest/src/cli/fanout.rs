@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 
 use super::pacing::Pacing;
-use super::{POLLED_HISTORY, Run, ServerArguments, Start};
+use super::{Failure, POLLED_HISTORY, Run, ServerArguments, Start};
 use super::{batches, fits, history, kept, positive, profile, run_shape, spoken, way};
 use crate::floor;
 use crate::report::{self, Output, Progress};
@@ -67,7 +67,7 @@ pub(super) struct Fanout {
 }
 
 /// Runs it. `Ok(false)` when the run ended but not everything was right.
-pub(super) fn run(arguments: &Fanout) -> Result<bool, String> {
+pub(super) fn run(arguments: &Fanout) -> Result<bool, Failure> {
     let processes = arguments.pacing.spread.processes;
     let mut start = Start::of(&arguments.server, processes)?;
     let subscribers = start.fit_subscribers(arguments.subscribers, arguments.publishers, processes)?;
@@ -115,12 +115,12 @@ fn run_sweep(
     late_ms: f64,
     notes: Vec<String>,
     output: &Output,
-) -> Result<bool, String> {
+) -> Result<bool, Failure> {
     let progress = Progress::new(output.json);
     let late = Duration::from_secs_f64(late_ms / 1e3);
     let steps = broker.with(placement, transport, |target, pid| {
         sweep::run(shape, late, &progress, |shape| fanout::run(target, shape, pid, &progress))
     })?;
     progress.end();
-    report::shown(&report::sweep_outcome(shape, &steps, late, notes), output)
+    Ok(report::shown(&report::sweep_outcome(shape, &steps, late, notes), output)?)
 }

@@ -4,7 +4,7 @@
 
 use clap::Args;
 
-use super::{ServerArguments, Start};
+use super::{Failure, ServerArguments, Start};
 use crate::floor;
 use crate::report::{self, Progress};
 use crate::scenario::against::{self, Side};
@@ -36,7 +36,7 @@ pub(super) struct HttpPublish {
 }
 
 /// Runs the rounds. Whatever is not answered as it has to be ends them with a sentence.
-pub(super) fn run(arguments: &HttpPublish) -> Result<bool, String> {
+pub(super) fn run(arguments: &HttpPublish) -> Result<bool, Failure> {
     let mut start = Start::of(&arguments.server, 1)?;
     let connections = start.fit(u32::from(arguments.connections), 0, "connections")?;
     let Start { placement, notes, .. } = start;

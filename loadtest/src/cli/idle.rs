@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::pacing::{Compared, Spread};
-use super::{ServerArguments, Start, fits, profile, seconds, spoken, way};
+use super::{Failure, ServerArguments, Start, fits, profile, seconds, spoken, way};
 use crate::floor::Manner as FloorManner;
 use crate::report::{self, Comparison, Progress};
 use crate::scenario::against::{self, Side};
@@ -49,7 +49,7 @@ pub(super) struct Idle {
 }
 
 /// Runs it. `Ok(false)` when the run ended but not everything was right.
-pub(super) fn run(arguments: &Idle) -> Result<bool, String> {
+pub(super) fn run(arguments: &Idle) -> Result<bool, Failure> {
     let mut start = Start::of(&arguments.server, arguments.spread.processes)?;
     let connections = start.fit(arguments.connections, 0, "connections")?;
     let Start { placement, mut notes, .. } = start;
@@ -71,7 +71,10 @@ pub(super) fn run(arguments: &Idle) -> Result<bool, String> {
     if let Some(profile) = &profile {
         fits(profile, shape.manner.topics.unwrap_or(connections * shape.manner.subscribe_each))?;
         if shape.manner.subscribe_each > 1 && profile.subscribes_by_path() {
-            return Err(format!("profile {}: connecting subscribes, so --subscribe-each is 1 at most", profile.name));
+            return Err(Failure::Usage(format!(
+                "profile {}: connecting subscribes, so --subscribe-each is 1 at most",
+                profile.name
+            )));
         }
     }
     notes.push(profile.as_deref().map_or_else(|| way(arguments.transport, &arguments.server), spoken));
@@ -85,7 +88,7 @@ pub(super) fn run(arguments: &Idle) -> Result<bool, String> {
     if !arguments.compared.against_floor {
         let outcome = broker.with(&placement, arguments.transport, run)?;
         progress.end();
-        return report::shown(&outcome, &output);
+        return Ok(report::shown(&outcome, &output)?);
     }
     let heartbeat = arguments.heartbeat_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let floor = FloorManner { batch: false, heartbeat };
@@ -99,5 +102,5 @@ pub(super) fn run(arguments: &Idle) -> Result<bool, String> {
     if let Some(first) = all.rounds.first_mut() {
         first.broker.notes.extend(told);
     }
-    report::compared(&all, &output)
+    Ok(report::compared(&all, &output)?)
 }

@@ -5,7 +5,7 @@
 use clap::Args;
 
 use super::pacing::Pacing;
-use super::{POLLED_HISTORY, ServerArguments, Start, kept, run_shape};
+use super::{Failure, POLLED_HISTORY, ServerArguments, Start, kept, run_shape};
 use crate::report::Outcome;
 use crate::scenario::against::Broker;
 use crate::scenario::fanout::Shape;
@@ -30,13 +30,15 @@ pub(super) struct Mixed {
 }
 
 /// Runs it. `Ok(false)` when the run ended but not everything was right.
-pub(super) fn run(arguments: &Mixed) -> Result<bool, String> {
+pub(super) fn run(arguments: &Mixed) -> Result<bool, Failure> {
     let processes = arguments.pacing.spread.processes;
     let mut start = Start::of(&arguments.server, processes)?;
     let topics = arguments.topics as usize;
     let subscribers = start.fit_subscribers(arguments.subscribers, arguments.publishers, processes)?;
     if subscribers < 3 * topics {
-        return Err(format!("{subscribers} subscribers of {topics} topics: each topic needs three, one per transport"));
+        return Err(Failure::Usage(format!(
+            "{subscribers} subscribers of {topics} topics: each topic needs three, one per transport"
+        )));
     }
     let shape = Shape {
         publishers: usize::from(arguments.publishers),
@@ -51,7 +53,8 @@ pub(super) fn run(arguments: &Mixed) -> Result<bool, String> {
         Broker::Start { .. } => kept(POLLED_HISTORY),
     });
     let run = (&shape, &broker, Transport::Ws, &placement);
-    let describe =
-        |outcome: &mut Outcome| outcome.title.push_str("; a third each by ws, sse and poll, one order for all");
+    let describe = |outcome: &mut Outcome| {
+        outcome.title.push_str("; a third each by WebSocket, server-sent events and long polling, one order for all");
+    };
     run_shape("mixed", run, None, 1, notes, &arguments.server.output()?, describe)
 }

@@ -5,7 +5,7 @@
 use clap::Args;
 
 use super::pacing::{Compared, Pacing};
-use super::{SEQUENCES_MAX, ServerArguments, Start, batches, run_shape};
+use super::{Failure, SEQUENCES_MAX, ServerArguments, Start, batches, run_shape};
 use crate::floor;
 use crate::report::Outcome;
 use crate::scenario::against::Yardstick;
@@ -37,31 +37,31 @@ pub(super) struct Rooms {
 }
 
 /// Runs them. `Ok(false)` when the run ended but not everything was right.
-pub(super) fn run(arguments: &Rooms) -> Result<bool, String> {
+pub(super) fn run(arguments: &Rooms) -> Result<bool, Failure> {
     let processes = arguments.pacing.spread.processes;
     let mut start = Start::of(&arguments.server, processes)?;
     let (rooms, each) = (arguments.rooms as usize, arguments.each as usize);
     let asked = (rooms * arguments.members as usize).div_ceil(each);
     let connections = start.fit(u32::try_from(asked).unwrap_or(u32::MAX), 0, "connections")?;
     if matches!(arguments.pacing.pace(), Pace::UnderWay(most) if most < u32::from(processes)) {
-        return Err(format!(
+        return Err(Failure::Usage(format!(
             "in rooms every process publishes: give --rate, or at least --outstanding {processes} for --processes {processes}"
-        ));
+        )));
     }
     let most = connections.min(usize::from(u16::MAX));
     let seats = connections * each;
     if connections < arguments.members as usize || seats < rooms {
-        return Err(format!(
+        return Err(Failure::Usage(format!(
             "{seats} seats of {connections} connections do not fill {rooms} rooms of {}: nobody is in a room twice",
             arguments.members
-        ));
+        )));
     }
     let sizes = sizes(rooms, seats, most, arguments.zipf);
     let sequences: u64 = sizes.iter().map(|size| u64::from(*size).pow(2)).sum();
     if sequences > SEQUENCES_MAX as u64 {
-        return Err(format!(
+        return Err(Failure::Usage(format!(
             "each member follows every other of its room: {sequences} sequences are more than {SEQUENCES_MAX}"
-        ));
+        )));
     }
     let shape = Shape {
         publishers: 0,

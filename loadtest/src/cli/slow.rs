@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use wirefan::rules::Overflow;
 
-use super::{ServerArguments, Start, positive, seconds};
+use super::{Failure, ServerArguments, Start, positive, seconds};
 use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::report::{self, Progress};
 use crate::scenario::publishing::Pace;
@@ -84,19 +84,21 @@ impl Rule {
 }
 
 impl Slow {
-    fn shape(&self, start: &Start<'_>, subscribers: usize) -> Result<slow::Shape, String> {
+    fn shape(&self, start: &Start<'_>, subscribers: usize) -> Result<slow::Shape, Failure> {
         let slow = (subscribers as f64 * self.slow_share).round() as usize;
         if slow == 0 || slow >= subscribers {
-            return Err(format!("{slow} of {subscribers} subscribers are slow: one of each kind is needed"));
+            return Err(Failure::Usage(format!(
+                "{slow} of {subscribers} subscribers are slow: one of each kind is needed"
+            )));
         }
         if self.keys > 0 && self.overflow != Rule::Latest {
-            return Err("--keys means something with --overflow latest only".into());
+            return Err(Failure::Usage("--keys means something with --overflow latest only".to_owned()));
         }
         if self.payload_bytes.saturating_add(2 * AROUND_BYTES) > self.outbound_bytes {
-            return Err(format!(
+            return Err(Failure::Usage(format!(
                 "{} bytes do not fit into --outbound-bytes {}",
                 self.payload_bytes, self.outbound_bytes
-            ));
+            )));
         }
         let fanout = fanout::Shape {
             payload_bytes: self.payload_bytes as usize,
@@ -120,7 +122,7 @@ impl Slow {
 }
 
 /// Runs the rounds. `Ok(false)` when they ended but not everything was right.
-pub(super) fn run(arguments: &Slow) -> Result<bool, String> {
+pub(super) fn run(arguments: &Slow) -> Result<bool, Failure> {
     let mut start = Start::of(&arguments.server, 1)?;
     let subscribers = start.fit(arguments.subscribers, 1, "subscribers")?;
     let shape = arguments.shape(&start, subscribers)?;

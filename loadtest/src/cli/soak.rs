@@ -5,7 +5,7 @@
 use clap::Args;
 
 use super::storm::Rough;
-use super::{HISTORY_MAX, Start, kept, positive};
+use super::{Failure, HISTORY_MAX, Start, kept, positive};
 use crate::flight::PUBLICATIONS_MAX;
 use crate::report::{self, Progress};
 use crate::scenario::soak;
@@ -38,11 +38,11 @@ pub(super) struct Soak {
 }
 
 /// Runs a soak. `Ok(false)` when it ended but not everything was right.
-pub(super) fn run(arguments: &Soak) -> Result<bool, String> {
+pub(super) fn run(arguments: &Soak) -> Result<bool, Failure> {
     let (rough, seconds) = (&arguments.storm, arguments.hours * 3_600.0);
     let publications = rough.rate * seconds;
     if publications > f64::from(PUBLICATIONS_MAX) {
-        return Err(format!("{publications:.0} publications: a run can number {PUBLICATIONS_MAX}"));
+        return Err(Failure::Usage(format!("{publications:.0} publications: a run can number {PUBLICATIONS_MAX}")));
     }
     let (start, shape) = rough.begin(1.0, seconds)?;
     let Start { server, placement, mut notes, .. } = start;
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Soak) -> Result<bool, String> {
     })?;
     progress.end();
     let growth_max = arguments.growth_max_mib * 1_048_576.0;
-    report::shown(&report::soak_outcome(&shape, &measured, growth_max, notes), &output)
+    Ok(report::shown(&report::soak_outcome(&shape, &measured, growth_max, notes), &output)?)
 }
 
 fn hours(text: &str) -> Result<f64, String> {

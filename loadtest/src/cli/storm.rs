@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::pacing::Spread;
-use super::{HISTORY_MAX, ServerArguments, Start, history, kept, positive, seconds};
+use super::{Failure, HISTORY_MAX, ServerArguments, Start, history, kept, positive, seconds};
 use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::report::{self, Progress};
 use crate::scenario::against::Broker;
@@ -77,7 +77,7 @@ impl Storm {
 
 impl Rough {
     /// What every storm begins with, and its shape over so long.
-    pub(super) fn begin(&self, warmup_s: f64, length_s: f64) -> Result<(Start<'_>, storm::Shape), String> {
+    pub(super) fn begin(&self, warmup_s: f64, length_s: f64) -> Result<(Start<'_>, storm::Shape), Failure> {
         let mut start = Start::of(&self.server, self.spread.processes)?;
         let subscribers = start.fit_subscribers(self.subscribers, self.publishers, self.spread.processes)?;
         let fanout = fanout::Shape {
@@ -96,7 +96,7 @@ impl Rough {
 }
 
 /// Runs a storm. `Ok(false)` when it ended but not everything was right.
-pub(super) fn run(arguments: &Storm) -> Result<bool, String> {
+pub(super) fn run(arguments: &Storm) -> Result<bool, Failure> {
     let (start, shape) = arguments.rough.begin(arguments.warmup_s, arguments.duration_s)?;
     let Start { server, placement, mut notes, .. } = start;
     let output = server.output()?;
@@ -109,7 +109,7 @@ pub(super) fn run(arguments: &Storm) -> Result<bool, String> {
     });
     let measured = broker.with(&placement, Transport::Ws, |target, pid| storm::run(target, &shape, pid, &progress))?;
     progress.end();
-    report::shown(&report::storm_outcome(&shape, &measured, notes), &output)
+    Ok(report::shown(&report::storm_outcome(&shape, &measured, notes), &output)?)
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -20,6 +20,7 @@ use wirefan::ws::deflate::Inflater;
 use wirefan::ws::{Decoder, Event, Input, Kind, Opcode, Role, encode, handshake};
 
 use super::Subscription;
+use super::answer::refusal;
 use super::feed::Feed;
 use super::stream::Stream;
 use super::talk::{Posts, Talk};
@@ -351,7 +352,10 @@ impl Link {
             Ok(Some((head_bytes, _))) => head_bytes,
             Ok(None) if upgrading.answer.len() < ANSWER_BYTES_MAX => return Ok(()),
             Ok(None) => return Err("the answer to the upgrade request does not end".into()),
-            Err(error) => return Err(format!("the upgrade was refused: {error}")),
+            Err(handshake::ClientError::Refused { status, excerpt }) => {
+                return Err(refusal(status, excerpt.as_bytes()));
+            }
+            Err(error) => return Err(format!("the upgrade failed: {error}")),
         };
         // Frames may follow the head in the same read.
         let mut rest = upgrading.answer.split_off(head_bytes);

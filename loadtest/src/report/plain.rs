@@ -17,6 +17,9 @@ pub(crate) fn outcome(outcome: &Outcome, json: bool) -> bool {
     print_rows(rows.iter().map(|(name, value)| (name.as_str(), value.clone())).collect());
     print_latencies(outcome);
     print_steps(outcome);
+    for doubt in outcome.doubts() {
+        println(&format!("But: {doubt}"));
+    }
     verdict(outcome.passed, outcome.units, outcome.unit, &outcome.faults);
     outcome.passed
 }
@@ -146,6 +149,7 @@ fn print_steps(outcome: &Outcome) {
     let mut table = new_table(&head);
     for (at, (x, _)) in first.points.iter().enumerate() {
         let cells = stepped.iter().map(|series| match (series.points.get(at), series.unit) {
+            (Some((_, y)), _) if series.name == "held" => if *y > 0.0 { "yes" } else { "no" }.to_owned(),
             (Some((_, y)), "ns") => time(*y as u64),
             (Some((_, y)), "bytes") => bytes(*y as u64),
             (Some((_, y)), _) => format!("{y:.0}"),

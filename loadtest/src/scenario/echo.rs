@@ -13,8 +13,8 @@ use wirefan::ws::{Decoder, Event, Input, Kind, Opcode, Role, encode, handshake};
 
 use super::fanout::fresh_seed;
 use super::meter::{Meter, Spending};
-use crate::client::Stream;
-use crate::machine::pin_thread;
+use crate::client::{Stream, refusal};
+use crate::machine::{self, pin_thread};
 use crate::report::Progress;
 use crate::stats::Latencies;
 use crate::target::Target;
@@ -140,7 +140,7 @@ impl Crowd {
         let mut all = Vec::new();
         let seed = fresh_seed();
         for number in 0..shape.connections {
-            let told = |error: io::Error| format!("connection {number}: cannot connect to {}: {error}", target.address);
+            let told = |error: io::Error| format!("connection {number}: {}", machine::refused(target.address, &error));
             let socket = std::net::TcpStream::connect(target.address).map_err(told)?;
             socket.set_nodelay(true).and_then(|()| socket.set_nonblocking(true)).map_err(told)?;
             let mut stream = Stream::new(mio::net::TcpStream::from_std(socket), target.tls.as_ref()).map_err(told)?;
@@ -336,7 +336,15 @@ impl Speaker {
                 Ok(Some(head)) if head == answer.len() => {}
                 Ok(Some(_)) => return Err("the server spoke first, on /echo".into()),
                 Ok(None) => self.upgrading = Some((key, answer)),
-                Err(error) => return Err(format!("the upgrade to /echo was refused: {error}")),
+                Err(handshake::ClientError::Refused { status: 404, .. }) => {
+                    return Err(
+                        "the server refused with 404: it has no /echo, as wirefan has where server.echo is true".into(),
+                    );
+                }
+                Err(handshake::ClientError::Refused { status, excerpt }) => {
+                    return Err(refusal(status, excerpt.as_bytes()));
+                }
+                Err(error) => return Err(format!("the upgrade to /echo failed: {error}")),
             }
             return Ok(());
         }

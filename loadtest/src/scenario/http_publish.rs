@@ -13,7 +13,7 @@ use super::fanout::fresh_seed;
 use super::meter::{Meter, Spending};
 use crate::client::{Answer, Stream, refusal};
 use crate::envelope::Position;
-use crate::machine::pin_thread;
+use crate::machine::{self, pin_thread};
 use crate::report::Progress;
 use crate::stats::ratio;
 use crate::target::Target;
@@ -74,7 +74,7 @@ pub(crate) fn run(
     progress: &Progress,
 ) -> Result<Measured, String> {
     pin_thread(&shape.load_cores)?;
-    let mut crowd = Crowd::connect(target, shape).map_err(|error| format!("cannot connect: {error}"))?;
+    let mut crowd = Crowd::connect(target, shape).map_err(|error| machine::refused(target.address, &error))?;
     progress.begin("warming up", 0);
     crowd.send(shape.windows(shape.requests / 10), progress)?;
     let meter = Meter::begin(target, server_pid, &[])?;

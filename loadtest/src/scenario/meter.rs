@@ -47,7 +47,8 @@ impl<'a> Meter<'a> {
 
     /// Ends now.
     pub(super) fn end(&self) -> Result<Spending, String> {
-        let server = self.server_pid.map(Cost::of).transpose()?;
+        let gone = |pid: u32| format!("the server, process {pid}, ended during the run");
+        let server = self.server_pid.map(|pid| Cost::of(pid).map_err(|_| gone(pid))).transpose()?;
         let own = cost_of_all(&self.load_pids)?.since(self.load);
         Ok(Spending {
             server: server.zip(self.server).map(|(after, before)| after.since(before)),

@@ -29,9 +29,9 @@ impl Pace {
     /// In words.
     pub(crate) fn words(self) -> String {
         match self {
-            Self::Rate(rate) => format!("open loop, {rate} publications per second"),
-            Self::UnderWay(1) => "closed loop, one publication at a time".into(),
-            Self::UnderWay(most) => format!("closed loop, {most} publications under way"),
+            Self::Rate(rate) => format!("open loop: {rate} publications per second, whatever the server does"),
+            Self::UnderWay(1) => "closed loop: the next publication when everybody has the last".into(),
+            Self::UnderWay(most) => format!("closed loop: always {most} publications under way"),
         }
     }
 }

@@ -172,6 +172,7 @@ impl Gathered {
 mod tests {
     use super::*;
     use crate::flight::MEASURED;
+    use crate::stats::Latencies;
 
     /// Shares of threads that hold the subscribers of one topic, so many each, of a publication intended at 1,000,
     /// when subscriber n of all has it at `at(n)`.
@@ -200,7 +201,7 @@ mod tests {
         let gathering = Gathering::new(layout, Arc::new(Flight::new()));
         let complete = shares.into_iter().flat_map(|share| gathering.take(vec![share])).collect();
         let (lateness, _) = gathering.finish();
-        let all = [&lateness.first, &lateness.median, &lateness.last].map(|one| one.summary());
+        let all = [&lateness.first, &lateness.median, &lateness.last].map(Latencies::summary);
         (complete, all.map(|one| one.count), all.map(|one| one.max_ns))
     }
 
