@@ -8,7 +8,7 @@
 //! ```
 //! Invariants: nothing is read after an error; pongs answer pings at once; pending bytes are bounded by `PENDING_BYTES_MAX`.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -211,19 +211,9 @@ impl Link {
             return Ok(());
         };
         let mut sent = 0;
-        while sent < self.pending.len() {
-            match stream.write(&self.pending[sent..]) {
-                Ok(n) => sent += n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let outcome = stream.send(&self.pending, &mut sent);
         self.pending.drain(..sent);
-        match stream.flush() {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(()),
-        }
+        outcome
     }
 
     /// The socket may be written: finishes connecting, or goes on sending.

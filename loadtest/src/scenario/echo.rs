@@ -4,7 +4,7 @@
 //! the next one. A connection that ends or a server that is silent for `STALL` ends the run with a sentence.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -141,9 +141,7 @@ impl Crowd {
         let seed = fresh_seed();
         for number in 0..shape.connections {
             let told = |error: io::Error| format!("connection {number}: {}", machine::refused(target.address, &error));
-            let socket = std::net::TcpStream::connect(target.address).map_err(told)?;
-            socket.set_nodelay(true).and_then(|()| socket.set_nonblocking(true)).map_err(told)?;
-            let mut stream = Stream::new(mio::net::TcpStream::from_std(socket), target.tls.as_ref()).map_err(told)?;
+            let mut stream = Stream::connect(target).map_err(told)?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(stream.socket(), Token(number), interest).map_err(told)?;
             all.push(Speaker::new(stream, number, target, shape, seed.wrapping_add(number as u64)));
@@ -280,22 +278,12 @@ impl Speaker {
     }
 
     fn flush(&mut self) -> Result<(), String> {
-        while self.sent < self.pending.len() {
-            match self.stream.write(&self.pending[self.sent..]) {
-                Ok(n) => self.sent += n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("sending failed: {error}")),
-            }
-        }
+        let outcome = self.stream.send(&self.pending, &mut self.sent);
         if self.sent == self.pending.len() {
             self.pending.clear();
             self.sent = 0;
         }
-        match self.stream.flush() {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(format!("sending failed: {error}")),
-            _ => Ok(()),
-        }
+        outcome.map_err(|error| format!("sending failed: {error}"))
     }
 
     fn read(

@@ -3,7 +3,7 @@
 //! Invariants: CPU time is read only when nothing is under way; every answer is a 200 whose position is the successor of the
 //! one before, or the run fails with a sentence.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -99,10 +99,7 @@ impl Crowd {
         let mut all = Vec::new();
         let seed = fresh_seed() as u32;
         for number in 0..shape.connections {
-            let socket = std::net::TcpStream::connect(target.address)?;
-            socket.set_nodelay(true)?;
-            socket.set_nonblocking(true)?;
-            let mut stream = Stream::new(mio::net::TcpStream::from_std(socket), target.tls.as_ref())?;
+            let mut stream = Stream::connect(target)?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(stream.socket(), Token(number), interest)?;
             let window =
@@ -184,18 +181,7 @@ impl Publisher {
     }
 
     fn flush(&mut self) -> Result<(), String> {
-        while self.sent < self.window.len() {
-            match self.stream.write(&self.window[self.sent..]) {
-                Ok(n) => self.sent += n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("sending failed: {error}")),
-            }
-        }
-        match self.stream.flush() {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(format!("sending failed: {error}")),
-            _ => Ok(()),
-        }
+        self.stream.send(&self.window, &mut self.sent).map_err(|error| format!("sending failed: {error}"))
     }
 
     /// Reads all there is. Answers how many windows it began for that.
