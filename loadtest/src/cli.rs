@@ -33,7 +33,7 @@ use crate::scenario::processes;
 use crate::scenario::publishing::Pace;
 use crate::spawn::{Configuration, sibling};
 use crate::target::{Target, Tls, Transport};
-use pacing::Compared;
+use pacing::{Compared, Reach};
 
 /// Subscribers times publishers whose sequences are followed.
 const SEQUENCES_MAX: usize = 50_000_000;
@@ -108,15 +108,6 @@ struct ServerArguments {
     /// Cores of the client threads [default: the rest].
     #[arg(long, value_delimiter = ',', value_name = "CORE,…")]
     load_cores: Option<Vec<usize>>,
-    /// Client threads.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    threads: u16,
-    /// Source addresses 127.0.0.1, 127.0.0.2 … to connect from.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=200))]
-    sources: u8,
-    /// Connects per second in all.
-    #[arg(long, default_value_t = 5_000.0, value_parser = positive)]
-    connects_per_second: f64,
     /// Allow targets outside 127.0.0.0/8 and ::1. Only for servers that are yours.
     #[arg(long)]
     allow_remote: bool,
@@ -211,13 +202,13 @@ impl<'a> Start<'a> {
         Ok(subscribers)
     }
 
-    /// A fan-out from one publisher as the server's flags say; the scenario changes what is its own.
-    fn shape(&self, subscribers: usize) -> Shape {
+    /// A fan-out from one publisher as those flags say; the scenario changes what is its own.
+    fn shape(&self, reach: &Reach, subscribers: usize) -> Shape {
         Shape {
             subscribers,
-            threads: usize::from(self.server.threads),
-            sources: self.server.sources,
-            connects_per_second: self.server.connects_per_second,
+            threads: usize::from(reach.threads),
+            sources: reach.sources,
+            connects_per_second: reach.connects_per_second,
             load_cores: self.placement.load_cores.clone(),
             ..Shape::default()
         }
@@ -515,6 +506,9 @@ mod tests {
             "rooms --processes 257",
             "slow --processes 2",
             "connect --processes 2",
+            "connect --connects-per-second 9",
+            "echo --threads 2",
+            "http-publish --sources 2",
             "soak --duration-s 5",
             "idle --heartbeat-s 0",
             "idle --rounds 2",

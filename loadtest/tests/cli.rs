@@ -171,6 +171,26 @@ fn what_the_subscribers_of_another_process_lose_fails_the_run() {
     assert!(outcome["faults"]["lost"].as_u64().unwrap() > 15, "{}", outcome["faults"]);
 }
 
+/// What is refused never comes: each of its subscribers, in whatever process, has lost it, and nothing else is lost.
+#[test]
+fn what_a_broker_refuses_from_any_process_is_lost_to_the_last_subscriber() {
+    let commands = |config: &mut Config| config.limits.commands_per_second_max = 8;
+    for (words, members) in
+        [("rooms --rooms 6 --members 10 --each 3 --rate 2000", 10), ("fanout --subscribers 30 --rate 400", 30)]
+    {
+        let words = format!("{words} --processes 3 --duration-s 0.7 --warmup-s 0 --json");
+        let output = with_broker(None, commands, |address| ran(&words, Some(address)));
+        let outcome: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{words}: {output:?}"));
+        let number = |value: &Value| value.as_u64().unwrap();
+        let figures = outcome["figures"].as_array().unwrap();
+        let published = figures.iter().find(|one| one["name"] == "publications").unwrap()["value"].as_f64().unwrap();
+        let (units, lost) = (number(&outcome["units"]), number(&outcome["faults"]["lost"]));
+        assert!(units > 0 && lost > 0 && number(&outcome["faults"]["errors"]) > 0, "{words}: {outcome}");
+        assert_eq!(units + lost, published as u64 * members, "{words}: {}", outcome["faults"]);
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
 #[test]
 fn a_load_process_that_dies_is_a_sentence() {
     with_broker(

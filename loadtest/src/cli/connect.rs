@@ -22,7 +22,7 @@ const STORM_USUAL: u32 = 5_000;
 const CYCLE_USUAL: u32 = 64;
 
 #[derive(Args)]
-#[command(mut_arg("processes", |flag| flag.requires("storm")))]
+#[command(mut_arg("processes", |flag| flag.requires("storm")), mut_arg("connects_per_second", |flag| flag.requires("storm")))]
 pub(super) struct Connect {
     #[command(flatten)]
     server: ServerArguments,
@@ -77,8 +77,8 @@ pub(super) fn run(arguments: &Connect) -> Result<bool, Failure> {
         topics: arguments.topics as usize,
         warmup: Duration::from_secs_f64(arguments.warmup_s),
         length: Duration::from_secs_f64(arguments.duration_s),
-        threads: usize::from(arguments.server.threads),
-        sources: arguments.server.sources,
+        threads: usize::from(arguments.spread.reach.threads),
+        sources: arguments.spread.reach.sources,
         load_cores: placement.load_cores.clone(),
     };
     let broker = arguments.server.broker(None)?;
@@ -98,7 +98,7 @@ impl Connect {
             length: Duration::from_secs_f64(self.duration_s),
             at_once: true,
             processes: usize::from(self.spread.processes),
-            ..start.shape(subscribers)
+            ..start.shape(&self.spread.reach, subscribers)
         };
         storm::Shape { fanout, share_per_second: 1.0, away_ns_max: 0 }
     }

@@ -9,7 +9,7 @@ use crate::floor;
 use crate::report::{self, Progress};
 use crate::scenario::against::{self, Side};
 use crate::scenario::http_publish;
-use crate::target::Transport;
+use crate::target::{Target, Transport};
 
 #[derive(Args)]
 pub(super) struct HttpPublish {
@@ -48,26 +48,19 @@ pub(super) fn run(arguments: &HttpPublish) -> Result<bool, Failure> {
         load_cores: placement.load_cores.clone(),
     };
     let output = arguments.server.output()?;
-    let json = output.json;
-    let progress = Progress::new(json);
+    let progress = Progress::new(output.json);
     let broker = arguments.server.broker(None)?;
-    let run_broker =
-        || broker.with(&placement, Transport::Ws, |target, pid| http_publish::run(target, &shape, pid, &progress));
+    let run = |target: &Target, pid: Option<u32>| http_publish::run(target, &shape, pid, &progress);
     if arguments.against_floor {
         let rounds = against::in_turn(arguments.rounds, "floor", &progress, |side| match side {
-            Side::Broker => run_broker(),
-            Side::Yardstick => against::with_floor(&placement, floor::Manner::default(), |target, pid| {
-                http_publish::run(target, &shape, pid, &progress)
-            }),
+            Side::Broker => broker.with(&placement, Transport::Ws, run),
+            Side::Yardstick => against::with_floor(&placement, floor::Manner::default(), run),
         })?;
         progress.end();
-        report::http_publish_comparison(&shape, &rounds, &notes, json);
-        output.page_of_comparison(|| report::http_publish_compared(&shape, &rounds, &notes))?;
-        return Ok(true);
+        return Ok(report::compared(&report::http_publish_compared(&shape, &rounds, &notes), &output)?);
     }
-    let rounds = (0..arguments.rounds).map(|_| run_broker()).collect::<Result<Vec<_>, _>>()?;
+    let rounds = (0..arguments.rounds).map(|_| broker.with(&placement, Transport::Ws, run));
+    let rounds = rounds.collect::<Result<Vec<_>, _>>()?;
     progress.end();
-    report::http_publish(&shape, &rounds, &notes, json);
-    output.page_of_run(|| report::http_publish_outcome(&shape, &rounds, &notes))?;
-    Ok(true)
+    Ok(report::shown(&report::http_publish_outcome(&shape, &rounds, &notes), &output)?)
 }

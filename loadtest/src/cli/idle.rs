@@ -54,11 +54,11 @@ pub(super) fn run(arguments: &Idle) -> Result<bool, Failure> {
     let connections = start.fit(arguments.connections, 0, "connections")?;
     let Start { placement, mut notes, .. } = start;
     let manner = Manner {
-        connects_per_second: arguments.server.connects_per_second,
+        connects_per_second: arguments.spread.reach.connects_per_second,
         subscribe_each: arguments.subscribe_each as usize,
         topics: arguments.topics.map(|topics| topics as usize),
-        threads: usize::from(arguments.server.threads),
-        sources: arguments.server.sources,
+        threads: usize::from(arguments.spread.reach.threads),
+        sources: arguments.spread.reach.sources,
         load_cores: placement.load_cores.clone(),
         seed: fresh_seed(),
         base: 0,

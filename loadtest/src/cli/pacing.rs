@@ -51,9 +51,24 @@ impl Pacing {
             publications_max: self.publications.unwrap_or(u64::MAX),
             length: Duration::from_secs_f64(self.duration_s),
             processes: usize::from(self.spread.processes),
-            ..start.shape(subscribers)
+            ..start.shape(&self.spread.reach, subscribers)
         }
     }
+}
+
+/// From where connections come, and how fast.
+#[derive(Args)]
+#[group(skip)]
+pub(super) struct Reach {
+    /// Client threads.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) threads: u16,
+    /// Source addresses 127.0.0.1, 127.0.0.2 … to connect from.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=200))]
+    pub(super) sources: u8,
+    /// Connects per second in all.
+    #[arg(long, default_value_t = 5_000.0, value_parser = positive)]
+    pub(super) connects_per_second: f64,
 }
 
 /// Over how many processes the connections are spread.
@@ -63,6 +78,8 @@ pub(super) struct Spread {
     /// Processes that hold the connections, each with descriptors of its own and --threads threads; all is verified over all of them.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) processes: u16,
+    #[command(flatten)]
+    pub(super) reach: Reach,
 }
 
 /// Against the floor, in turn.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use wirefan::rules::Overflow;
 
+use super::pacing::Reach;
 use super::{Failure, ServerArguments, Start, positive, seconds};
 use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::report::{self, Progress};
@@ -24,6 +25,8 @@ const KERNEL_BUFFER_BYTES: u64 = 1024 * 1024;
 pub(super) struct Slow {
     #[command(flatten)]
     server: ServerArguments,
+    #[command(flatten)]
+    reach: Reach,
     /// Connections that subscribe to one topic, slow ones included.
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     subscribers: u32,
@@ -107,7 +110,7 @@ impl Slow {
             length: Duration::from_secs_f64(self.duration_s),
             others: slow,
             conflate_keys: self.keys,
-            ..start.shape(subscribers - slow)
+            ..start.shape(&self.reach, subscribers - slow)
         };
         // The kernel doubles what it is asked for.
         let buffer = if self.receive_buffer == 0 { KERNEL_BUFFER_BYTES } else { 2 * u64::from(self.receive_buffer) };

@@ -88,7 +88,7 @@ impl Rough {
             warmup: Duration::from_secs_f64(warmup_s),
             length: Duration::from_secs_f64(length_s),
             processes: usize::from(self.spread.processes),
-            ..start.shape(subscribers)
+            ..start.shape(&self.spread.reach, subscribers)
         };
         let away_ns_max = (self.away_s * 1e9) as u64;
         Ok((start, storm::Shape { fanout, share_per_second: self.reconnect_share, away_ns_max }))
