@@ -517,6 +517,10 @@ mod tests {
             let words = std::iter::once("wirefan-loadtest").chain(wrong.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn right_usage_is_taken_and_a_soak_is_a_storm_with_other_defaults() {
         let right = ["wirefan-loadtest", "fanout", "--rate", "10.5", "--publishers", "2", "--json"];
         assert!(Arguments::try_parse_from(right).is_ok());
         let right = "wirefan-loadtest storm --subscribers 9 --reconnect-share 0.5 --rate 10 --history 7 --json";
