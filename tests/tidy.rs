@@ -13,7 +13,7 @@ use scan::Source;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PLACES: [&str; 5] = ["src", "loadtest/src", "bench", "tests", "fuzz/targets"];
+const PLACES: [&str; 6] = ["src", "loadtest/src", "loadtest/tests", "bench", "tests", "fuzz/targets"];
 
 #[test]
 fn the_house_is_tidy() {

@@ -1,5 +1,5 @@
 //! The command line: flags in, one run, a table or a JSON object on standard output, and an exit code.
-//! `main` calls `run`. 0: all was right; 1: something failed or was not delivered as it must be; 2: wrong usage (clap).
+//! `main` calls `run`. 0: all was right; 1: something failed or was not delivered as it must be; 2: wrong usage, found by clap or here.
 //! Refuses loads without an end, targets off this machine, and shapes that cannot be verified.
 
 mod connect;
@@ -24,6 +24,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::floor::{self, Floor};
 use crate::machine::{self, Placement};
+use crate::process::Cost;
 use crate::profile::Profile;
 use crate::report::{self, Comparison, Outcome, Output, Progress};
 use crate::scenario::against::{self, Broker, Side, Yardstick};
@@ -32,7 +33,7 @@ use crate::scenario::processes;
 use crate::scenario::publishing::Pace;
 use crate::spawn::{Configuration, sibling};
 use crate::target::{Target, Tls, Transport};
-use pacing::Compared;
+use pacing::{Compared, Reach};
 
 /// Subscribers times publishers whose sequences are followed.
 const SEQUENCES_MAX: usize = 50_000_000;
@@ -107,15 +108,6 @@ struct ServerArguments {
     /// Cores of the client threads [default: the rest].
     #[arg(long, value_delimiter = ',', value_name = "CORE,…")]
     load_cores: Option<Vec<usize>>,
-    /// Client threads.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    threads: u16,
-    /// Source addresses 127.0.0.1, 127.0.0.2 … to connect from.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=200))]
-    sources: u8,
-    /// Connects per second in all.
-    #[arg(long, default_value_t = 5_000.0, value_parser = positive)]
-    connects_per_second: f64,
     /// Allow targets outside 127.0.0.0/8 and ::1. Only for servers that are yours.
     #[arg(long)]
     allow_remote: bool,
@@ -146,8 +138,85 @@ struct FloorArguments {
     allow_remote: bool,
 }
 
+/// Why there is no outcome, in one sentence.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What is asked for cannot be run.
+    Usage(String),
+    /// The run came to no end.
+    Run(String),
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Self {
+        Self::Run(sentence)
+    }
+}
+
+/// What every run begins with: descriptors, and cores.
+struct Start<'a> {
+    server: &'a ServerArguments,
+    /// Connections that the load's processes may have together.
+    usable: usize,
+    placement: Placement,
+    notes: Vec<String>,
+}
+
+impl<'a> Start<'a> {
+    /// Of a load of so many processes: limits are raised, and this thread keeps off the server's cores.
+    fn of(server: &'a ServerArguments, processes: u16) -> Result<Self, Failure> {
+        server.check().map_err(Failure::Usage)?;
+        let usable = machine::raise_descriptors().saturating_mul(usize::from(processes));
+        let placement = server.placement();
+        keep_off(&placement)?;
+        let mut notes = vec![format!("Placement: {}.", placement.sentence())];
+        if server.url.is_some() && server.server_pid.is_none() {
+            notes.push("The server's cost is not known: give its process with --server-pid.".into());
+        }
+        if processes > 1 {
+            notes.push(format!("The load are {processes} processes."));
+        }
+        Ok(Self { server, usable, placement, notes })
+    }
+
+    /// As many of `asked` connections as fit beside `taken` others; that they are fewer is noted.
+    fn fit(&mut self, asked: u32, taken: usize, noun: &str) -> Result<usize, String> {
+        let (fitting, scaled) = machine::fit(asked as usize, taken, self.usable, noun);
+        self.notes.extend(scaled);
+        if fitting == 0 {
+            return Err(format!("no descriptor is left for {noun}: raise the limit (ulimit -n)"));
+        }
+        Ok(fitting)
+    }
+
+    /// The same for subscribers, each of which follows all publishers.
+    fn fit_subscribers(&mut self, asked: u32, publishers: u16, processes: u16) -> Result<usize, Failure> {
+        let publishers = usize::from(publishers);
+        // All publishers are of the first process.
+        let subscribers = self.fit(asked, publishers * usize::from(processes), "subscribers")?;
+        if subscribers * publishers > SEQUENCES_MAX {
+            return Err(Failure::Usage(format!(
+                "{subscribers} subscribers x {publishers} publishers are more sequences than {SEQUENCES_MAX}"
+            )));
+        }
+        Ok(subscribers)
+    }
+
+    /// A fan-out from one publisher as those flags say; the scenario changes what is its own.
+    fn shape(&self, reach: &Reach, subscribers: usize) -> Shape {
+        Shape {
+            subscribers,
+            threads: usize::from(reach.threads),
+            sources: reach.sources,
+            connects_per_second: reach.connects_per_second,
+            load_cores: self.placement.load_cores.clone(),
+            ..Shape::default()
+        }
+    }
+}
+
 /// Runs what the command line asks for. `Ok(false)` when the run ended but not everything was right.
-pub(crate) fn run() -> Result<bool, String> {
+pub(crate) fn run() -> Result<bool, Failure> {
     match Arguments::parse().command {
         Command::Fanout(arguments) => fanout::run(&arguments),
         Command::Rooms(arguments) => rooms::run(&arguments),
@@ -158,7 +227,10 @@ pub(crate) fn run() -> Result<bool, String> {
         Command::Storm(arguments) => storm::run(&arguments),
         Command::Slow(arguments) => slow::run(&arguments),
         Command::Idle(arguments) => idle::run(&arguments),
-        Command::Crowd => processes::serve(std::io::BufReader::new(std::io::stdin()), std::io::stdout()).map(|()| true),
+        Command::Crowd => {
+            processes::serve(std::io::BufReader::new(std::io::stdin()), std::io::stdout())?;
+            Ok(true)
+        }
         Command::HttpPublish(arguments) => http_publish::run(&arguments),
         Command::Floor(arguments) => run_floor(&arguments).map(|()| true),
     }
@@ -178,13 +250,13 @@ fn in_turn(
     compared: &Compared,
     output: &Output,
     run: impl Fn(&Target, Option<u32>, &Progress) -> Result<Outcome, String>,
-) -> Result<bool, String> {
+) -> Result<bool, Failure> {
     let progress = Progress::new(output.json);
     let broker = || sides.broker.with(sides.placement, Transport::Ws, |target, pid| run(target, pid, &progress));
     if !compared.against_floor {
         let outcome = broker()?;
         progress.end();
-        return report::shown(&outcome, output);
+        return Ok(report::shown(&outcome, output)?);
     }
     let rounds = against::in_turn(compared.rounds, "floor", &progress, |side| match side {
         Side::Broker => broker(),
@@ -193,7 +265,7 @@ fn in_turn(
         }
     })?;
     progress.end();
-    report::compared(&Comparison::new("floor", rounds), output)
+    Ok(report::compared(&Comparison::new("floor", rounds), output)?)
 }
 
 /// What is run: a shape, the broker, how subscribers come, and where both sides run.
@@ -208,7 +280,7 @@ fn run_shape(
     mut notes: Vec<String>,
     output: &Output,
     describe: impl Fn(&mut Outcome),
-) -> Result<bool, String> {
+) -> Result<bool, Failure> {
     notes.extend(yardstick.and_then(Yardstick::note));
     let progress = Progress::new(output.json);
     let outcome = |measured: &Measured| {
@@ -219,21 +291,21 @@ fn run_shape(
     let Some(yardstick) = yardstick else {
         let measured = against::run_broker(shape, broker, transport, placement, &progress)?;
         progress.end();
-        return report::shown(&outcome(&measured), output);
+        return Ok(report::shown(&outcome(&measured), output)?);
     };
     let compared = against::run(shape, broker, (transport, yardstick), placement, rounds, &progress)?;
     progress.end();
     let rounds = compared.iter().map(|round| round.map(outcome)).collect();
-    report::compared(&Comparison::new(yardstick.name(), rounds), output)
+    Ok(report::compared(&Comparison::new(yardstick.name(), rounds), output)?)
 }
 
-fn run_floor(arguments: &FloorArguments) -> Result<(), String> {
+fn run_floor(arguments: &FloorArguments) -> Result<(), Failure> {
     machine::raise_descriptors();
     if !arguments.listen.ip().is_loopback() && !arguments.allow_remote {
-        return Err(format!(
+        return Err(Failure::Usage(format!(
             "{} is not loopback: the floor checks nothing and listens on this machine only, unless --allow-remote is given",
             arguments.listen
-        ));
+        )));
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -247,10 +319,24 @@ fn run_floor(arguments: &FloorArguments) -> Result<(), String> {
     let address = floor.address().map_err(|error| error.to_string())?;
     eprintln!("listening on {address}");
     let until = arguments.seconds.map(|s| Instant::now() + Duration::from_secs_f64(s));
-    floor.run(&stop, until).map_err(|error| format!("the floor failed: {error}"))
+    Ok(floor.run(&stop, until).map_err(|error| format!("the floor failed: {error}"))?)
 }
 
 impl ServerArguments {
+    /// Refuses a process that is not there, and cores that this machine does not have.
+    fn check(&self) -> Result<(), String> {
+        if let Some(pid) = self.server_pid {
+            Cost::of(pid).map_err(|error| format!("--server-pid {pid}: there is no such process ({error})"))?;
+        }
+        let available = machine::available_cores();
+        for core in self.server_cores.iter().chain(&self.load_cores).flatten() {
+            if !available.contains(core) {
+                return Err(format!("core {core} is none that this program may use: those are {available:?}"));
+            }
+        }
+        Ok(())
+    }
+
     fn placement(&self) -> Placement {
         let available = machine::available_cores();
         if self.url.is_some() {
@@ -262,14 +348,14 @@ impl ServerArguments {
     }
 
     /// Where the outcome goes.
-    fn output(&self) -> Result<Output, String> {
-        Output::new(self.json, self.report.as_deref())
+    fn output(&self) -> Result<Output, Failure> {
+        Output::new(self.json, self.report.as_deref()).map_err(Failure::Usage)
     }
 
     /// The server under test; one that is started reads `configuration`.
-    fn broker(&self, mut configuration: Option<Configuration>) -> Result<Broker, String> {
+    fn broker(&self, mut configuration: Option<Configuration>) -> Result<Broker, Failure> {
         if let Some(url) = &self.url {
-            let target = Target::parse(url, self.ca.as_deref(), self.allow_remote)?;
+            let target = Target::parse(url, self.ca.as_deref(), self.allow_remote).map_err(Failure::Usage)?;
             return Ok(Broker::Running { target, pid: self.server_pid });
         }
         let program = match &self.spawn {
@@ -299,16 +385,6 @@ fn keep_off(placement: &Placement) -> Result<(), String> {
     machine::pin_thread(&placement.load_cores)
 }
 
-/// Sentences that belong to every report: where things ran and what was scaled down.
-fn notes(server: &ServerArguments, placement: &Placement, scaled: Option<String>) -> Vec<String> {
-    let mut notes = vec![format!("Placement: {}.", placement.sentence())];
-    if server.url.is_some() && server.server_pid.is_none() {
-        notes.push("The server's cost is not known: give its process with --server-pid.".into());
-    }
-    notes.extend(scaled);
-    notes
-}
-
 /// Whether the floor batches: as asked, else where several publications are under way at once.
 fn batches(asked: Option<bool>, pace: Pace) -> bool {
     asked.unwrap_or(matches!(pace, Pace::UnderWay(most) if most > 1))
@@ -321,16 +397,17 @@ fn way(transport: Transport, server: &ServerArguments) -> String {
 }
 
 /// The profile of that name or path.
-fn profile(name: Option<&str>) -> Result<Option<Arc<Profile>>, String> {
-    name.map(|name| Profile::load(name).map(Arc::new)).transpose()
+fn profile(name: Option<&str>) -> Result<Option<Arc<Profile>>, Failure> {
+    name.map(|name| Profile::load(name).map(Arc::new)).transpose().map_err(Failure::Usage)
 }
 
 /// A broker that tells no topics apart is not asked to.
-fn fits(profile: &Profile, topics: usize) -> Result<(), String> {
+fn fits(profile: &Profile, topics: usize) -> Result<(), Failure> {
     match profile.topics_max {
-        Some(most) if topics > most => {
-            Err(format!("profile {}: it can tell {most} topics apart, not {topics} (--topics)", profile.name))
-        }
+        Some(most) if topics > most => Err(Failure::Usage(format!(
+            "profile {}: it can tell {most} topics apart, not {topics} (--topics)",
+            profile.name
+        ))),
         _ => Ok(()),
     }
 }
@@ -426,7 +503,13 @@ mod tests {
             "slow --rounds 0",
             "idle --subscribe-each 1001",
             "idle --processes 0",
-            "idle --processes 2 --tls",
+            "rooms --processes 257",
+            "slow --processes 2",
+            "connect --processes 2",
+            "connect --connects-per-second 9",
+            "echo --threads 2",
+            "http-publish --sources 2",
+            "soak --duration-s 5",
             "idle --heartbeat-s 0",
             "idle --rounds 2",
             "floor --listen nowhere",
@@ -434,10 +517,18 @@ mod tests {
             let words = std::iter::once("wirefan-loadtest").chain(wrong.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn right_usage_is_taken_and_a_soak_is_a_storm_with_other_defaults() {
         let right = ["wirefan-loadtest", "fanout", "--rate", "10.5", "--publishers", "2", "--json"];
         assert!(Arguments::try_parse_from(right).is_ok());
         let right = "wirefan-loadtest storm --subscribers 9 --reconnect-share 0.5 --rate 10 --history 7 --json";
         assert!(Arguments::try_parse_from(right.split(' ')).is_ok());
+        let Command::Soak(soak) = Arguments::try_parse_from(["wirefan-loadtest", "soak"]).unwrap().command else {
+            panic!("a soak");
+        };
+        assert_eq!((soak.storm.rate, soak.storm.topics, soak.storm.away_s), (200.0, 20, 1.0), "its own defaults");
         let right =
             "wirefan-loadtest slow --overflow drop_oldest --read-bytes-per-second 1000 --slow-share 0.5 --rate 9";
         assert!(Arguments::try_parse_from(right.split(' ')).is_ok());

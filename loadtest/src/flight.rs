@@ -1,12 +1,23 @@
 //! Publications under way, shared by the threads that publish and the threads that receive.
-//! The publisher launches a number; each fresh delivery arrives at it and learns how many came before.
+//! The publisher launches a number; each fresh delivery arrives at it and learns how many came before. Where a run has several processes,
+//! deliveries are counted by `scenario::shares`, and a publication is completed as a whole.
 //! Invariants: a number's slot is reused only when its tenant has arrived everywhere; what arrives for a tenant long gone
-//! is not counted. One atomic addition per delivery.
+//! is not counted; a number says whose it is, and whether it is measured. One atomic addition per delivery.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Publications that may be under way at once.
 pub(crate) const UNDER_WAY_MAX: usize = 1 << 16;
+
+/// Numbers from here on are of the measured stage.
+pub(crate) const MEASURED: u32 = 1 << 31;
+/// Measured publications that can be told apart.
+pub(crate) const PUBLICATIONS_MAX: u32 = u32::MAX - MEASURED;
+
+/// Whether this publication's latencies count.
+pub(crate) fn is_measured(number: u32) -> bool {
+    number >= MEASURED
+}
 
 /// All publications under way.
 pub(crate) struct Flight {
@@ -16,14 +27,14 @@ pub(crate) struct Flight {
     delivered: AtomicU64,
     /// When the last publication was complete, in nanoseconds since the crew's origin.
     completed_last_ns: AtomicU64,
-    /// From this publication on, latencies are recorded.
-    measured_from: AtomicU64,
     /// When the measured stage began.
     measured_start_ns: AtomicU64,
     /// Threads that have a stage to run.
     busy: AtomicU32,
     /// Number of the next publication.
     next: AtomicU32,
+    /// Its first number, and what lies between two of its numbers: those between are other processes'.
+    numbers: (u32, u32),
 }
 
 #[derive(Default)]
@@ -43,24 +54,36 @@ pub(crate) struct Arrival {
 }
 
 impl Flight {
-    /// With nothing under way.
+    /// That of a run in one process, with nothing under way.
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
+        Self::of(0, 1)
+    }
+
+    /// That of one of so many processes that publish, with nothing under way.
+    pub(crate) fn of(process: usize, processes: usize) -> Self {
+        let numbers = (process as u32, processes as u32);
         Self {
             slots: (0..UNDER_WAY_MAX).map(|_| Slot::default()).collect(),
             published: AtomicU64::new(0),
             completed: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             completed_last_ns: AtomicU64::new(0),
-            measured_from: AtomicU64::new(u64::MAX),
             measured_start_ns: AtomicU64::new(0),
             busy: AtomicU32::new(0),
-            next: AtomicU32::new(0),
+            next: AtomicU32::new(numbers.0),
+            numbers,
         }
     }
 
     /// The number of a publication, which no other has.
     pub(crate) fn number(&self) -> u32 {
-        self.next.fetch_add(1, Ordering::AcqRel)
+        self.next.fetch_add(self.numbers.1, Ordering::AcqRel)
+    }
+
+    /// The process whose publication this is.
+    pub(crate) fn process_of(&self, number: u32) -> usize {
+        (number % MEASURED % self.numbers.1) as usize
     }
 
     /// A publication goes to `expected` subscribers. `false` while an old one still holds its slot.
@@ -88,10 +111,24 @@ impl Flight {
         let nth = slot.arrived.fetch_add(1, Ordering::AcqRel) + 1;
         let of = slot.expected.load(Ordering::Relaxed);
         if nth == of {
-            self.completed_last_ns.fetch_max(now_ns, Ordering::Relaxed);
+            self.completed_at(now_ns);
             self.completed.fetch_add(1, Ordering::AcqRel);
         }
         Some(Arrival { nth, of })
+    }
+
+    /// Everybody has a publication, whoever counted that.
+    pub(crate) fn complete(&self, number: u32) {
+        let slot = &self.slots[number as usize % UNDER_WAY_MAX];
+        if slot.number.load(Ordering::Acquire) == number {
+            slot.arrived.store(slot.expected.load(Ordering::Relaxed), Ordering::Release);
+            self.completed.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Some publication was complete then.
+    pub(crate) fn completed_at(&self, now_ns: u64) {
+        self.completed_last_ns.fetch_max(now_ns, Ordering::Relaxed);
     }
 
     /// Publications launched and not yet everywhere.
@@ -117,21 +154,18 @@ impl Flight {
 
     /// Latencies count from the next publication on, whose stage begins at `now_ns`. Of several threads the first one says so.
     pub(crate) fn measure(&self, now_ns: u64) {
-        let next = u64::from(self.next.load(Ordering::Acquire));
-        let first = self.measured_from.compare_exchange(u64::MAX, next, Ordering::AcqRel, Ordering::Acquire);
+        // Nobody has a number of the stage before any more.
+        let first = self.next.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| {
+            (!is_measured(next)).then_some(MEASURED + self.numbers.0)
+        });
         if first.is_ok() {
             self.measured_start_ns.store(now_ns, Ordering::Relaxed);
         }
     }
 
-    /// Whether this publication's latencies count.
-    pub(crate) fn is_measured(&self, number: u32) -> bool {
-        u64::from(number) >= self.measured_from.load(Ordering::Acquire)
-    }
-
     /// True from the start of the measured stage until nothing more of it is published.
     pub(crate) fn is_measuring(&self) -> bool {
-        self.measured_from.load(Ordering::Acquire) != u64::MAX && self.busy.load(Ordering::Acquire) > 0
+        is_measured(self.next.load(Ordering::Acquire)) && self.busy() > 0
     }
 
     /// How long the measured stage has run at `now_ns`, in nanoseconds.
@@ -155,9 +189,14 @@ impl Flight {
         self.busy.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// Threads that have more to publish.
+    pub(crate) fn busy(&self) -> u32 {
+        self.busy.load(Ordering::Acquire)
+    }
+
     /// True when nothing is published any more and all that was is everywhere.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.busy.load(Ordering::Acquire) == 0 && self.under_way() == 0
+        self.busy() == 0 && self.under_way() == 0
     }
 }
 
@@ -188,6 +227,35 @@ mod tests {
         assert!(flight.launch(again, 1));
         assert_eq!(flight.arrive(0, 2), None);
         assert_eq!(flight.under_way(), 1);
+    }
+
+    #[test]
+    fn numbers_say_whose_they_are_and_whether_they_are_measured() {
+        let flights = [0, 1, 2].map(|process| Flight::of(process, 3));
+        let mut all = Vec::new();
+        for (process, flight) in flights.iter().enumerate() {
+            let warm = [flight.number(), flight.number()];
+            flight.measure(5);
+            flight.measure(9);
+            let timed = [flight.number(), flight.number()];
+            assert!(warm.iter().all(|number| !is_measured(*number)) && timed.iter().all(|number| is_measured(*number)));
+            assert_eq!(flight.since_measured(6), 1, "the first one says when");
+            all.extend(warm.into_iter().chain(timed));
+            assert!(all.iter().rev().take(4).all(|number| flight.process_of(*number) == process));
+        }
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 12);
+    }
+
+    #[test]
+    fn who_is_completed_as_a_whole_leaves_its_slot() {
+        let flight = Flight::new();
+        assert!(flight.launch(0, 3));
+        flight.complete(7);
+        assert_eq!(flight.under_way(), 1);
+        flight.complete(0);
+        assert!(flight.is_quiet() && flight.launch(UNDER_WAY_MAX as u32, 1));
     }
 
     #[test]

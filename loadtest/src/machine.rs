@@ -68,6 +68,17 @@ pub(crate) fn descriptors_of(pid: u32) -> Option<usize> {
     usize::try_from(soft.saturating_sub(DESCRIPTORS_KEPT)).ok()
 }
 
+/// Refuses more connections than a server may hold by its own limit.
+pub(crate) fn server_holds(pid: u32, connections: usize) -> Result<(), String> {
+    match descriptors_of(pid) {
+        Some(most) if most < connections => Err(format!(
+            "the server may have {most} connections by its limit of open files, and {connections} are asked for: raise it where the server \
+             is started (ulimit -n, up to fs.nr_open)"
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// How often a full backlog of some listener here dropped a connection so far; `None` if the kernel does not say.
 pub(crate) fn backlog_drops() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/net/netstat").ok()?;

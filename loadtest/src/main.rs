@@ -27,13 +27,18 @@ mod verify;
 
 use std::process::ExitCode;
 
+use cli::Failure;
+
 fn main() -> ExitCode {
     match cli::run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(sentence) => {
-            eprintln!("wirefan-loadtest: {sentence}");
-            ExitCode::FAILURE
-        }
+        Err(Failure::Run(sentence)) => told(&sentence, 1),
+        Err(Failure::Usage(sentence)) => told(&sentence, 2),
     }
+}
+
+fn told(sentence: &str, code: u8) -> ExitCode {
+    eprintln!("wirefan-loadtest: {sentence}");
+    ExitCode::from(code)
 }

@@ -16,7 +16,7 @@ use html::Html;
 use sections::Sections;
 use words::{counted, meaning, spelled};
 
-use crate::report::{Comparison, Outcome};
+use crate::report::{Comparison, KNEE, Outcome};
 use crate::stats::ratio;
 
 pub(crate) use place::Place;
@@ -29,6 +29,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'n
 pub(crate) fn of_run(run: &Outcome, setting: &Setting) -> String {
     let mut html = begin(run.scenario, &run.title, setting);
     verdict(&mut html, run.passed, &verdict_of(run), &[run]);
+    doubts(&mut html, run);
     key_figures(&mut html, &figures_of(run));
     let mut sections = Sections { html: &mut html };
     sections.latencies(run);
@@ -110,6 +111,19 @@ fn verdict(html: &mut Html, passed: bool, sentence: &str, runs: &[&Outcome]) {
     html.close();
 }
 
+/// Why the figures may be the load generator's and not the server's.
+fn doubts(html: &mut Html, run: &Outcome) {
+    for doubt in run.doubts() {
+        html.open("div", &[("class", "verdict doubt".into())]);
+        html.element("b", &[], "But: ").text(&doubt).close();
+    }
+}
+
+/// The highest rate that held, if the run looked for it.
+fn knee(run: &Outcome) -> Option<f64> {
+    run.figures.iter().find(|figure| figure.name == KNEE).map(|figure| figure.value).filter(|rate| *rate > 0.0)
+}
+
 /// What went wrong, counted; nothing if nothing did.
 fn faults_of(runs: &[&Outcome]) -> Option<String> {
     let mut all = crate::verify::Faults::default();
@@ -143,7 +157,14 @@ fn verified(units: u64, unit: &str) -> String {
 
 fn verdict_of(run: &Outcome) -> String {
     match faults_of(&[run]) {
-        None if run.passed => verified(run.units, run.unit),
+        None if run.passed => match knee(run) {
+            Some(rate) => format!(
+                "Up to {} publications per second held. {}",
+                counted(rate.round()),
+                verified(run.units, &format!("{} at that rate", run.unit))
+            ),
+            None => verified(run.units, run.unit),
+        },
         None if run.units == 0 => format!("There were no {}: nothing was shown.", run.unit),
         None => "Not everything was as it has to be.".to_owned(),
         Some(faults) => format!("Of {} {}: {faults}.", counted(run.units as f64), run.unit),
@@ -180,10 +201,15 @@ fn key_figures(html: &mut Html, all: &[Key]) {
 }
 
 fn figures_of(run: &Outcome) -> Vec<Key> {
-    let mut keys = vec![(
+    let held = knee(run).map(|rate| {
+        let told = "publications per second: the highest rate that held, at which all other figures were measured";
+        (format!("{} / s", counted(rate.round())), told.to_owned())
+    });
+    let mut keys: Vec<Key> = held.into_iter().collect();
+    keys.push((
         format!("{} / s", counted(ratio(run.units as f64, run.seconds).round())),
         format!("{} per second of the clock, over {}", run.unit, words::time(run.seconds * 1e9, 3)),
-    )];
+    ));
     if let Some(server) = &run.server {
         let each = words::time(server.cpu_ns_per_unit, 3);
         let told = format!("{} per CPU second of the server: {each} each", run.unit);

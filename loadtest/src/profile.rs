@@ -59,6 +59,8 @@ enum Delivery {
 /// One broker.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
+    /// As it was written: told to another process.
+    pub(crate) text: String,
     /// One word.
     pub(crate) name: String,
     /// One sentence.
@@ -144,7 +146,7 @@ impl Profile {
     /// The key, its value and the reason.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
-        file.check()
+        file.check(text)
     }
 
     /// The name of a topic.

@@ -5,7 +5,6 @@
 
 mod bare;
 mod fanout;
-mod http_publish;
 mod idle;
 mod outcome;
 mod output;
@@ -27,9 +26,8 @@ use crate::verify::Faults;
 
 pub(crate) use bare::{connect_outcome, echo_outcome};
 pub(crate) use fanout::fanout_outcome;
-pub(crate) use http_publish::{http_publish, http_publish_comparison};
 pub(crate) use idle::{idle_comparison, idle_outcome};
-pub(crate) use outcome::{Comparison, Distribution, Figure, Outcome, Series, Spent};
+pub(crate) use outcome::{Comparison, Distribution, Figure, KNEE, Outcome, Series, Spent};
 pub(crate) use output::{Output, compared, shown};
 pub(crate) use paged::{http_publish_compared, http_publish_outcome, slow_comparison};
 pub(crate) use slow::slow;

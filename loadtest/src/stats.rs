@@ -4,7 +4,7 @@
 //! hide its stall; histograms of several threads are merged, never averaged.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Longest latency that is told apart: ten minutes, in nanoseconds. Anything later is recorded as this.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
@@ -14,9 +14,26 @@ const LATENCY_NS_MIN: u64 = 128;
 /// The first bucket's end: a microsecond, in nanoseconds.
 const BUCKET_FIRST_NS: u64 = 1_000;
 
-/// One distribution of latencies, in nanoseconds, three significant digits.
-#[derive(Clone, Debug)]
+/// One distribution of latencies, in nanoseconds, three significant digits. Told to another process as the values that were recorded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
 pub(crate) struct Latencies(Histogram<u64>);
+
+impl From<Vec<(u64, u64)>> for Latencies {
+    fn from(recorded: Vec<(u64, u64)>) -> Self {
+        let mut all = Self::new();
+        for (latency_ns, count) in recorded {
+            all.0.saturating_record_n(latency_ns, count);
+        }
+        all
+    }
+}
+
+impl From<Latencies> for Vec<(u64, u64)> {
+    fn from(all: Latencies) -> Self {
+        all.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+    }
+}
 
 impl Latencies {
     /// An empty distribution.
@@ -188,6 +205,17 @@ mod tests {
         assert_eq!(quick.summary().count, 100);
         assert!(quick.summary().max_ns >= 2_000_000_000);
         assert!(quick.summary().p90_ns < 11_000);
+    }
+
+    #[test]
+    fn what_another_process_is_told_is_the_same_to_the_last_digit() {
+        let mut all = Latencies::new();
+        for n in 0..10_000_u64 {
+            all.record(n.pow(3) + 90);
+        }
+        let told: Latencies = serde_json::from_str(&serde_json::to_string(&all).unwrap()).unwrap();
+        assert_eq!((told.summary(), told.buckets()), (all.summary(), all.buckets()));
+        assert_eq!(Latencies::from(Vec::new()).summary(), Percentiles::default());
     }
 
     #[test]

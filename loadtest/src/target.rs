@@ -4,7 +4,7 @@
 //! a load test pointed at somebody else's server is an attack.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -30,12 +30,12 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// As the command line spells it.
+    /// In words: whoever reads them may not know the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Ws => "ws",
-            Self::Sse => "sse",
-            Self::Poll => "poll",
+            Self::Ws => "WebSocket",
+            Self::Sse => "server-sent events",
+            Self::Poll => "long polling",
         }
     }
 }
@@ -43,6 +43,8 @@ impl Transport {
 /// What it takes to trust a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Tls {
+    /// The file of certificates, and whom they have to name: told to another process.
+    source: (PathBuf, String),
     /// Shared by all connections.
     pub(crate) config: Arc<ClientConfig>,
     /// Whom the certificate has to name.
@@ -69,13 +71,15 @@ impl Tls {
             .map_err(|error| error.to_string())?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        let source = (ca.to_owned(), name.to_owned());
         let name = ServerName::try_from(name.to_owned()).map_err(|_| format!("no certificate can name {name:?}"))?;
-        Ok(Self { config: Arc::new(config), name })
+        Ok(Self { source, config: Arc::new(config), name })
     }
 }
 
 /// One checked server address.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Told", into = "Told")]
 pub(crate) struct Target {
     /// Where to connect.
     pub(crate) address: SocketAddr,
@@ -91,6 +95,37 @@ pub(crate) struct Target {
     pub(crate) profile: Option<Arc<Profile>>,
     /// The topic that those publish to whose connection has one for good (by a profile).
     pub(crate) published: String,
+}
+
+/// A target as another process is told it.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    address: SocketAddr,
+    path: String,
+    transport: Transport,
+    trusting: Option<(PathBuf, String)>,
+    deflate: bool,
+    profile: Option<String>,
+    published: String,
+}
+
+impl From<Target> for Told {
+    fn from(target: Target) -> Self {
+        let Target { address, path, transport, tls, deflate, profile, published } = target;
+        let (trusting, profile) = (tls.map(|tls| tls.source), profile.map(|profile| profile.text.clone()));
+        Self { address, path, transport, trusting, deflate, profile, published }
+    }
+}
+
+impl TryFrom<Told> for Target {
+    type Error = String;
+
+    fn try_from(told: Told) -> Result<Self, String> {
+        let Told { address, path, transport, trusting, deflate, profile, published } = told;
+        let tls = trusting.map(|(ca, name)| Tls::trusting(&ca, &name)).transpose()?;
+        let profile = profile.map(|text| Profile::parse(&text).map(Arc::new)).transpose()?;
+        Ok(Self { address, path, transport, tls, deflate, profile, published })
+    }
 }
 
 impl Target {
@@ -184,6 +219,21 @@ mod tests {
             let target = Target::parse(url, None, false).unwrap();
             assert_eq!((target.host().as_str(), target.path.as_str()), (address, path), "{url}");
         }
+    }
+
+    #[test]
+    fn another_process_is_told_all_of_it() {
+        let mut configuration = crate::spawn::Configuration::usual().unwrap();
+        let ca = configuration.certify().unwrap();
+        let mut target = Target::parse("wss://127.0.0.1:7/ws?a", Some(&ca), false).unwrap();
+        (target.transport, target.deflate, target.published) = (Transport::Poll, true, "t".to_owned());
+        target.profile = Some(Arc::new(Profile::load("nats").unwrap()));
+        let line = serde_json::to_string(&target).unwrap();
+        let told: Target = serde_json::from_str(&line).unwrap();
+        assert_eq!(serde_json::to_string(&told).unwrap(), line);
+        assert!(told.tls.is_some() && told.profile.is_some_and(|profile| profile.name == "nats"));
+        drop(configuration);
+        assert!(serde_json::from_str::<Target>(&line).is_err(), "whom to trust cannot be read");
     }
 
     #[test]

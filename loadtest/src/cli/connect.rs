@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::pacing::Compared;
-use super::{HISTORY_MAX, SEQUENCES_MAX, ServerArguments, Sides, in_turn, keep_off, notes, positive, seconds};
-use crate::envelope::PAYLOAD_BYTES_MIN;
+use super::pacing::{Compared, Spread};
+use super::{Failure, HISTORY_MAX, ServerArguments, Sides, Start, in_turn, positive, seconds};
 use crate::floor::Manner;
 use crate::machine;
 use crate::report::{self, Progress};
-use crate::scenario::layout::Seating;
 use crate::scenario::publishing::Pace;
 use crate::scenario::{connect, fanout, storm};
 use crate::spawn::Configuration;
@@ -24,6 +22,7 @@ const STORM_USUAL: u32 = 5_000;
 const CYCLE_USUAL: u32 = 64;
 
 #[derive(Args)]
+#[command(mut_arg("processes", |flag| flag.requires("storm")), mut_arg("connects_per_second", |flag| flag.requires("storm")))]
 pub(super) struct Connect {
     #[command(flatten)]
     server: ServerArguments,
@@ -46,42 +45,40 @@ pub(super) struct Connect {
     #[arg(long, default_value_t = 100.0, requires = "storm", value_parser = positive)]
     rate: f64,
     #[command(flatten)]
+    spread: Spread,
+    #[command(flatten)]
     compared: Compared,
 }
 
 /// Runs it. `Ok(false)` when the run ended but not everything was right.
-pub(super) fn run(arguments: &Connect) -> Result<bool, String> {
-    let usable = machine::raise_descriptors();
-    let placement = arguments.server.placement();
-    keep_off(&placement)?;
-    let asked = arguments.connections.unwrap_or(if arguments.storm { STORM_USUAL } else { CYCLE_USUAL }) as usize;
-    let (connections, scaled) = machine::fit(asked, 1, usable, "connections");
-    if connections == 0 || connections > SEQUENCES_MAX {
-        return Err("no descriptor is left for a connection: raise the limit (ulimit -n)".to_owned());
-    }
-    let mut notes = notes(&arguments.server, &placement, scaled);
+pub(super) fn run(arguments: &Connect) -> Result<bool, Failure> {
+    let processes = arguments.spread.processes;
+    let mut start = Start::of(&arguments.server, processes)?;
+    let asked = arguments.connections.unwrap_or(if arguments.storm { STORM_USUAL } else { CYCLE_USUAL });
+    let connections = start.fit_subscribers(asked, 1, processes)?;
+    let storm = arguments.storm_shape(&start, connections);
+    let Start { placement, mut notes, .. } = start;
     let output = arguments.server.output()?;
     if arguments.storm {
         let (seconds, margin) = (arguments.duration_s + arguments.warmup_s, 60.0);
         let history = (arguments.rate * (seconds + margin)).ceil().min(f64::from(HISTORY_MAX)) as u32;
         let broker = arguments.server.broker(Some(Configuration::keeping(history)?))?;
         notes.push("The server has to keep what is published while subscribers are away.".to_owned());
-        let shape = arguments.storm(connections, placement.load_cores.clone());
         let progress = Progress::new(output.json);
         let dropped = machine::backlog_drops();
         let measured =
-            broker.with(&placement, Transport::Ws, |target, pid| storm::run(target, &shape, pid, &progress))?;
+            broker.with(&placement, Transport::Ws, |target, pid| storm::run(target, &storm, pid, &progress))?;
         progress.end();
         let dropped = dropped.and_then(|before| Some(machine::backlog_drops()?.saturating_sub(before)));
-        return report::shown(&report::all_at_once_outcome(&shape, &measured, dropped, notes), &output);
+        return Ok(report::shown(&report::all_at_once_outcome(&storm, &measured, dropped, notes), &output)?);
     }
     let shape = connect::Shape {
         connections,
         topics: arguments.topics as usize,
         warmup: Duration::from_secs_f64(arguments.warmup_s),
         length: Duration::from_secs_f64(arguments.duration_s),
-        threads: usize::from(arguments.server.threads),
-        sources: arguments.server.sources,
+        threads: usize::from(arguments.spread.reach.threads),
+        sources: arguments.spread.reach.sources,
         load_cores: placement.load_cores.clone(),
     };
     let broker = arguments.server.broker(None)?;
@@ -93,26 +90,15 @@ pub(super) fn run(arguments: &Connect) -> Result<bool, String> {
 }
 
 impl Connect {
-    fn storm(&self, subscribers: usize, load_cores: Vec<usize>) -> storm::Shape {
+    fn storm_shape(&self, start: &Start<'_>, subscribers: usize) -> storm::Shape {
         let fanout = fanout::Shape {
-            subscribers,
-            publishers: 1,
             topics: self.topics as usize,
-            payload_bytes: PAYLOAD_BYTES_MIN.max(64),
             pace: Pace::Rate(self.rate),
             warmup: Duration::from_secs_f64(self.warmup_s),
-            publications_max: u64::MAX,
             length: Duration::from_secs_f64(self.duration_s),
-            threads: usize::from(self.server.threads),
-            sources: self.server.sources,
-            connects_per_second: self.server.connects_per_second,
-            load_cores,
-            others: 0,
-            conflate_keys: 0,
-            deflate: false,
-            seating: Seating::Apart,
             at_once: true,
-            mixed: false,
+            processes: usize::from(self.spread.processes),
+            ..start.shape(&self.spread.reach, subscribers)
         };
         storm::Shape { fanout, share_per_second: 1.0, away_ns_max: 0 }
     }

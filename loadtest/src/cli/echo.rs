@@ -7,9 +7,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::pacing::Compared;
-use super::{ServerArguments, Sides, in_turn, keep_off, notes, seconds};
+use super::{Failure, ServerArguments, Sides, Start, in_turn, seconds};
 use crate::floor::Manner;
-use crate::machine;
 use crate::report;
 use crate::scenario::echo::{self, Content, STAMP_BYTES};
 use crate::spawn::Configuration;
@@ -41,11 +40,10 @@ pub(super) struct Echo {
 }
 
 /// Runs it. `Ok(false)` when the run ended but not everything was right.
-pub(super) fn run(arguments: &Echo) -> Result<bool, String> {
-    let usable = machine::raise_descriptors();
-    let placement = arguments.server.placement();
-    keep_off(&placement)?;
-    let (connections, scaled) = machine::fit(usize::from(arguments.connections), 0, usable, "connections");
+pub(super) fn run(arguments: &Echo) -> Result<bool, Failure> {
+    let mut start = Start::of(&arguments.server, 1)?;
+    let connections = start.fit(u32::from(arguments.connections), 0, "connections")?;
+    let Start { placement, notes, .. } = start;
     let shape = echo::Shape {
         connections,
         depth: usize::from(arguments.depth),
@@ -57,7 +55,6 @@ pub(super) fn run(arguments: &Echo) -> Result<bool, String> {
     };
     let configuration = Configuration::echoing(arguments.payload_bytes, u32::from(arguments.depth))?;
     let broker = arguments.server.broker(Some(configuration))?;
-    let notes = notes(&arguments.server, &placement, scaled);
     let sides = Sides { broker: &broker, placement: &placement, manner: Manner::default() };
     in_turn(&sides, &arguments.compared, &arguments.server.output()?, |target, pid, progress| {
         let measured = echo::run(target, &shape, pid, progress)?;

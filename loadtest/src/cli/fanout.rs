@@ -7,10 +7,9 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 
 use super::pacing::Pacing;
-use super::{POLLED_HISTORY, Run, SEQUENCES_MAX, ServerArguments};
-use super::{batches, fits, history, keep_off, kept, notes, positive, profile, run_shape, spoken, way};
+use super::{Failure, POLLED_HISTORY, Run, ServerArguments, Start};
+use super::{batches, fits, history, kept, positive, profile, run_shape, spoken, way};
 use crate::floor;
-use crate::machine;
 use crate::report::{self, Output, Progress};
 use crate::scenario::against::Yardstick;
 use crate::scenario::fanout::{self, Shape};
@@ -68,25 +67,15 @@ pub(super) struct Fanout {
 }
 
 /// Runs it. `Ok(false)` when the run ended but not everything was right.
-pub(super) fn run(arguments: &Fanout) -> Result<bool, String> {
-    let usable = machine::raise_descriptors();
-    let placement = arguments.server.placement();
-    keep_off(&placement)?;
-    let publishers = usize::from(arguments.publishers);
-    let (subscribers, scaled) = machine::fit(arguments.subscribers as usize, publishers, usable, "subscribers");
-    if subscribers == 0 {
-        return Err(format!("{publishers} publishers leave no descriptor for a subscriber"));
-    }
-    if subscribers * publishers > SEQUENCES_MAX {
-        return Err(format!(
-            "{subscribers} subscribers x {publishers} publishers are more sequences than {SEQUENCES_MAX}"
-        ));
-    }
+pub(super) fn run(arguments: &Fanout) -> Result<bool, Failure> {
+    let processes = arguments.pacing.spread.processes;
+    let mut start = Start::of(&arguments.server, processes)?;
+    let subscribers = start.fit_subscribers(arguments.subscribers, arguments.publishers, processes)?;
     let shape = Shape {
-        publishers,
+        publishers: usize::from(arguments.publishers),
         topics: arguments.topics as usize,
         deflate: arguments.deflate,
-        ..arguments.pacing.shape(&arguments.server, subscribers, placement.load_cores.clone())
+        ..arguments.pacing.shape(&start, subscribers)
     };
     let polls = arguments.transport == Transport::Poll && arguments.server.url.is_none();
     let history = arguments.history.or(polls.then_some(POLLED_HISTORY));
@@ -100,7 +89,7 @@ pub(super) fn run(arguments: &Fanout) -> Result<bool, String> {
         fits(profile, shape.topics)?;
     }
     let broker = arguments.server.broker(configuration)?.speaking(profile.as_ref());
-    let mut notes = notes(&arguments.server, &placement, scaled);
+    let Start { placement, mut notes, .. } = start;
     notes.push(profile.as_deref().map_or_else(|| way(arguments.transport, &arguments.server), spoken));
     notes.extend(history.map(kept));
     let yardstick = match (arguments.against_floor, arguments.against_websocket, arguments.deflate) {
@@ -126,12 +115,12 @@ fn run_sweep(
     late_ms: f64,
     notes: Vec<String>,
     output: &Output,
-) -> Result<bool, String> {
+) -> Result<bool, Failure> {
     let progress = Progress::new(output.json);
     let late = Duration::from_secs_f64(late_ms / 1e3);
     let steps = broker.with(placement, transport, |target, pid| {
         sweep::run(shape, late, &progress, |shape| fanout::run(target, shape, pid, &progress))
     })?;
     progress.end();
-    report::shown(&report::sweep_outcome(shape, &steps, late, notes), output)
+    Ok(report::shown(&report::sweep_outcome(shape, &steps, late, notes), output)?)
 }

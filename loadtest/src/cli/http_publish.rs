@@ -4,13 +4,12 @@
 
 use clap::Args;
 
-use super::{ServerArguments, keep_off, notes};
+use super::{Failure, ServerArguments, Start};
 use crate::floor;
-use crate::machine;
 use crate::report::{self, Progress};
 use crate::scenario::against::{self, Side};
 use crate::scenario::http_publish;
-use crate::target::Transport;
+use crate::target::{Target, Transport};
 
 #[derive(Args)]
 pub(super) struct HttpPublish {
@@ -37,12 +36,10 @@ pub(super) struct HttpPublish {
 }
 
 /// Runs the rounds. Whatever is not answered as it has to be ends them with a sentence.
-pub(super) fn run(arguments: &HttpPublish) -> Result<bool, String> {
-    let usable = machine::raise_descriptors();
-    let placement = arguments.server.placement();
-    keep_off(&placement)?;
-    let asked = usize::from(arguments.connections);
-    let (connections, scaled) = machine::fit(asked, 0, usable, "connections");
+pub(super) fn run(arguments: &HttpPublish) -> Result<bool, Failure> {
+    let mut start = Start::of(&arguments.server, 1)?;
+    let connections = start.fit(u32::from(arguments.connections), 0, "connections")?;
+    let Start { placement, notes, .. } = start;
     let shape = http_publish::Shape {
         connections,
         depth: usize::from(arguments.depth),
@@ -51,27 +48,19 @@ pub(super) fn run(arguments: &HttpPublish) -> Result<bool, String> {
         load_cores: placement.load_cores.clone(),
     };
     let output = arguments.server.output()?;
-    let json = output.json;
-    let progress = Progress::new(json);
-    let notes = notes(&arguments.server, &placement, scaled);
+    let progress = Progress::new(output.json);
     let broker = arguments.server.broker(None)?;
-    let run_broker =
-        || broker.with(&placement, Transport::Ws, |target, pid| http_publish::run(target, &shape, pid, &progress));
+    let run = |target: &Target, pid: Option<u32>| http_publish::run(target, &shape, pid, &progress);
     if arguments.against_floor {
         let rounds = against::in_turn(arguments.rounds, "floor", &progress, |side| match side {
-            Side::Broker => run_broker(),
-            Side::Yardstick => against::with_floor(&placement, floor::Manner::default(), |target, pid| {
-                http_publish::run(target, &shape, pid, &progress)
-            }),
+            Side::Broker => broker.with(&placement, Transport::Ws, run),
+            Side::Yardstick => against::with_floor(&placement, floor::Manner::default(), run),
         })?;
         progress.end();
-        report::http_publish_comparison(&shape, &rounds, &notes, json);
-        output.page_of_comparison(|| report::http_publish_compared(&shape, &rounds, &notes))?;
-        return Ok(true);
+        return Ok(report::compared(&report::http_publish_compared(&shape, &rounds, &notes), &output)?);
     }
-    let rounds = (0..arguments.rounds).map(|_| run_broker()).collect::<Result<Vec<_>, _>>()?;
+    let rounds = (0..arguments.rounds).map(|_| broker.with(&placement, Transport::Ws, run));
+    let rounds = rounds.collect::<Result<Vec<_>, _>>()?;
     progress.end();
-    report::http_publish(&shape, &rounds, &notes, json);
-    output.page_of_run(|| report::http_publish_outcome(&shape, &rounds, &notes))?;
-    Ok(true)
+    Ok(report::shown(&report::http_publish_outcome(&shape, &rounds, &notes), &output)?)
 }

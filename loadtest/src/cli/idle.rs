@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::pacing::Compared;
-use super::{ServerArguments, fits, keep_off, notes, profile, seconds, spoken, way};
+use super::pacing::{Compared, Spread};
+use super::{Failure, ServerArguments, Start, fits, profile, seconds, spoken, way};
 use crate::floor::Manner as FloorManner;
-use crate::machine;
 use crate::report::{self, Comparison, Progress};
 use crate::scenario::against::{self, Side};
 use crate::scenario::crowd::Manner;
@@ -23,7 +22,7 @@ pub(super) struct Idle {
     #[command(flatten)]
     server: ServerArguments,
     /// The broker at --url is spoken to as this profile says: wirefan, bun, ws, nats, nchan, nchan-post, or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", requires = "url", conflicts_with_all = ["transport", "processes", "against_floor"])]
+    #[arg(long, value_name = "NAME|FILE", requires = "url", conflicts_with_all = ["transport", "against_floor"])]
     profile: Option<String>,
     /// How the connections subscribe.
     #[arg(long, value_enum, default_value_t = Transport::Ws)]
@@ -43,39 +42,39 @@ pub(super) struct Idle {
     /// Let the started wirefan, and the floor, ping each connection once in so many seconds; hold for longer than that.
     #[arg(long, conflicts_with = "url", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     heartbeat_s: Option<u32>,
-    /// Processes that hold the connections, each with descriptors of its own.
-    #[arg(long, default_value_t = 1, conflicts_with_all = ["tls", "ca"], value_parser = clap::value_parser!(u16).range(1..=256))]
-    processes: u16,
+    #[command(flatten)]
+    spread: Spread,
     #[command(flatten)]
     compared: Compared,
 }
 
 /// Runs it. `Ok(false)` when the run ended but not everything was right.
-pub(super) fn run(arguments: &Idle) -> Result<bool, String> {
-    let processes = usize::from(arguments.processes);
-    let usable = machine::raise_descriptors().saturating_mul(processes);
-    let placement = arguments.server.placement();
-    keep_off(&placement)?;
-    let (connections, scaled) = machine::fit(arguments.connections as usize, 0, usable, "connections");
+pub(super) fn run(arguments: &Idle) -> Result<bool, Failure> {
+    let mut start = Start::of(&arguments.server, arguments.spread.processes)?;
+    let connections = start.fit(arguments.connections, 0, "connections")?;
+    let Start { placement, mut notes, .. } = start;
     let manner = Manner {
-        connects_per_second: arguments.server.connects_per_second,
+        connects_per_second: arguments.spread.reach.connects_per_second,
         subscribe_each: arguments.subscribe_each as usize,
         topics: arguments.topics.map(|topics| topics as usize),
-        threads: usize::from(arguments.server.threads),
-        sources: arguments.server.sources,
+        threads: usize::from(arguments.spread.reach.threads),
+        sources: arguments.spread.reach.sources,
         load_cores: placement.load_cores.clone(),
         seed: fresh_seed(),
         base: 0,
     };
+    let processes = usize::from(arguments.spread.processes);
     let shape = Shape { connections, manner, hold: Duration::from_secs_f64(arguments.hold_s), processes };
     let output = arguments.server.output()?;
     let progress = Progress::new(output.json);
-    let mut notes = notes(&arguments.server, &placement, scaled);
     let profile = profile(arguments.profile.as_deref())?;
     if let Some(profile) = &profile {
         fits(profile, shape.manner.topics.unwrap_or(connections * shape.manner.subscribe_each))?;
         if shape.manner.subscribe_each > 1 && profile.subscribes_by_path() {
-            return Err(format!("profile {}: connecting subscribes, so --subscribe-each is 1 at most", profile.name));
+            return Err(Failure::Usage(format!(
+                "profile {}: connecting subscribes, so --subscribe-each is 1 at most",
+                profile.name
+            )));
         }
     }
     notes.push(profile.as_deref().map_or_else(|| way(arguments.transport, &arguments.server), spoken));
@@ -89,7 +88,7 @@ pub(super) fn run(arguments: &Idle) -> Result<bool, String> {
     if !arguments.compared.against_floor {
         let outcome = broker.with(&placement, arguments.transport, run)?;
         progress.end();
-        return report::shown(&outcome, &output);
+        return Ok(report::shown(&outcome, &output)?);
     }
     let heartbeat = arguments.heartbeat_s.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let floor = FloorManner { batch: false, heartbeat };
@@ -103,5 +102,5 @@ pub(super) fn run(arguments: &Idle) -> Result<bool, String> {
     if let Some(first) = all.rounds.first_mut() {
         first.broker.notes.extend(told);
     }
-    report::compared(&all, &output)
+    Ok(report::compared(&all, &output)?)
 }

@@ -5,8 +5,7 @@
 use clap::Args;
 
 use super::pacing::Pacing;
-use super::{POLLED_HISTORY, SEQUENCES_MAX, ServerArguments, keep_off, kept, notes, run_shape};
-use crate::machine;
+use super::{Failure, POLLED_HISTORY, ServerArguments, Start, kept, run_shape};
 use crate::report::Outcome;
 use crate::scenario::against::Broker;
 use crate::scenario::fanout::Shape;
@@ -31,32 +30,31 @@ pub(super) struct Mixed {
 }
 
 /// Runs it. `Ok(false)` when the run ended but not everything was right.
-pub(super) fn run(arguments: &Mixed) -> Result<bool, String> {
-    let usable = machine::raise_descriptors();
-    let placement = arguments.server.placement();
-    keep_off(&placement)?;
-    let (publishers, topics) = (usize::from(arguments.publishers), arguments.topics as usize);
-    let (subscribers, scaled) = machine::fit(arguments.subscribers as usize, publishers, usable, "subscribers");
-    if subscribers < 3 * topics || subscribers * publishers > SEQUENCES_MAX {
-        return Err(format!(
-            "{subscribers} subscribers of {topics} topics: each needs three, one per transport, and there may be {SEQUENCES_MAX} pairs \
-             of subscriber and publisher"
-        ));
+pub(super) fn run(arguments: &Mixed) -> Result<bool, Failure> {
+    let processes = arguments.pacing.spread.processes;
+    let mut start = Start::of(&arguments.server, processes)?;
+    let topics = arguments.topics as usize;
+    let subscribers = start.fit_subscribers(arguments.subscribers, arguments.publishers, processes)?;
+    if subscribers < 3 * topics {
+        return Err(Failure::Usage(format!(
+            "{subscribers} subscribers of {topics} topics: each topic needs three, one per transport"
+        )));
     }
     let shape = Shape {
-        publishers,
+        publishers: usize::from(arguments.publishers),
         topics,
         mixed: true,
-        ..arguments.pacing.shape(&arguments.server, subscribers, placement.load_cores.clone())
+        ..arguments.pacing.shape(&start, subscribers)
     };
     let broker = arguments.server.broker(Some(Configuration::keeping(POLLED_HISTORY)?))?;
-    let mut notes = notes(&arguments.server, &placement, scaled);
+    let Start { placement, mut notes, .. } = start;
     notes.push(match broker {
         Broker::Running { .. } => "The server has to keep the history of loadtest/#, for those who poll.".to_owned(),
         Broker::Start { .. } => kept(POLLED_HISTORY),
     });
     let run = (&shape, &broker, Transport::Ws, &placement);
-    let describe =
-        |outcome: &mut Outcome| outcome.title.push_str("; a third each by ws, sse and poll, one order for all");
+    let describe = |outcome: &mut Outcome| {
+        outcome.title.push_str("; a third each by WebSocket, server-sent events and long polling, one order for all");
+    };
     run_shape("mixed", run, None, 1, notes, &arguments.server.output()?, describe)
 }

@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
-use super::{positive, seconds};
+use super::{Start, positive, seconds};
 use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::scenario::fanout::Shape;
-use crate::scenario::layout::Seating;
 use crate::scenario::publishing::Pace;
-
-use super::ServerArguments;
 
 #[derive(Args)]
 #[group(skip)]
@@ -35,6 +32,8 @@ pub(super) struct Pacing {
     /// Length of the warm-up at the same pace, not measured but verified.
     #[arg(long, default_value_t = 0.5, value_parser = seconds)]
     pub(super) warmup_s: f64,
+    #[command(flatten)]
+    pub(super) spread: Spread,
 }
 
 impl Pacing {
@@ -43,29 +42,44 @@ impl Pacing {
         self.rate.map_or(Pace::UnderWay(self.outstanding.unwrap_or(1)), Pace::Rate)
     }
 
-    /// A shape at this pace, as a fan-out to one topic; the scenario changes what is its own.
-    pub(super) fn shape(&self, server: &ServerArguments, subscribers: usize, load_cores: Vec<usize>) -> Shape {
+    /// A fan-out to one topic at this pace; the scenario changes what is its own.
+    pub(super) fn shape(&self, start: &Start<'_>, subscribers: usize) -> Shape {
         Shape {
-            subscribers,
-            publishers: 1,
-            topics: 1,
             payload_bytes: self.payload_bytes as usize,
             pace: self.pace(),
             warmup: Duration::from_secs_f64(self.warmup_s),
             publications_max: self.publications.unwrap_or(u64::MAX),
             length: Duration::from_secs_f64(self.duration_s),
-            threads: usize::from(server.threads),
-            sources: server.sources,
-            connects_per_second: server.connects_per_second,
-            load_cores,
-            others: 0,
-            conflate_keys: 0,
-            deflate: false,
-            seating: Seating::Apart,
-            at_once: false,
-            mixed: false,
+            processes: usize::from(self.spread.processes),
+            ..start.shape(&self.spread.reach, subscribers)
         }
     }
+}
+
+/// From where connections come, and how fast.
+#[derive(Args)]
+#[group(skip)]
+pub(super) struct Reach {
+    /// Client threads.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) threads: u16,
+    /// Source addresses 127.0.0.1, 127.0.0.2 … to connect from.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=200))]
+    pub(super) sources: u8,
+    /// Connects per second in all.
+    #[arg(long, default_value_t = 5_000.0, value_parser = positive)]
+    pub(super) connects_per_second: f64,
+}
+
+/// Over how many processes the connections are spread.
+#[derive(Args)]
+#[group(skip)]
+pub(super) struct Spread {
+    /// Processes that hold the connections, each with descriptors of its own and --threads threads; all is verified over all of them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) processes: u16,
+    #[command(flatten)]
+    pub(super) reach: Reach,
 }
 
 /// Against the floor, in turn.

@@ -5,13 +5,13 @@
 use clap::Args;
 
 use super::pacing::{Compared, Pacing};
-use super::{SEQUENCES_MAX, ServerArguments, batches, keep_off, notes, run_shape};
+use super::{Failure, SEQUENCES_MAX, ServerArguments, Start, batches, run_shape};
 use crate::floor;
-use crate::machine;
 use crate::report::Outcome;
 use crate::scenario::against::Yardstick;
 use crate::scenario::fanout::Shape;
 use crate::scenario::layout::{Seating, sizes};
+use crate::scenario::publishing::Pace;
 use crate::target::Transport;
 
 #[derive(Args)]
@@ -37,33 +37,37 @@ pub(super) struct Rooms {
 }
 
 /// Runs them. `Ok(false)` when the run ended but not everything was right.
-pub(super) fn run(arguments: &Rooms) -> Result<bool, String> {
-    let usable = machine::raise_descriptors();
-    let placement = arguments.server.placement();
-    keep_off(&placement)?;
+pub(super) fn run(arguments: &Rooms) -> Result<bool, Failure> {
+    let processes = arguments.pacing.spread.processes;
+    let mut start = Start::of(&arguments.server, processes)?;
     let (rooms, each) = (arguments.rooms as usize, arguments.each as usize);
     let asked = (rooms * arguments.members as usize).div_ceil(each);
-    let (connections, scaled) = machine::fit(asked, 0, usable, "connections");
+    let connections = start.fit(u32::try_from(asked).unwrap_or(u32::MAX), 0, "connections")?;
+    if matches!(arguments.pacing.pace(), Pace::UnderWay(most) if most < u32::from(processes)) {
+        return Err(Failure::Usage(format!(
+            "in rooms every process publishes: give --rate, or at least --outstanding {processes} for --processes {processes}"
+        )));
+    }
     let most = connections.min(usize::from(u16::MAX));
     let seats = connections * each;
     if connections < arguments.members as usize || seats < rooms {
-        return Err(format!(
+        return Err(Failure::Usage(format!(
             "{seats} seats of {connections} connections do not fill {rooms} rooms of {}: nobody is in a room twice",
             arguments.members
-        ));
+        )));
     }
     let sizes = sizes(rooms, seats, most, arguments.zipf);
     let sequences: u64 = sizes.iter().map(|size| u64::from(*size).pow(2)).sum();
     if sequences > SEQUENCES_MAX as u64 {
-        return Err(format!(
+        return Err(Failure::Usage(format!(
             "each member follows every other of its room: {sequences} sequences are more than {SEQUENCES_MAX}"
-        ));
+        )));
     }
     let shape = Shape {
         publishers: 0,
         topics: rooms,
         seating: Seating::Rooms { seats, zipf: arguments.zipf },
-        ..arguments.pacing.shape(&arguments.server, connections, placement.load_cores.clone())
+        ..arguments.pacing.shape(&start, connections)
     };
     let (largest, smallest) = (sizes.iter().max().copied(), sizes.iter().min().copied());
     let (largest, smallest) = (largest.unwrap_or(0), smallest.unwrap_or(0));
@@ -80,7 +84,7 @@ pub(super) fn run(arguments: &Rooms) -> Result<bool, String> {
     let manner = floor::Manner { batch: batches(arguments.compared.batch, shape.pace), heartbeat: None };
     let yardstick = arguments.compared.against_floor.then_some(Yardstick::Floor(manner));
     let broker = arguments.server.broker(None)?;
-    let notes = notes(&arguments.server, &placement, scaled);
+    let Start { placement, notes, .. } = start;
     let run = (&shape, &broker, Transport::Ws, &placement);
     run_shape("rooms", run, yardstick, arguments.compared.rounds, notes, &arguments.server.output()?, describe)
 }

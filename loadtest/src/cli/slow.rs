@@ -7,11 +7,10 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use wirefan::rules::Overflow;
 
-use super::{ServerArguments, keep_off, notes, positive, seconds};
+use super::pacing::Reach;
+use super::{Failure, ServerArguments, Start, positive, seconds};
 use crate::envelope::PAYLOAD_BYTES_MIN;
-use crate::machine;
 use crate::report::{self, Progress};
-use crate::scenario::layout::Seating;
 use crate::scenario::publishing::Pace;
 use crate::scenario::slow_readers::Manner;
 use crate::scenario::{fanout, slow};
@@ -26,6 +25,8 @@ const KERNEL_BUFFER_BYTES: u64 = 1024 * 1024;
 pub(super) struct Slow {
     #[command(flatten)]
     server: ServerArguments,
+    #[command(flatten)]
+    reach: Reach,
     /// Connections that subscribe to one topic, slow ones included.
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     subscribers: u32,
@@ -86,39 +87,30 @@ impl Rule {
 }
 
 impl Slow {
-    fn shape(&self, subscribers: usize, load_cores: Vec<usize>) -> Result<slow::Shape, String> {
+    fn shape(&self, start: &Start<'_>, subscribers: usize) -> Result<slow::Shape, Failure> {
         let slow = (subscribers as f64 * self.slow_share).round() as usize;
         if slow == 0 || slow >= subscribers {
-            return Err(format!("{slow} of {subscribers} subscribers are slow: one of each kind is needed"));
+            return Err(Failure::Usage(format!(
+                "{slow} of {subscribers} subscribers are slow: one of each kind is needed"
+            )));
         }
         if self.keys > 0 && self.overflow != Rule::Latest {
-            return Err("--keys means something with --overflow latest only".into());
+            return Err(Failure::Usage("--keys means something with --overflow latest only".to_owned()));
         }
         if self.payload_bytes.saturating_add(2 * AROUND_BYTES) > self.outbound_bytes {
-            return Err(format!(
+            return Err(Failure::Usage(format!(
                 "{} bytes do not fit into --outbound-bytes {}",
                 self.payload_bytes, self.outbound_bytes
-            ));
+            )));
         }
         let fanout = fanout::Shape {
-            subscribers: subscribers - slow,
-            publishers: 1,
-            topics: 1,
             payload_bytes: self.payload_bytes as usize,
             pace: Pace::Rate(self.rate),
             warmup: Duration::from_secs_f64(self.warmup_s),
-            publications_max: u64::MAX,
             length: Duration::from_secs_f64(self.duration_s),
-            threads: usize::from(self.server.threads),
-            sources: self.server.sources,
-            connects_per_second: self.server.connects_per_second,
-            load_cores,
             others: slow,
             conflate_keys: self.keys,
-            deflate: false,
-            seating: Seating::Apart,
-            at_once: false,
-            mixed: false,
+            ..start.shape(&self.reach, subscribers - slow)
         };
         // The kernel doubles what it is asked for.
         let buffer = if self.receive_buffer == 0 { KERNEL_BUFFER_BYTES } else { 2 * u64::from(self.receive_buffer) };
@@ -133,16 +125,14 @@ impl Slow {
 }
 
 /// Runs the rounds. `Ok(false)` when they ended but not everything was right.
-pub(super) fn run(arguments: &Slow) -> Result<bool, String> {
-    let usable = machine::raise_descriptors();
-    let placement = arguments.server.placement();
-    keep_off(&placement)?;
-    let (subscribers, scaled) = machine::fit(arguments.subscribers as usize, 1, usable, "subscribers");
-    let shape = arguments.shape(subscribers, placement.load_cores.clone())?;
+pub(super) fn run(arguments: &Slow) -> Result<bool, Failure> {
+    let mut start = Start::of(&arguments.server, 1)?;
+    let subscribers = start.fit(arguments.subscribers, 1, "subscribers")?;
+    let shape = arguments.shape(&start, subscribers)?;
+    let Start { placement, mut notes, .. } = start;
     let output = arguments.server.output()?;
     let json = output.json;
     let progress = Progress::new(json);
-    let mut notes = notes(&arguments.server, &placement, scaled);
     let (_, rule) = arguments.overflow.overflow();
     let configuration = Configuration::overflowing(rule, arguments.outbound_bytes)?;
     let whose = if arguments.server.url.is_some() { "The server has to have" } else { "The server has" };

@@ -2,6 +2,10 @@
 //! Streams, polls and the publishers by HTTP look at what the server answered with it.
 //! Refuses what is no head of HTTP/1.1, and heads beyond `HEAD_BYTES_MAX`.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
 /// Longest head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most lines of a head.
@@ -43,10 +47,25 @@ impl Answer {
     }
 }
 
-/// A sentence about an answer that is not the one that was hoped for.
+/// A sentence about an answer that is not the one that was hoped for, and what would help: `shown` is a problem document, or words.
 pub(crate) fn refusal(status: u16, shown: &[u8]) -> String {
-    let shown: String = String::from_utf8_lossy(shown).chars().take(200).collect();
-    format!("the server answered {status}: {shown:?}")
+    let detail = serde_json::from_slice::<Problem<'_>>(shown).map(|problem| problem.detail.into_owned());
+    let detail = detail.unwrap_or_else(|_| String::from_utf8_lossy(shown).into_owned());
+    let detail: String = detail.trim().chars().filter(|shown| !shown.is_control()).take(200).collect();
+    let advice = match status {
+        429 | 503 => "; ask for less at a time (--connects-per-second, --rate, --depth), or raise the server's limit",
+        401 | 403 => "; the load comes without a token: let the server admit it (server.allow_anonymous, or no [auth])",
+        404 => "; is this the path of the server's WebSocket (--url)?",
+        _ => "",
+    };
+    format!("the server refused with {status}: {detail}{advice}")
+}
+
+/// RFC 9457, as far as a reader needs it.
+#[derive(Deserialize)]
+struct Problem<'a> {
+    #[serde(borrow)]
+    detail: Cow<'a, str>,
 }
 
 #[cfg(test)]
@@ -68,6 +87,17 @@ mod tests {
     fn a_stream_has_no_length() {
         let answer = Answer::parse(b"HTTP/1.1 503 Busy\r\n\r\n").unwrap().unwrap();
         assert_eq!((answer.status, answer.whole_bytes()), (503, None));
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_detail_and_with_what_would_help() {
+        let told = refusal(503, br#"{"type":"about:blank","detail":"too many","status":503}"#);
+        assert!(told.starts_with("the server refused with 503: too many; ask for less"), "{told}");
+        assert!(
+            refusal(404, b"nothing\x1b[2J here\r\n")
+                .starts_with("the server refused with 404: nothing[2J here; is this")
+        );
+        assert_eq!(refusal(500, b""), "the server refused with 500: ");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! ```
 //! Invariants: nothing is read after an error; pongs answer pings at once; pending bytes are bounded by `PENDING_BYTES_MAX`.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use wirefan::ws::deflate::Inflater;
 use wirefan::ws::{Decoder, Event, Input, Kind, Opcode, Role, encode, handshake};
 
 use super::Subscription;
+use super::answer::refusal;
 use super::feed::Feed;
 use super::stream::Stream;
 use super::talk::{Posts, Talk};
@@ -210,19 +211,9 @@ impl Link {
             return Ok(());
         };
         let mut sent = 0;
-        while sent < self.pending.len() {
-            match stream.write(&self.pending[sent..]) {
-                Ok(n) => sent += n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let outcome = stream.send(&self.pending, &mut sent);
         self.pending.drain(..sent);
-        match stream.flush() {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(()),
-        }
+        outcome
     }
 
     /// The socket may be written: finishes connecting, or goes on sending.
@@ -351,7 +342,10 @@ impl Link {
             Ok(Some((head_bytes, _))) => head_bytes,
             Ok(None) if upgrading.answer.len() < ANSWER_BYTES_MAX => return Ok(()),
             Ok(None) => return Err("the answer to the upgrade request does not end".into()),
-            Err(error) => return Err(format!("the upgrade was refused: {error}")),
+            Err(handshake::ClientError::Refused { status, excerpt }) => {
+                return Err(refusal(status, excerpt.as_bytes()));
+            }
+            Err(error) => return Err(format!("the upgrade failed: {error}")),
         };
         // Frames may follow the head in the same read.
         let mut rest = upgrading.answer.split_off(head_bytes);

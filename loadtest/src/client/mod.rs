@@ -12,7 +12,8 @@ mod worker;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::envelope::Position;
 use crate::target::Transport;
@@ -88,10 +89,16 @@ pub(crate) enum Order {
     Read(usize, usize),
 }
 
+/// What `Instant` reads too, and does not tell: one clock for all processes of the machine.
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 /// What the threads of one run share.
 pub(crate) struct Crew {
-    /// Time zero of all stamps.
-    origin: Instant,
+    /// Time zero of all stamps, on the machine's monotonic clock.
+    origin_ns: u64,
     /// Set once: everybody goes home.
     stop: AtomicBool,
     /// Connections that have all their acks.
@@ -104,8 +111,13 @@ pub(crate) struct Crew {
 impl Crew {
     /// A crew whose clock starts now.
     pub(crate) fn new() -> Self {
+        Self::since(monotonic_ns())
+    }
+
+    /// A crew whose clock started then, in another process.
+    pub(crate) fn since(origin_ns: u64) -> Self {
         Self {
-            origin: Instant::now(),
+            origin_ns,
             stop: AtomicBool::new(false),
             ready: AtomicUsize::new(0),
             pings: AtomicU64::new(0),
@@ -113,10 +125,14 @@ impl Crew {
         }
     }
 
-    /// Nanoseconds since the origin; every thread reads the same clock.
+    /// Time zero, for a crew in another process.
+    pub(crate) fn origin_ns(&self) -> u64 {
+        self.origin_ns
+    }
+
+    /// Nanoseconds since the origin; every thread of every process reads the same clock.
     pub(crate) fn now_ns(&self) -> u64 {
-        // 2^64 ns are 584 years.
-        self.origin.elapsed().as_nanos() as u64
+        monotonic_ns().saturating_sub(self.origin_ns)
     }
 
     /// Connections ready so far.

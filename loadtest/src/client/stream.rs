@@ -1,5 +1,5 @@
 //! A client's socket, plain or under TLS, behind one `Read` and one `Write`.
-//! A `Link` owns it. A handshake makes its progress within reads and writes: each answers `WouldBlock` until it is done.
+//! A `Link` owns it, or a scenario that needs no link. A handshake makes its progress within reads and writes: each answers `WouldBlock` until it is done.
 //! Invariants: nothing blocks; what rustls has not sent yet leaves with `flush`.
 
 use std::io::{self, Read, Write};
@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use mio::net::TcpStream;
 use rustls::{ClientConnection, StreamOwned};
 
-use crate::target::Tls;
+use crate::target::{Target, Tls};
 
 /// A connected socket.
 pub(crate) enum Stream {
@@ -18,6 +18,14 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    /// Connected to `target`; from now on nothing blocks.
+    pub(crate) fn connect(target: &Target) -> io::Result<Self> {
+        let socket = std::net::TcpStream::connect(target.address)?;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        Self::new(TcpStream::from_std(socket), target.tls.as_ref())
+    }
+
     /// Over `socket`, which may still be connecting.
     pub(crate) fn new(socket: TcpStream, tls: Option<&Tls>) -> io::Result<Self> {
         let Some(tls) = tls else {
@@ -33,6 +41,22 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => &mut stream.sock,
+        }
+    }
+
+    /// Sends what the socket takes of `bytes[*sent..]`, and what waited for a handshake.
+    pub(crate) fn send(&mut self, bytes: &[u8], sent: &mut usize) -> io::Result<()> {
+        while *sent < bytes.len() {
+            match self.write(&bytes[*sent..]) {
+                Ok(n) => *sent += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match self.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
         }
     }
 

@@ -147,9 +147,8 @@ pub(super) fn curves(html: &mut Html, all: &[&Series], rise: Rise, besides: Besi
     }
     line(html, "axis", (LEFT, HEIGHT - BELOW), (WIDTH - RIGHT, HEIGHT - BELOW));
     if besides.diagonal {
-        let ends = x.marks();
-        let ends = [ends.first().copied().unwrap_or(0.0), points().map(|point| point.0).fold(0.0, f64::max)];
-        line(html, "diagonal", (x.at(ends[0]), y.at(ends[0])), (x.at(ends[1]), y.at(ends[1])));
+        let (low, high) = x.shared_with(&y);
+        line(html, "diagonal", (x.at(low), y.at(low)), (x.at(high), y.at(high)));
     }
     if let Some(knee) = besides.knee.filter(|knee| x.holds(*knee)) {
         line(html, "knee", (x.at(knee), 12.0), (x.at(knee), HEIGHT - BELOW));

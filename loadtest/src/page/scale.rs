@@ -70,6 +70,11 @@ impl Scale {
         (self.low..=self.high).contains(&value)
     }
 
+    /// The values that are on both.
+    pub(super) fn shared_with(&self, other: &Self) -> (f64, f64) {
+        (self.low.max(other.low), self.high.min(other.high))
+    }
+
     /// What is written at it.
     pub(super) fn marks(&self) -> Vec<f64> {
         if !self.log {
@@ -108,6 +113,14 @@ fn step(length: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_along_two_axes_ends_where_the_shorter_one_does() {
+        let offered = Scale::exact([100.0, 3_200.0].into_iter(), 0.0, 10.0);
+        let achieved = Scale::linear([100.0, 1_966.0].into_iter(), 10.0, 0.0);
+        assert_eq!(offered.shared_with(&achieved), (100.0, 2_000.0));
+        assert_eq!(achieved.at(achieved.shared_with(&offered).1), 0.0, "at its end, not beyond it");
+    }
 
     #[test]
     fn linear_axes_begin_at_nothing_and_end_at_round_numbers() {

@@ -97,8 +97,8 @@ impl Sections<'_> {
             let of_it: Vec<&Series> = stepped.iter().copied().filter(|one| one.along == along).collect();
             let offered = along.contains("offered");
             let about = if offered {
-                "The load was raised step by step. While the server keeps up, as much comes out as goes in, along the dashed line; at the knee it \
-                 no longer does, and latency grows without end."
+                "The load was raised step by step. While server and load generator keep up, as much comes out as goes in, along the dashed line; \
+                 beyond the knee they no longer do, and latency grows without end. Everything above and below is told of the rate at the knee."
             } else {
                 "What was measured at each step."
             };
@@ -154,7 +154,7 @@ impl Sections<'_> {
             self.html.element("h3", &[], &titled(one));
             self.html.element("figcaption", &[], meaning(&one.name).unwrap_or_default());
         } else {
-            self.html.element("h3", &[], &format!("Latency: {}", common(group)));
+            self.html.element("h3", &[], &format!("Latency: {}", whose(group)));
             self.html.open("div", &[("class", "legend".into())]);
             for (one, class) in group.iter().zip(CURVES) {
                 self.html.open("span", &[("class", Value::Word(class))]).element("i", &[], "");
@@ -334,6 +334,13 @@ fn titled(series: &Series) -> String {
 }
 
 /// The words with which all names of a group begin.
+/// Whose durations a figure shows.
+fn whose(group: &[&Series]) -> String {
+    let name = common(group).trim_end_matches([',', ' ']);
+    let alone = ["first", "median", "last"].contains(&name);
+    if alone { format!("{name} subscriber") } else { name.to_owned() }
+}
+
 fn common<'a>(group: &[&'a Series]) -> &'a str {
     let Some(first) = group.first() else { return "" };
     let ends = first.name.match_indices([' ', ',']).map(|(at, _)| at);

@@ -5,8 +5,6 @@
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::machine;
-
 /// Of one run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setting {
@@ -92,11 +90,11 @@ fn facts() -> Vec<(&'static str, String)> {
     let backlog = read("/proc/sys/net/core/somaxconn");
     let load = read("/proc/loadavg").map(|text| text.split(' ').take(3).collect::<Vec<_>>().join(", "));
     let descriptors = rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(soft, _)| super::counted(soft as f64));
-    let cores = machine::available_cores().len();
+    let cores = std::fs::read_to_string("/sys/devices/system/cpu/online").ok();
     let all = [
         ("kernel", kernel),
         ("processor", cpu),
-        ("cores", (cores > 0).then(|| format!("{cores} usable"))),
+        ("cores", cores.map(|cores| format!("{} (numbers of those that are online)", cores.trim()))),
         ("memory", memory),
         ("open files", descriptors.map(|count| format!("{count} at most per process"))),
         ("ports", ports.map(|range| format!("{range} for each source address (net.ipv4.ip_local_port_range)"))),

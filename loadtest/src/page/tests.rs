@@ -38,7 +38,7 @@ fn run(words: &str, passed: bool) -> Outcome {
         unit: "deliveries",
         units: 1_234_567,
         seconds: 2.5,
-        server: Some(Spent::new(cost, 1_234_567, 2.5).and(Some(99), Some(memory))),
+        server: Some(Spent { system_calls: Some(99), memory: Some(memory), ..Spent::new(cost, 1_234_567, 2.5) }),
         load: Spent::new(cost, 1_234_567, 2.5),
         figures: vec![Figure::new(words, 3.0, ""), Figure::new("knee", 20.0, "per second")],
         latencies: ["every delivery", "first subscriber", "last subscriber", words]
@@ -176,6 +176,20 @@ fn numbers_are_spelled_as_people_do() {
     ] {
         assert_eq!(spelled(value, unit), told);
     }
+}
+
+/// Whoever reads a sweep wants the rate first, and has to be told whose limit it was.
+#[test]
+fn a_sweep_begins_with_its_rate_and_with_what_speaks_against_it() {
+    let mut run = run("x", true);
+    run.figures = vec![Figure::new(KNEE, 1_600.0, "per second")];
+    run.load.cpu_percent = 99.0;
+    let page = of_run(&run, &setting("x"));
+    let at = |words: &str| page.find(words).unwrap_or_else(|| panic!("{words} is missing"));
+    assert!(at("Up to 1,600 publications per second held.") < at("But: "));
+    assert!(at("But: ") < at("<strong>1,600 / s</strong>") && at("<strong>1,600 / s</strong>") < at("Latency, from"));
+    run.load.cpu_percent = 50.0;
+    assert!(!of_run(&run, &setting("x")).contains("But: "));
 }
 
 proptest! {

@@ -85,7 +85,7 @@ pub(super) fn meaning(name: &str) -> Option<&'static str> {
     KNOWN.iter().find(|(known, _)| *known == name).map(|(_, meaning)| *meaning)
 }
 
-const KNOWN: [(&str, &str); 36] = [
+const KNOWN: [(&str, &str); 37] = [
     ("every delivery", "All deliveries to all subscribers."),
     ("first subscriber", "For each publication, the subscriber that got it before all others."),
     ("median subscriber", "For each publication, the subscriber in the middle: half had it before, half after."),
@@ -94,13 +94,11 @@ const KNOWN: [(&str, &str); 36] = [
         "sent late by the load generator",
         "How long after its intended moment a publication left this program. It is part of all other latencies; if it is large, the load generator was the bottleneck, not the server.",
     ),
+    ("sent late p99", "99 of 100 publications left the load generator within this time after they were due."),
     ("ack", "From the start of the connect until the server confirmed the subscription."),
     ("last replayed publication", "From the start of the connect until everything that was missed had come."),
-    ("deliveries", "Publications that arrived at subscribers, per second of the clock."),
-    (
-        "publications",
-        "What was published, per second of the clock. Each becomes as many deliveries as its topic has subscribers.",
-    ),
+    ("deliveries", "Publications that arrived at subscribers."),
+    ("publications", "What was published. Each becomes as many deliveries as its topic has subscribers."),
     ("publications per second", "What was published, per second of the clock."),
     ("server CPU", "CPU time of the server per second of the clock; 100 % is one core fully busy."),
     ("server resident memory", "Memory of the server that is in RAM, shared pages included."),

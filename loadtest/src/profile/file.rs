@@ -124,8 +124,8 @@ fn path(key: &str, value: Option<&String>) -> Result<Option<Text>, String> {
 }
 
 impl File {
-    /// Makes a profile of it.
-    pub(super) fn check(self) -> Result<Profile, String> {
+    /// Makes a profile of it, that was written as `written`.
+    pub(super) fn check(self, written: &str) -> Result<Profile, String> {
         let framing = self.framing()?;
         let stream = framing == Framing::Stream;
         let pattern = |key: &str, value: &str, allowed: &[Hole]| {
@@ -140,6 +140,7 @@ impl File {
             Ok::<_, String>((asked, heartbeat.send.clone().into_bytes()))
         });
         let profile = Profile {
+            text: written.to_owned(),
             greeting: any("open.await", self.open.r#await.as_ref())?,
             hello: self.open.send.as_ref().map(|value| text("open.send", value, &[])).transpose()?,
             subscriber_path: path("subscribe.path", self.subscribe.path.as_ref())?,

@@ -10,12 +10,12 @@ use crate::stats::ratio;
 /// What an echo found, for whoever shows it.
 pub(crate) fn echo_outcome(shape: &echo::Shape, measured: &echo::Measured, notes: Vec<String>) -> Outcome {
     let (units, seconds) = (measured.echoes, measured.wall_ns as f64 / 1e9);
-    let spent = |cost| Spent::new(cost, units, seconds);
+    let (server, load) = Spent::by_both(&measured.spending, units, seconds);
     let content = format!("{:?}", shape.content).to_lowercase();
     let bytes = units as f64 * shape.payload_bytes as f64;
     let mut figures =
         vec![Figure::new("payload there and back", ratio(bytes, seconds * 1_048_576.0), "MiB per second")];
-    if let Some(cost) = measured.server {
+    if let Some(cost) = measured.spending.server {
         let per_cpu = ratio(bytes * 1e9, cost.cpu_ns as f64 * 1_048_576.0);
         figures.push(Figure::new("payload per CPU second of the server", per_cpu, "MiB per second"));
     }
@@ -32,8 +32,8 @@ pub(crate) fn echo_outcome(shape: &echo::Shape, measured: &echo::Measured, notes
         unit: "echoes",
         units,
         seconds,
-        server: measured.server.map(|cost| spent(cost).and(measured.system_calls, measured.memory)),
-        load: spent(measured.own),
+        server,
+        load,
         figures,
         latencies: vec![Distribution::new("every echo", "the send", &measured.latencies)],
         series: Vec::new(),
@@ -45,7 +45,7 @@ pub(crate) fn echo_outcome(shape: &echo::Shape, measured: &echo::Measured, notes
 /// What cycles of connections found, for whoever shows it.
 pub(crate) fn connect_outcome(shape: &connect::Shape, measured: &connect::Measured, notes: Vec<String>) -> Outcome {
     let (units, seconds) = (measured.cycles, measured.wall_ns as f64 / 1e9);
-    let spent = |cost| Spent::new(cost, units, seconds);
+    let (server, load) = Spent::by_both(&measured.spending, units, seconds);
     let before = measured.memory_before.map(|memory| memory.pss_bytes as f64);
     Outcome {
         scenario: "connect",
@@ -58,8 +58,8 @@ pub(crate) fn connect_outcome(shape: &connect::Shape, measured: &connect::Measur
         unit: "cycles",
         units,
         seconds,
-        server: measured.server.map(|cost| spent(cost).and(measured.system_calls, measured.memory)),
-        load: spent(measured.own),
+        server,
+        load,
         figures: before
             .map(|bytes| Figure::new("server memory before the first connection (PSS)", bytes, "bytes"))
             .into_iter()

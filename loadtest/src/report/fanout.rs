@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::outcome::SENT_LATE;
 use super::{Distribution, Outcome, Spent};
 use crate::scenario::TRANSPORTS;
 use crate::scenario::fanout::{Measured, Shape};
@@ -24,13 +25,14 @@ pub(crate) fn fanout_outcome(
         Distribution::new("first subscriber", since, &lateness.first),
         Distribution::new("median subscriber", since, &lateness.median),
         Distribution::new("last subscriber", since, &lateness.last),
-        Distribution::new("sent late by the load generator", since, &measured.sent_late),
+        Distribution::new(SENT_LATE, since, &measured.sent_late),
     ];
     for (transport, late) in TRANSPORTS.iter().zip(&lateness.by_transport) {
         latencies.push(Distribution::new(format!("every delivery by {}", transport.name()), since, late));
     }
     latencies.retain(|one| one.percentiles.count > 0);
     let publications = measured.publications as f64;
+    let (server, load) = Spent::by_both(&measured.spending, units, seconds);
     Outcome {
         scenario,
         title: shape_sentence(shape),
@@ -39,10 +41,8 @@ pub(crate) fn fanout_outcome(
         unit: "deliveries",
         units,
         seconds,
-        server: measured
-            .server
-            .map(|cost| Spent::new(cost, units, seconds).and(measured.system_calls, measured.memory)),
-        load: Spent::new(measured.own, units, seconds),
+        server,
+        load,
         figures: vec![
             super::Figure::new("publications", publications, ""),
             super::Figure::new("publications per second", crate::stats::ratio(publications, seconds), "per second"),
@@ -63,17 +63,18 @@ pub(super) fn shape_json(shape: &Shape) -> Value {
     json!({
         "subscribers": shape.subscribers, "publishers": shape.publishers, "topics": shape.topics,
         "payload_bytes": shape.payload_bytes, "rate": rate, "outstanding": outstanding, "threads": shape.threads,
+        "processes": shape.processes,
     })
 }
 
 /// The shape in one sentence.
 pub(super) fn shape_sentence(shape: &Shape) -> String {
-    format!(
-        "{} subscribers, {} publishers, {} topics, {} bytes; {}",
-        shape.subscribers,
-        shape.publishers,
-        shape.topics,
-        shape.payload_bytes,
-        shape.pace.words()
-    )
+    format!("{}; {}", who_and_what(shape), shape.pace.words())
+}
+
+/// Who is there, and what is published.
+pub(super) fn who_and_what(shape: &Shape) -> String {
+    let all = [(shape.subscribers, "subscriber"), (shape.publishers, "publisher"), (shape.topics, "topic")];
+    let told = all.map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }));
+    format!("{}, {} bytes", told.join(", "), shape.payload_bytes)
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{Comparison, Figure, Outcome, Series, Spent};
 use crate::scenario::idle::{Measured, Sample, Shape};
+use crate::scenario::meter::Spending;
 use crate::stats::{median, ratio};
 
 /// What is compared between two sides.
@@ -23,6 +24,8 @@ pub(crate) fn idle_outcome(shape: &Shape, measured: &Measured, notes: Vec<String
     };
     let seconds = ns as f64 / 1e9;
     let memory = measured.samples.last().map(|sample| sample.server);
+    let spending = Spending { server: Some(cost), system_calls: None, memory, own };
+    let (server, load) = Spent::by_both(&spending, units, seconds);
     let curve = |name: &str, of: fn(&Sample) -> u64| Series {
         name: name.to_owned(),
         unit: "bytes",
@@ -55,8 +58,8 @@ pub(crate) fn idle_outcome(shape: &Shape, measured: &Measured, notes: Vec<String
         unit,
         units,
         seconds,
-        server: Some(Spent::new(cost, units, seconds).and(None, memory)),
-        load: Spent::new(own, units, seconds),
+        server,
+        load,
         figures,
         latencies: Vec::new(),
         series: vec![

@@ -8,8 +8,18 @@ use serde_json::Value;
 
 use crate::process::{Cost, Memory};
 use crate::scenario::against::Round;
+use crate::scenario::meter::Spending;
 use crate::stats::{Bucket, Latencies, Percentiles, median, ratio};
 use crate::verify::Faults;
+
+/// The figure that a sweep looks for.
+pub(crate) const KNEE: &str = "knee: publications per second that held";
+/// The distribution of what the load generator itself did late.
+pub(crate) const SENT_LATE: &str = "sent late by the load generator";
+/// From this share of a core on a thread has no time left.
+const BUSY_PERCENT: f64 = 90.0;
+/// Up to this nobody cares how late a publication left.
+const LATE_NS: u64 = 1_000_000;
 
 /// One run.
 #[derive(Clone, Debug, Serialize)]
@@ -43,6 +53,34 @@ pub(crate) struct Outcome {
     pub(crate) faults: Faults,
     /// Nothing did, and something was measured.
     pub(crate) passed: bool,
+}
+
+impl Outcome {
+    /// Why its figures may be the load generator's and not the server's, in sentences.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let of = |name: &str| self.shape[name].as_f64().unwrap_or(1.0);
+        let threads = of("threads") * of("processes");
+        if self.load.cpu_percent >= BUSY_PERCENT * threads {
+            let percent = self.load.cpu_percent;
+            all.push(format!(
+                "the load generator was busy all the time ({percent:.0} % of a core for {threads} threads): deliveries per second and latencies are \
+                 what it could do, not the server. Give it more --threads or --processes, on cores of its own."
+            ));
+        }
+        let p99 =
+            |name: &str| self.latencies.iter().find(|one| one.name == name).map_or(0, |one| one.percentiles.p99_ns);
+        let (sent, last) = (p99(SENT_LATE), p99("last subscriber").max(p99("every delivery")));
+        if sent > LATE_NS && sent * 5 > last {
+            all.push(format!(
+                "1 of 100 publications left the load generator more than {:.1} ms after it was due, which is part of the {:.1} ms that the last subscriber \
+                 waited: the load generator, or what else ran on its core, is in these latencies.",
+                sent as f64 / 1e6,
+                last as f64 / 1e6
+            ));
+        }
+        all
+    }
 }
 
 /// What one side spent on the units of a run.
@@ -84,9 +122,11 @@ impl Spent {
         }
     }
 
-    /// With what is known besides.
-    pub(crate) fn and(self, system_calls: Option<u64>, memory: Option<Memory>) -> Self {
-        Self { system_calls, memory, ..self }
+    /// What the server spent, if that is known, and what the load did.
+    pub(crate) fn by_both(spending: &Spending, units: u64, seconds: f64) -> (Option<Self>, Self) {
+        let Spending { system_calls, memory, .. } = *spending;
+        let spent = |cost| Self::new(cost, units, seconds);
+        (spending.server.map(|cost| Self { system_calls, memory, ..spent(cost) }), spent(spending.own))
     }
 }
 
@@ -249,6 +289,27 @@ mod tests {
         assert!((all.broker_units_per_cpu_second - 1e9 / 3_000.0).abs() < 1e-6);
         assert!(all.passed && !Comparison::new("floor", rounds(1)).passed);
         assert_eq!(all.scenario, "rooms against floor");
+    }
+
+    #[test]
+    fn a_load_generator_at_its_limit_casts_doubt_and_one_with_time_left_does_not() {
+        let cost = |cpu_ns| Spent::new(Cost { cpu_ns, ..Cost::default() }, 1_000, 2.0);
+        let mut one = outcome(1, true);
+        let late = |sent_us: u64| {
+            [(SENT_LATE, sent_us), ("last subscriber", 40_000)].map(|(name, us)| {
+                let mut latencies = Latencies::new();
+                latencies.record(us * 1_000);
+                Distribution::new(name, "the intended send", &latencies)
+            })
+        };
+        (one.load, one.latencies) = (cost(1_000_000_000), late(7_000).to_vec());
+        assert!(one.doubts().is_empty(), "{:?}", one.doubts());
+        (one.load, one.latencies) = (cost(1_900_000_000), late(9_000).to_vec());
+        let doubts = one.doubts();
+        assert!(doubts.len() == 2 && doubts[0].contains("95 %") && doubts[1].contains("9.0 ms"), "{doubts:?}");
+        one.shape = serde_json::json!({ "threads": 2, "processes": 2 });
+        one.latencies = late(900).to_vec();
+        assert!(one.doubts().is_empty());
     }
 
     #[test]

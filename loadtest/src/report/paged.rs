@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::fanout::fanout_outcome;
 use super::{Comparison, Outcome, Series, Spent};
-use crate::process::Cost;
 use crate::scenario::against::Round;
 use crate::scenario::{http_publish, slow};
 use crate::verify::Faults;
@@ -27,6 +26,7 @@ pub(crate) fn slow_comparison(shape: &slow::Shape, rounds: &[slow::Round], notes
 fn http_outcome(shape: &http_publish::Shape, measured: &http_publish::Measured, notes: &[String]) -> Outcome {
     let units = measured.requests as u64;
     let seconds = measured.wall_ns as f64 / 1e9;
+    let (server, load) = Spent::by_both(&measured.spending, units, seconds);
     Outcome {
         scenario: "http-publish",
         title: format!(
@@ -40,8 +40,8 @@ fn http_outcome(shape: &http_publish::Shape, measured: &http_publish::Measured, 
         unit: "requests",
         units,
         seconds,
-        server: measured.server.map(|cost| Spent::new(cost, units, seconds)),
-        load: Spent::new(measured.own, units, seconds),
+        server,
+        load,
         figures: Vec::new(),
         latencies: Vec::new(),
         series: Vec::new(),
@@ -61,8 +61,7 @@ pub(crate) fn http_publish_outcome(
     let whole = http_publish::Measured {
         requests: sum(|round| round.requests as u64) as usize,
         wall_ns: sum(|round| round.wall_ns),
-        server: rounds.iter().map(|round| round.server).sum::<Option<Cost>>(),
-        own: rounds.iter().map(|round| round.own).sum(),
+        spending: rounds.iter().map(|round| round.spending).sum(),
     };
     let each = rounds.iter().enumerate().map(|(n, round)| ((n + 1) as f64, round.cpu_ns_per_request()));
     let cost = Series { name: "CPU per unit".into(), unit: "ns", along: "round", points: each.collect() };

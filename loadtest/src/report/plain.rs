@@ -17,6 +17,9 @@ pub(crate) fn outcome(outcome: &Outcome, json: bool) -> bool {
     print_rows(rows.iter().map(|(name, value)| (name.as_str(), value.clone())).collect());
     print_latencies(outcome);
     print_steps(outcome);
+    for doubt in outcome.doubts() {
+        println(&format!("But: {doubt}"));
+    }
     verdict(outcome.passed, outcome.units, outcome.unit, &outcome.faults);
     outcome.passed
 }
@@ -32,7 +35,9 @@ pub(crate) fn comparison(all: &Comparison, json: bool) -> bool {
     let (unit, other) = (first.broker.unit, all.yardstick);
     println(&first.broker.title);
     print_notes(&first.broker.notes);
-    let mut table = new_table(&["round", "side", unit, "CPU per unit", "server CPU", "PSS", "ratio"]);
+    let head =
+        ["round", "side", unit, "CPU for each", "server CPU", "calls for each", "switches", "PSS", "load CPU", "ratio"];
+    let mut table = new_table(&head);
     let (mut faults, mut units) = (Faults::default(), 0);
     for (number, pair) in all.rounds.iter().enumerate() {
         for (side, one) in [("broker", &pair.broker), (other, &pair.yardstick)] {
@@ -43,7 +48,10 @@ pub(crate) fn comparison(all: &Comparison, json: bool) -> bool {
                 one.units.to_string(),
                 time(server.cpu_ns_per_unit as u64),
                 format!("{:.0} %", server.cpu_percent),
+                calls_for_each(&server, one.units).map_or(String::new(), |each| format!("{each:.3}")),
+                (server.voluntary_switches + server.involuntary_switches).to_string(),
                 server.memory.map_or(String::new(), |memory| bytes(memory.pss_bytes)),
+                format!("{:.0} %", one.load.cpu_percent),
                 if side == "broker" { format!("{:.3}", pair.ratio) } else { String::new() },
             ]);
             faults.merge(one.faults.clone());
@@ -89,8 +97,7 @@ fn rows(outcome: &Outcome) -> Vec<(String, String)> {
         rows.push((format!("{} per CPU second", outcome.unit), format!("{:.0}", server.units_per_cpu_second)));
         rows.push(("server CPU for each".to_owned(), time(server.cpu_ns_per_unit as u64)));
         rows.push(("server context switches".to_owned(), switches(server)));
-        if let Some(calls) = server.system_calls {
-            let each = ratio(calls as f64, outcome.units as f64);
+        if let Some((calls, each)) = server.system_calls.zip(calls_for_each(server, outcome.units)) {
             rows.push(("server system calls".to_owned(), format!("{calls} ({each:.3} for each)")));
         }
         if let Some(memory) = server.memory {
@@ -103,6 +110,10 @@ fn rows(outcome: &Outcome) -> Vec<(String, String)> {
     rows.push(("load generator CPU".to_owned(), load));
     rows.extend(outcome.figures.iter().map(|figure| (figure.name.clone(), spelled(figure))));
     rows
+}
+
+fn calls_for_each(server: &Spent, units: u64) -> Option<f64> {
+    server.system_calls.map(|calls| ratio(calls as f64, units as f64))
 }
 
 fn switches(spent: &Spent) -> String {
@@ -146,6 +157,7 @@ fn print_steps(outcome: &Outcome) {
     let mut table = new_table(&head);
     for (at, (x, _)) in first.points.iter().enumerate() {
         let cells = stepped.iter().map(|series| match (series.points.get(at), series.unit) {
+            (Some((_, y)), _) if series.name == "held" => if *y > 0.0 { "yes" } else { "no" }.to_owned(),
             (Some((_, y)), "ns") => time(*y as u64),
             (Some((_, y)), "bytes") => bytes(*y as u64),
             (Some((_, y)), _) => format!("{y:.0}"),

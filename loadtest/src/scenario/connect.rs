@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::fanout::{fresh_seed, share_of};
+use super::fanout::fresh_seed;
+use super::hire::share_of;
+use super::meter::{Meter, Spending};
 use super::wait_until;
 use crate::client::{Crew, Link, Message, Order, Ramp, Scene, Subscription, Worker};
-use crate::counters;
 use crate::machine::pin_thread;
-use crate::process::{Cost, Memory};
+use crate::process::Memory;
 use crate::report::Progress;
 use crate::stats::Latencies;
 use crate::target::Target;
@@ -49,16 +50,10 @@ pub(crate) struct Measured {
     pub(crate) cycles: u64,
     /// How long it took, in nanoseconds.
     pub(crate) wall_ns: u64,
-    /// What the server spent; `None` if its process id is not known.
-    pub(crate) server: Option<Cost>,
-    /// System calls of the server, if it counts them.
-    pub(crate) system_calls: Option<u64>,
+    /// What server and load spent.
+    pub(crate) spending: Spending,
     /// The server's memory before the first connection, if its process is known.
     pub(crate) memory_before: Option<Memory>,
-    /// The server's memory after the last one.
-    pub(crate) memory: Option<Memory>,
-    /// What this program spent.
-    pub(crate) own: Cost,
     /// From the start of the connect to the ack, warm-up included.
     pub(crate) to_ack: Latencies,
     /// What went wrong.
@@ -145,18 +140,13 @@ fn conduct(
         Ok::<_, String>((gate.cycles.load(Ordering::Acquire) - before, wall_ns))
     };
     stretch("warming up", shape.warmup)?;
-    let cost = || server_pid.map(Cost::of).transpose();
-    let calls = counters::system_calls(target);
-    let (before, own) = (cost()?, Cost::of(std::process::id())?);
+    let meter = Meter::begin(target, server_pid, &[])?;
     let (cycles, wall_ns) = stretch("measuring", shape.length)?;
     Ok(Measured {
         cycles,
         wall_ns,
-        server: cost()?.zip(before).map(|(after, before)| after.since(before)),
-        system_calls: calls.and_then(|before| Some(counters::system_calls(target)?.saturating_sub(before))),
+        spending: meter.end()?,
         memory_before: None,
-        memory: server_pid.map(Memory::of).transpose()?,
-        own: Cost::of(std::process::id())?.since(own),
         to_ack: Latencies::new(),
         faults: Faults::default(),
     })
@@ -284,7 +274,7 @@ mod tests {
             assert_eq!(measured.faults, Faults::default());
             assert!(measured.cycles >= 20, "{}", measured.cycles);
             assert!(measured.to_ack.summary().count >= measured.cycles && measured.wall_ns >= 300_000_000);
-            assert!(measured.server.is_some() && measured.memory_before.is_some());
+            assert!(measured.spending.server.is_some() && measured.memory_before.is_some());
         };
         with_broker(None, run);
         with_floor(run);

@@ -39,11 +39,15 @@ pub(crate) struct Manner {
 /// Those who come and stay.
 pub(crate) trait Crowd {
     /// That many are to be there.
-    fn want(&mut self, connections: usize) -> Result<(), String>;
+    fn want(&self, connections: usize) -> Result<(), String>;
     /// That many are, with all their acks.
     fn ready(&self) -> usize;
     /// Pings that they have answered.
     fn pings(&self) -> u64;
+    /// Processes besides this one.
+    fn pids(&self) -> Vec<u32> {
+        Vec::new()
+    }
     /// Why the run is over, if it is.
     fn failure(&self) -> Result<(), String>;
     /// Sends all away. What went wrong?
@@ -87,7 +91,7 @@ impl Threads {
 }
 
 impl Crowd for Threads {
-    fn want(&mut self, connections: usize) -> Result<(), String> {
+    fn want(&self, connections: usize) -> Result<(), String> {
         let threads = self.wanted.len();
         for (number, wanted) in self.wanted.iter().enumerate() {
             let share = connections * (number + 1) / threads - connections * number / threads;

@@ -4,7 +4,7 @@
 //! the next one. A connection that ends or a server that is silent for `STALL` ends the run with a sentence.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -12,10 +12,9 @@ use mio::{Events, Interest, Poll, Token};
 use wirefan::ws::{Decoder, Event, Input, Kind, Opcode, Role, encode, handshake};
 
 use super::fanout::fresh_seed;
-use crate::client::Stream;
-use crate::counters;
-use crate::machine::pin_thread;
-use crate::process::{Cost, Memory};
+use super::meter::{Meter, Spending};
+use crate::client::{Stream, refusal};
+use crate::machine::{self, pin_thread};
 use crate::report::Progress;
 use crate::stats::Latencies;
 use crate::target::Target;
@@ -96,14 +95,8 @@ pub(crate) struct Measured {
     pub(crate) echoes: u64,
     /// From its begin to its last echo, in nanoseconds.
     pub(crate) wall_ns: u64,
-    /// What the server spent; `None` if its process id is not known.
-    pub(crate) server: Option<Cost>,
-    /// System calls of the server, if it counts them.
-    pub(crate) system_calls: Option<u64>,
-    /// The server's memory at the end.
-    pub(crate) memory: Option<Memory>,
-    /// What this program spent.
-    pub(crate) own: Cost,
+    /// What server and load spent.
+    pub(crate) spending: Spending,
     /// From the send to the whole echo.
     pub(crate) latencies: Latencies,
     /// What went wrong, in the whole run.
@@ -123,19 +116,13 @@ pub(crate) fn run(
     progress.begin("warming up", shape.warmup.as_millis() as u64);
     crowd.exchange(shape.warmup, progress)?;
     crowd.latencies = Latencies::new();
-    let cost = || server_pid.map(Cost::of).transpose();
-    let calls = counters::system_calls(&target);
-    let (before, own, echoed) = (cost()?, Cost::of(std::process::id())?, crowd.echoes());
+    let (meter, echoed) = (Meter::begin(&target, server_pid, &[])?, crowd.echoes());
     progress.begin("measuring", shape.length.as_millis() as u64);
     let wall_ns = crowd.exchange(shape.length, progress)?.as_nanos() as u64;
-    let server = cost()?.zip(before).map(|(after, before)| after.since(before));
-    let own = Cost::of(std::process::id())?.since(own);
-    let system_calls = calls.and_then(|before| Some(counters::system_calls(&target)?.saturating_sub(before)));
-    let echoes = crowd.echoes() - echoed;
-    let memory = server_pid.map(Memory::of).transpose()?;
+    let (spending, echoes) = (meter.end()?, crowd.echoes() - echoed);
     crowd.linger()?;
     let Crowd { latencies, faults, .. } = crowd;
-    Ok(Measured { echoes, wall_ns, server, system_calls, memory, own, latencies, faults })
+    Ok(Measured { echoes, wall_ns, spending, latencies, faults })
 }
 
 /// All connections of a run.
@@ -153,10 +140,8 @@ impl Crowd {
         let mut all = Vec::new();
         let seed = fresh_seed();
         for number in 0..shape.connections {
-            let told = |error: io::Error| format!("connection {number}: cannot connect to {}: {error}", target.address);
-            let socket = std::net::TcpStream::connect(target.address).map_err(told)?;
-            socket.set_nodelay(true).and_then(|()| socket.set_nonblocking(true)).map_err(told)?;
-            let mut stream = Stream::new(mio::net::TcpStream::from_std(socket), target.tls.as_ref()).map_err(told)?;
+            let told = |error: io::Error| format!("connection {number}: {}", machine::refused(target.address, &error));
+            let mut stream = Stream::connect(target).map_err(told)?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(stream.socket(), Token(number), interest).map_err(told)?;
             all.push(Speaker::new(stream, number, target, shape, seed.wrapping_add(number as u64)));
@@ -293,22 +278,12 @@ impl Speaker {
     }
 
     fn flush(&mut self) -> Result<(), String> {
-        while self.sent < self.pending.len() {
-            match self.stream.write(&self.pending[self.sent..]) {
-                Ok(n) => self.sent += n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("sending failed: {error}")),
-            }
-        }
+        let outcome = self.stream.send(&self.pending, &mut self.sent);
         if self.sent == self.pending.len() {
             self.pending.clear();
             self.sent = 0;
         }
-        match self.stream.flush() {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(format!("sending failed: {error}")),
-            _ => Ok(()),
-        }
+        outcome.map_err(|error| format!("sending failed: {error}"))
     }
 
     fn read(
@@ -349,7 +324,15 @@ impl Speaker {
                 Ok(Some(head)) if head == answer.len() => {}
                 Ok(Some(_)) => return Err("the server spoke first, on /echo".into()),
                 Ok(None) => self.upgrading = Some((key, answer)),
-                Err(error) => return Err(format!("the upgrade to /echo was refused: {error}")),
+                Err(handshake::ClientError::Refused { status: 404, .. }) => {
+                    return Err(
+                        "the server refused with 404: it has no /echo, as wirefan has where server.echo is true".into(),
+                    );
+                }
+                Err(handshake::ClientError::Refused { status, excerpt }) => {
+                    return Err(refusal(status, excerpt.as_bytes()));
+                }
+                Err(error) => return Err(format!("the upgrade to /echo failed: {error}")),
             }
             return Ok(());
         }

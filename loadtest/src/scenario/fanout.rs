@@ -3,24 +3,28 @@
 //! Invariants: CPU time is read only when nothing is under way, so every delivery counted was paid for inside the stretch;
 //! a run that stalls is ended, and its missing deliveries are counted as lost.
 
-use std::collections::HashMap;
-use std::ops::Range;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
+use super::found::{self, Found};
+use super::hire::{Hired, Hiring};
 use super::layout::{self, Layout, Seating};
 use super::listening::{Heard, Lateness, Listening, Wakers};
-use super::publishing::{Pace, Publishing, Stage};
+use super::meter::{Meter, Spending};
+use super::parts::Parts;
+use super::publishing::{Pace, Stage};
 use super::recorder::Recorder;
-use super::timeline::Timeline;
+use super::storm;
 use super::wait_until;
-use crate::client::{Crew, Ramp, Scene, Worker};
-use crate::counters;
+use super::weather::Recoveries;
+use crate::client::{Crew, Scene};
+use crate::envelope::PAYLOAD_BYTES_MIN;
 use crate::flight::Flight;
-use crate::machine::pin_thread;
-use crate::process::{Cost, Memory};
+use crate::machine;
+use crate::process::Memory;
 use crate::profile::Profile;
 use crate::report::{Progress, Series};
 use crate::stats::Latencies;
@@ -28,14 +32,14 @@ use crate::target::Target;
 use crate::verify::Faults;
 
 /// No delivery for so long while some are missing: the run has stalled.
-const STALL: Duration = Duration::from_secs(5);
+pub(super) const STALL: Duration = Duration::from_secs(5);
 /// How long doubles are waited for after the last delivery.
 const LINGER: Duration = Duration::from_millis(100);
 /// Longest measured stretch beyond its own length.
 const DRAIN: Duration = Duration::from_secs(60);
 
 /// How much load, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Shape {
     /// Connections that subscribe to one topic each.
     pub(crate) subscribers: usize,
@@ -73,13 +77,35 @@ pub(crate) struct Shape {
     pub(crate) at_once: bool,
     /// Subscribers of each topic come by WebSocket, server-sent events and long polling in turn.
     pub(crate) mixed: bool,
+    /// Processes that hold the connections, this one among them, each with so many threads.
+    pub(crate) processes: usize,
 }
 
-/// The client threads of a run.
-struct Hired<S> {
-    workers: Vec<Worker<S>>,
-    /// Where those that publish are told what comes next: the first ones.
-    stages: Vec<mpsc::Sender<Stage>>,
+impl Default for Shape {
+    /// One publication at a time, of one publisher to one subscriber, for ten seconds: a scenario says what is its own.
+    fn default() -> Self {
+        Self {
+            subscribers: 1,
+            publishers: 1,
+            topics: 1,
+            payload_bytes: PAYLOAD_BYTES_MIN.max(64),
+            pace: Pace::UnderWay(1),
+            warmup: Duration::ZERO,
+            publications_max: u64::MAX,
+            length: Duration::from_secs(10),
+            threads: 1,
+            sources: 1,
+            connects_per_second: 10_000.0,
+            load_cores: Vec::new(),
+            others: 0,
+            conflate_keys: 0,
+            deflate: false,
+            seating: Seating::Apart,
+            at_once: false,
+            mixed: false,
+            processes: 1,
+        }
+    }
 }
 
 impl Shape {
@@ -88,8 +114,19 @@ impl Shape {
         self.subscribers + self.publishers + self.others
     }
 
+    /// Processes that publish: in rooms all, else the first one.
+    pub(super) fn publishing_processes(&self) -> usize {
+        if matches!(self.seating, Seating::Rooms { .. }) { self.processes } else { 1 }
+    }
+
+    /// What is under way, in one of the processes.
+    pub(super) fn flight(&self, process: usize) -> Flight {
+        let all = self.publishing_processes();
+        Flight::of(process % all, all)
+    }
+
     /// Who sits where, in topics that no other run has.
-    fn layout(&self, seed: u64, profile: Option<&Profile>) -> Layout {
+    pub(super) fn layout(&self, seed: u64, profile: Option<&Profile>) -> Layout {
         let topics = (0..self.topics).map(|topic| topic_name(profile, seed, topic)).collect();
         match self.seating {
             Seating::Apart => Layout::apart(topics, self.subscribers, self.publishers),
@@ -124,14 +161,8 @@ pub(crate) struct Measured {
     pub(crate) deliveries: u64,
     /// From its first publication to its last delivery, in nanoseconds.
     pub(crate) wall_ns: u64,
-    /// What the server spent in it; `None` if its process id is not known.
-    pub(crate) server: Option<Cost>,
-    /// System calls that the server made in it, if it counts them.
-    pub(crate) system_calls: Option<u64>,
-    /// The server's memory at its end.
-    pub(crate) memory: Option<Memory>,
-    /// What this program spent in it.
-    pub(crate) own: Cost,
+    /// What server and load spent in it.
+    pub(crate) spending: Spending,
     /// How late deliveries were.
     pub(crate) lateness: Lateness,
     /// How late this program sent.
@@ -156,174 +187,146 @@ pub(crate) fn run(
     server_pid: Option<u32>,
     progress: &Progress,
 ) -> Result<Measured, String> {
-    let (conducted, scenes) = direct(target, shape, server_pid, progress, &mut (), |_, _, listening| listening)?;
-    Ok(judge(&conducted, scenes.into_iter().map(Listening::finish).collect()))
+    let run = Run { target, shape, server_pid, progress, storm: None };
+    let mut directed = run.direct(&mut (), |_, _, listening| listening)?;
+    let heard = directed.scenes().into_iter().map(Listening::finish).collect();
+    directed.judge(heard, Recoveries::new()).map(|(measured, _)| measured)
 }
 
-/// Runs `shape` with what `dress(thread, flight, listening)` makes of each thread's subscribers, and brings it back.
-pub(super) fn direct<S: Scene + 'static>(
-    target: &Target,
-    shape: &Shape,
-    server_pid: Option<u32>,
-    progress: &Progress,
-    witness: &mut impl Witness,
-    dress: impl Fn(usize, &Arc<Flight>, Listening) -> S,
-) -> Result<(Conducted, Vec<S>), String> {
-    let crew = Arc::new(Crew::new());
-    let flight = Arc::new(Flight::new());
-    let Hired { workers, stages } = hire(target, shape, &crew, &flight, dress)?;
-    let publishers: Vec<_> = workers.iter().take(stages.len()).map(Worker::waker).collect();
-    let mut threads = Vec::new();
-    for worker in workers {
-        let cores = shape.load_cores.clone();
-        let crew = Arc::clone(&crew);
-        threads.push(thread::spawn(move || {
-            if let Err(sentence) = pin_thread(&cores) {
-                crew.fail(sentence);
-            }
-            worker.run()
-        }));
-    }
-    let director = Director { crew: &crew, flight: &flight, shape, target, progress };
-    let conducted = director.conduct(server_pid, witness, |stage| {
-        flight.begin_stage(stages.len() as u32);
-        for (thread, (stages, publisher)) in stages.iter().zip(&publishers).enumerate() {
-            // The receiver lives as long as the crew works; a wake-up that fails is made good by its longest sleep.
-            let _ = stages.send(stage.part(thread, publishers.len()));
-            let _ = publisher.wake();
+/// What is run, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) target: &'a Target,
+    pub(super) shape: &'a Shape,
+    pub(super) server_pid: Option<u32>,
+    pub(super) progress: &'a Progress,
+    /// The subscribers of other processes are in this storm.
+    pub(super) storm: Option<&'a storm::Shape>,
+}
+
+/// A run whose connections have ended, to be judged.
+pub(super) struct Directed<S> {
+    pub(super) conducted: Conducted,
+    layout: Arc<Layout>,
+    /// What each thread's subscribers became.
+    scenes: Vec<S>,
+    parts: Option<Arc<Parts>>,
+}
+
+impl Run<'_> {
+    /// Runs with what `dress(thread, flight, listening)` makes of the subscribers of each thread of this process, and brings it back.
+    pub(super) fn direct<S: Scene + 'static>(
+        self,
+        witness: &mut impl Witness,
+        dress: impl Fn(usize, &Arc<Flight>, Listening) -> S,
+    ) -> Result<Directed<S>, String> {
+        let Self { target, shape, .. } = self;
+        if let Some(pid) = self.server_pid {
+            machine::server_holds(pid, shape.connections())?;
         }
-    });
-    crew.stop();
-    let mut scenes = Vec::new();
-    for thread in threads {
-        scenes.push(thread.join().map_err(|_| "a client thread failed")?);
-    }
-    crew.failure()?;
-    Ok((conducted?, scenes))
-}
-
-/// One thread's connections of the layout: whoever only publishes is the first thread's.
-fn part_of(thread: usize, shape: &Shape, layout: &Layout) -> Range<usize> {
-    let part = share_of(thread, shape.threads, layout.connections() - layout.apart);
-    let start = if thread == 0 { 0 } else { layout.apart + part.start };
-    start..layout.apart + part.end
-}
-
-fn hire<S: Scene>(
-    target: &Target,
-    shape: &Shape,
-    crew: &Arc<Crew>,
-    flight: &Arc<Flight>,
-    dress: impl Fn(usize, &Arc<Flight>, Listening) -> S,
-) -> Result<Hired<S>, String> {
-    let seed = fresh_seed();
-    let layout = Arc::new(shape.layout(seed, target.profile.as_deref()));
-    let wakers = Wakers::default();
-    let (mut workers, mut stages): (Vec<Worker<S>>, Vec<mpsc::Sender<Stage>>) = (Vec::new(), Vec::new());
-    for thread in 0..shape.threads {
-        let part = part_of(thread, shape, &layout);
-        let publishes = thread == 0 || layout.is_rooms();
-        let publishing = publishes.then(|| {
-            let (sender, receiver) = mpsc::channel();
-            stages.push(sender);
-            let (crew, flight, layout) = (Arc::clone(crew), Arc::clone(flight), Arc::clone(&layout));
-            Publishing::new(crew, flight, layout, part.clone(), shape.payload_bytes, receiver)
-                .conflating(shape.conflate_keys)
-                .speaking(target)
-        });
-        let connections = share_of(thread, shape.threads, shape.others).len() + part.len();
-        let listening = Listening::new(Arc::clone(&layout), Arc::clone(flight), publishing, part, shape.payload_bytes)
-            .mixed(shape.mixed)
-            .wakes(thread, &wakers);
-        let ramp = Ramp {
-            target: Target { deflate: shape.deflate, published: layout.topics[0].clone(), ..target.clone() },
-            sources: shape.sources,
-            connects_per_second: shape.connects_per_second / shape.threads as f64,
-            at_once: shape.at_once,
-            seed: seed ^ (thread as u64) << 56,
+        let (crew, flight, wakers) = (Arc::new(Crew::new()), Arc::new(shape.flight(0)), Wakers::default());
+        let seed = fresh_seed();
+        let layout = Arc::new(shape.layout(seed, target.profile.as_deref()));
+        let parts = (shape.processes > 1).then(|| Parts::new(shape, &layout, &crew, &flight, &wakers));
+        let hiring = Hiring {
+            target,
+            shape,
+            layout: &layout,
+            seed,
+            process: 0,
+            crew: &crew,
+            flight: &flight,
+            sink: parts.as_ref().map(Parts::sink),
+            wakers,
         };
-        let worker = Worker::new(Arc::clone(crew), ramp, dress(thread, flight, listening))
-            .map_err(|error| format!("a client thread cannot be made: {error}"))?;
-        worker.wanted().store(connections, Ordering::Relaxed);
-        workers.push(worker);
+        let hired = hiring.hire(dress)?;
+        let begun = parts.as_ref().map_or(Ok(()), |parts| parts.begin(target, self.storm, seed));
+        let director = Director { crew: &crew, flight: &flight, run: self, hired: &hired, parts: parts.as_deref() };
+        let conducted = begun.and_then(|()| director.conduct(witness));
+        crew.stop();
+        let scenes = hired.join()?;
+        crew.failure()?;
+        Ok(Directed { conducted: conducted?, layout, scenes, parts })
     }
-    // Nobody runs yet, so nobody has looked.
-    let _ = wakers.set(workers.iter().take(stages.len()).map(Worker::waker).collect());
-    Ok(Hired { workers, stages })
 }
 
-/// The part of so many that is this thread's.
-pub(super) fn share_of(thread: usize, threads: usize, all: usize) -> std::ops::Range<usize> {
-    all * thread / threads..all * (thread + 1) / threads
+impl<S> Directed<S> {
+    /// What each thread's subscribers became, to be finished.
+    pub(super) fn scenes(&mut self) -> Vec<S> {
+        std::mem::take(&mut self.scenes)
+    }
+
+    /// The judgement over all processes: this one's threads heard and recovered that.
+    pub(super) fn judge(&self, heard: Vec<Heard>, recoveries: Recoveries) -> Result<(Measured, Recoveries), String> {
+        let mut sequences = found::sequences(&heard);
+        let mut all = Vec::new();
+        if let Some(parts) = &self.parts {
+            found::add_sequences(&mut sequences, &parts.stop()?);
+            all = parts.judge(sequences.clone())?;
+        }
+        let own = Found::of(heard, &sequences, recoveries);
+        all.push(match &self.parts {
+            Some(parts) => own.with(parts.gathered()),
+            None => own,
+        });
+        Ok(found::judge(&self.conducted, &self.layout, all))
+    }
 }
 
-/// Tells the client threads what comes next, and waits for it.
-struct Director<'a> {
+/// Tells all client threads what comes next, and waits for it.
+struct Director<'a, S> {
     crew: &'a Crew,
     flight: &'a Flight,
-    shape: &'a Shape,
-    target: &'a Target,
-    progress: &'a Progress,
+    run: Run<'a>,
+    hired: &'a Hired<S>,
+    parts: Option<&'a Parts>,
 }
 
 /// What the directing thread read itself.
+#[derive(Default)]
 pub(super) struct Conducted {
-    publications: u64,
-    wall_ns: u64,
-    server: Option<Cost>,
+    pub(super) publications: u64,
+    pub(super) wall_ns: u64,
+    pub(super) spending: Spending,
     /// The server's memory before the measured stretch.
     pub(super) memory_before: Option<Memory>,
-    memory: Option<Memory>,
-    system_calls: Option<u64>,
-    own: Cost,
-    series: Vec<Series>,
-    stalled: bool,
+    pub(super) series: Vec<Series>,
+    pub(super) stalled: bool,
 }
 
-impl Director<'_> {
-    fn conduct(
-        &self,
-        server_pid: Option<u32>,
-        witness: &mut impl Witness,
-        stage: impl Fn(Stage),
-    ) -> Result<Conducted, String> {
-        let wanted = self.shape.connections();
-        let seconds = 30.0 + 2.0 * wanted as f64 / self.shape.connects_per_second;
-        self.progress.begin("connecting", wanted as u64);
+impl<S> Director<'_, S> {
+    fn conduct(&self, witness: &mut impl Witness) -> Result<Conducted, String> {
+        let Run { target, shape, server_pid, progress, .. } = self.run;
+        let wanted = shape.connections();
+        let seconds = 30.0 + 2.0 * wanted as f64 / shape.connects_per_second;
+        progress.begin("connecting", wanted as u64);
         wait_until(
             self.crew,
             Duration::from_secs_f64(seconds),
             &format!("{wanted} connections"),
-            || self.progress.at(self.crew.ready() as u64),
-            || self.crew.ready() == wanted,
+            || progress.at(self.ready() as u64),
+            || self.ready() == wanted,
         )?;
-        let Shape { pace, warmup, publications_max, length, .. } = *self.shape;
+        let Shape { pace, warmup, publications_max, length, .. } = *shape;
         let mut stalled = false;
         if !warmup.is_zero() {
             let length_ns = warmup.as_nanos() as u64;
-            stage(Stage { pace, publications_max: u64::MAX, length_ns, measured: false });
+            self.begin(Stage { pace, publications_max: u64::MAX, length_ns, measured: false })?;
             stalled = !self.await_quiet("warming up", warmup, witness, None)?;
         }
-        let published = self.flight.published();
-        let cost = || server_pid.map(Cost::of).transpose();
-        let memory = || server_pid.map(Memory::of).transpose();
-        let memory_before = memory()?;
-        let calls = counters::system_calls(self.target);
-        let (server, own) = (cost()?, Cost::of(std::process::id())?);
+        let [_, published] = self.counts();
+        let meter = Meter::begin(target, server_pid, &self.parts.map(Parts::pids).unwrap_or_default())?;
         let mut recorder = Recorder::new(["deliveries", "publications"], self.counts(), server_pid, length);
         if !stalled {
             let length_ns = length.as_nanos() as u64;
-            stage(Stage { pace, publications_max, length_ns, measured: true });
+            self.begin(Stage { pace, publications_max, length_ns, measured: true })?;
             stalled = !self.await_quiet("measuring", length, witness, Some(&mut recorder))?;
         }
         let conducted = Conducted {
-            publications: self.flight.published() - published,
+            publications: self.counts()[1] - published,
             wall_ns: self.flight.measured_ns(),
-            server: cost()?.zip(server).map(|(after, before)| after.since(before)),
-            memory_before,
-            memory: memory()?,
-            system_calls: calls.and_then(|before| Some(counters::system_calls(self.target)?.saturating_sub(before))),
-            own: Cost::of(std::process::id())?.since(own),
+            spending: meter.end()?,
+            memory_before: meter.memory,
             series: recorder.finish(),
             stalled,
         };
@@ -332,8 +335,23 @@ impl Director<'_> {
         Ok(conducted)
     }
 
+    /// Tells all that publish, of all processes.
+    fn begin(&self, stage: Stage) -> Result<(), String> {
+        let own = stage.of_process(0, self.run.shape.publishing_processes());
+        self.flight.begin_stage(self.hired.publishers() as u32);
+        self.hired.begin(own);
+        self.parts.map_or(Ok(()), |parts| parts.begin_stage(stage))
+    }
+
+    /// Connections with all their acks.
+    fn ready(&self) -> usize {
+        self.crew.ready() + self.parts.map(Parts::sum).unwrap_or_default().ready
+    }
+
+    /// Deliveries and publications so far.
     fn counts(&self) -> [u64; 2] {
-        [self.flight.delivered(), self.flight.published()]
+        let others = self.parts.map(Parts::sum).unwrap_or_default();
+        [self.flight.delivered() + others.delivered, self.flight.published() + others.published]
     }
 
     /// True when all that was published is everywhere, and every subscriber there to have it; false when nothing has moved
@@ -345,89 +363,29 @@ impl Director<'_> {
         witness: &mut impl Witness,
         mut recorder: Option<&mut Recorder>,
     ) -> Result<bool, String> {
-        let begun = Instant::now();
-        self.progress.begin(what, length.as_millis() as u64);
+        let (begun, progress) = (Instant::now(), self.run.progress);
+        progress.begin(what, length.as_millis() as u64);
         let mut moved = (Instant::now(), 0);
-        let wanted = self.shape.connections();
-        while !self.flight.is_quiet() || self.crew.ready() < wanted {
+        let wanted = self.run.shape.connections();
+        while !self.parts.map_or(Ok(true), Parts::are_quiet)? || !self.flight.is_quiet() || self.ready() < wanted {
             self.crew.failure()?;
-            let seen = self.flight.delivered() + self.flight.published() + self.crew.ready() as u64;
+            let counts = self.counts();
+            let seen = counts.iter().sum::<u64>() + self.ready() as u64;
             if seen != moved.1 {
                 moved = (Instant::now(), seen);
             }
             if moved.0.elapsed() > STALL || begun.elapsed() > length + DRAIN {
                 return Ok(false);
             }
-            self.progress.at(begun.elapsed().min(length).as_millis() as u64);
-            self.progress.say(|| format!("{} delivered", self.flight.delivered()));
+            progress.at(begun.elapsed().min(length).as_millis() as u64);
+            progress.say(|| format!("{} delivered", counts[0]));
             if let Some(recorder) = &mut recorder {
-                recorder.look(self.counts());
+                recorder.look(counts);
             }
             witness.look(self.flight.is_measuring())?;
             thread::sleep(super::LOOK);
         }
         Ok(true)
-    }
-}
-
-/// One order for all: whoever got as many publications of a topic as another got them in the same order, by whatever transport.
-/// Who got fewer has lost some, and is told for that.
-pub(super) fn compare_orders(heard: &[Heard], faults: &mut Faults) {
-    let mut first: HashMap<(usize, u64), u64> = HashMap::new();
-    for Heard { checker, layout, seat, .. } in heard {
-        for subscriber in 0..checker.subscribers() {
-            let topic = layout.topic_of(seat + subscriber);
-            let own = checker.heard(subscriber);
-            if *first.entry((topic, own.count)).or_insert(own.digest) != own.digest {
-                faults.disordered += 1;
-                faults.say(|| {
-                    let name = &layout.topics[topic];
-                    format!("subscriber {subscriber} got the publications of {name} in another order than others")
-                });
-            }
-        }
-    }
-}
-
-/// Puts together what the threads heard and what the directing thread read.
-pub(super) fn judge(conducted: &Conducted, heard: Vec<Heard>) -> Measured {
-    let mut lateness = Lateness::new();
-    let mut faults = Faults::default();
-    if conducted.stalled {
-        let stall = STALL.as_secs();
-        faults.say(|| format!("the run stalled: nothing moved for {stall} s, or it could not drain"));
-    }
-    let mut sent_late = Latencies::new();
-    let mut timeline = Timeline::new();
-    let mut sequences: Vec<u32> = Vec::new();
-    for part in &heard {
-        lateness.merge(&part.lateness);
-        if let Some(sent) = &part.sent {
-            // Each publisher is of one thread.
-            sequences.resize(sent.sequences.len(), 0);
-            sequences.iter_mut().zip(&sent.sequences).for_each(|(all, own)| *all += own);
-            sent_late.merge(&sent.late);
-        }
-    }
-    compare_orders(&heard, &mut faults);
-    for Heard { checker, layout, seat, timeline: part, .. } in heard {
-        timeline.merge(part);
-        faults.merge(checker.finish(|subscriber, publisher| {
-            sequences[layout.publisher(layout.topic_of(seat + subscriber), publisher)]
-        }));
-    }
-    Measured {
-        publications: conducted.publications,
-        deliveries: lateness.all.summary().count,
-        wall_ns: conducted.wall_ns,
-        server: conducted.server,
-        system_calls: conducted.system_calls,
-        memory: conducted.memory,
-        own: conducted.own,
-        lateness,
-        sent_late,
-        series: conducted.series.iter().cloned().chain(timeline.series()).collect(),
-        faults,
     }
 }
 

@@ -3,17 +3,17 @@
 //! Invariants: CPU time is read only when nothing is under way; every answer is a 200 whose position is the successor of the
 //! one before, or the run fails with a sentence.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 
 use super::fanout::fresh_seed;
+use super::meter::{Meter, Spending};
 use crate::client::{Answer, Stream, refusal};
 use crate::envelope::Position;
-use crate::machine::pin_thread;
-use crate::process::Cost;
+use crate::machine::{self, pin_thread};
 use crate::report::Progress;
 use crate::stats::ratio;
 use crate::target::Target;
@@ -54,16 +54,15 @@ pub(crate) struct Measured {
     pub(crate) requests: usize,
     /// How long that took, in nanoseconds.
     pub(crate) wall_ns: u64,
-    /// What the server spent; `None` if its process id is not known.
-    pub(crate) server: Option<Cost>,
-    /// What this program spent.
-    pub(crate) own: Cost,
+    /// What server and load spent.
+    #[serde(flatten)]
+    pub(crate) spending: Spending,
 }
 
 impl Measured {
     /// The server's CPU time per request, in nanoseconds; 0 if it is not known.
     pub(crate) fn cpu_ns_per_request(&self) -> f64 {
-        ratio(self.server.unwrap_or_default().cpu_ns as f64, self.requests as f64)
+        ratio(self.spending.server.unwrap_or_default().cpu_ns as f64, self.requests as f64)
     }
 }
 
@@ -75,19 +74,16 @@ pub(crate) fn run(
     progress: &Progress,
 ) -> Result<Measured, String> {
     pin_thread(&shape.load_cores)?;
-    let mut crowd = Crowd::connect(target, shape).map_err(|error| format!("cannot connect: {error}"))?;
+    let mut crowd = Crowd::connect(target, shape).map_err(|error| machine::refused(target.address, &error))?;
     progress.begin("warming up", 0);
     crowd.send(shape.windows(shape.requests / 10), progress)?;
-    let cost = || server_pid.map(Cost::of).transpose();
-    let (before, own) = (cost()?, Cost::of(std::process::id())?);
+    let meter = Meter::begin(target, server_pid, &[])?;
     let begun = Instant::now();
     let windows = shape.windows(shape.requests);
     progress.begin("publishing", (windows * shape.connections) as u64);
     crowd.send(windows, progress)?;
     let wall_ns = begun.elapsed().as_nanos() as u64;
-    let server = cost()?.zip(before).map(|(after, before)| after.since(before));
-    let own = Cost::of(std::process::id())?.since(own);
-    Ok(Measured { requests: windows * shape.connections * shape.depth, wall_ns, server, own })
+    Ok(Measured { requests: windows * shape.connections * shape.depth, wall_ns, spending: meter.end()? })
 }
 
 /// All connections of a run.
@@ -103,10 +99,7 @@ impl Crowd {
         let mut all = Vec::new();
         let seed = fresh_seed() as u32;
         for number in 0..shape.connections {
-            let socket = std::net::TcpStream::connect(target.address)?;
-            socket.set_nodelay(true)?;
-            socket.set_nonblocking(true)?;
-            let mut stream = Stream::new(mio::net::TcpStream::from_std(socket), target.tls.as_ref())?;
+            let mut stream = Stream::connect(target)?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(stream.socket(), Token(number), interest)?;
             let window =
@@ -188,18 +181,7 @@ impl Publisher {
     }
 
     fn flush(&mut self) -> Result<(), String> {
-        while self.sent < self.window.len() {
-            match self.stream.write(&self.window[self.sent..]) {
-                Ok(n) => self.sent += n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("sending failed: {error}")),
-            }
-        }
-        match self.stream.flush() {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(format!("sending failed: {error}")),
-            _ => Ok(()),
-        }
+        self.stream.send(&self.window, &mut self.sent).map_err(|error| format!("sending failed: {error}"))
     }
 
     /// Reads all there is. Answers how many windows it began for that.
@@ -287,7 +269,7 @@ mod tests {
             let run = |target: &Target| run(target, &shape, own, &Progress::new(true)).unwrap();
             let (broker, floor) = (with_broker(None, run), with_floor(run));
             assert!(broker.requests >= 240 && broker.requests == floor.requests, "{depth}");
-            assert!(broker.server.is_some() && floor.wall_ns > 0);
+            assert!(broker.spending.server.is_some() && floor.wall_ns > 0);
         }
     }
 

@@ -62,7 +62,7 @@ pub(crate) struct Measured {
     pub(crate) ramp_ns: u64,
     /// What the server spent while they were held.
     pub(crate) hold: Cost,
-    /// What this process spent on both; other load processes' share is not in it.
+    /// What the load spent on both, all its processes together.
     pub(crate) own: [Cost; 2],
     /// Pings that they answered while they were held.
     pub(crate) pings: u64,
@@ -74,23 +74,13 @@ pub(crate) struct Measured {
 
 /// Runs `shape` against `target`, whose process is `server_pid`.
 pub(crate) fn run(target: &Target, shape: &Shape, server_pid: u32, progress: &Progress) -> Result<Measured, String> {
-    if shape.connections == 0 {
-        return Err("no descriptor is left for a connection: raise the limit (ulimit -n)".to_owned());
-    }
-    if let Some(most) = machine::descriptors_of(server_pid).filter(|most| *most < shape.connections) {
-        return Err(format!(
-            "the server may have {most} connections by its limit of open files, and {} are asked for: raise it where the server is \
-             started (ulimit -n, up to fs.nr_open)",
-            shape.connections
-        ));
-    }
-    let mut crowd: Box<dyn Crowd> = if shape.processes == 1 {
+    machine::server_holds(server_pid, shape.connections)?;
+    let crowd: Box<dyn Crowd> = if shape.processes == 1 {
         Box::new(Threads::start(target, &shape.manner)?)
     } else {
-        let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-        Box::new(Processes::start(&own, target, &shape.manner, shape.processes, shape.connections)?)
+        Box::new(Processes::start(target, &shape.manner, shape.processes, shape.connections)?)
     };
-    let measured = conduct(crowd.as_mut(), shape, server_pid, progress);
+    let measured = conduct(crowd.as_ref(), shape, server_pid, progress);
     let faults = crowd.finish()?;
     measured.map(|measured| Measured { faults, ..measured })
 }
@@ -111,10 +101,14 @@ fn await_ready(crowd: &dyn Crowd, step: usize, shape: &Shape, progress: &Progres
 }
 
 /// Ramps, samples and holds, from the directing thread.
-fn conduct(crowd: &mut dyn Crowd, shape: &Shape, server_pid: u32, progress: &Progress) -> Result<Measured, String> {
+fn conduct(crowd: &dyn Crowd, shape: &Shape, server_pid: u32, progress: &Progress) -> Result<Measured, String> {
     progress.begin("connecting", shape.connections as u64);
     let begun = Instant::now();
-    let (start, own_start) = (Cost::of(server_pid)?, Cost::of(std::process::id())?);
+    let load = || {
+        let pids = std::iter::once(std::process::id()).chain(crowd.pids());
+        pids.map(Cost::of).sum::<Result<Cost, String>>()
+    };
+    let (start, own_start) = (Cost::of(server_pid)?, load()?);
     let mut samples = vec![sample(0, server_pid)?];
     for step in steps(shape.connections) {
         crowd.want(step)?;
@@ -125,7 +119,7 @@ fn conduct(crowd: &mut dyn Crowd, shape: &Shape, server_pid: u32, progress: &Pro
     let ramp = Cost::of(server_pid)?;
     let ramp_ns = begun.elapsed().as_nanos() as u64;
     progress.begin("holding", shape.hold.as_millis() as u64);
-    let (held, own, pings) = (Instant::now(), Cost::of(std::process::id())?, crowd.pings());
+    let (held, own, pings) = (Instant::now(), load()?, crowd.pings());
     while held.elapsed() < shape.hold {
         crowd.failure()?;
         progress.at(held.elapsed().as_millis() as u64);
@@ -147,7 +141,7 @@ fn conduct(crowd: &mut dyn Crowd, shape: &Shape, server_pid: u32, progress: &Pro
         ramp: ramp.since(start),
         ramp_ns,
         hold,
-        own: [own.since(own_start), Cost::of(std::process::id())?.since(own)],
+        own: [own.since(own_start), load()?.since(own)],
         pings: crowd.pings() - pings,
         hold_ns: held.elapsed().as_nanos() as u64,
         faults: Faults::default(),

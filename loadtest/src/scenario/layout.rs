@@ -5,8 +5,10 @@
 //! from 0; their sequences have one index over the whole run.
 //! Invariants: nobody sits twice in a topic; each seat's publications can be told from every other's.
 
+use serde::{Deserialize, Serialize};
+
 /// How connections are spread over topics.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Seating {
     /// Some publish, to all topics; the others sit, each in one topic.
     #[default]

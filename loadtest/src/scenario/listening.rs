@@ -7,13 +7,15 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use mio::Waker;
+use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
 use super::publishing::{Publishing, Sent};
+use super::shares::{Shares, Sink};
 use super::timeline::Timeline;
 use crate::client::{Link, Message, Scene, Subscription};
 use crate::envelope::{Position, Reply, Stamp, parse_reply, read_payload, scan_message, scan_topic};
-use crate::flight::Flight;
+use crate::flight::{Arrival, Flight, is_measured};
 use crate::stats::Latencies;
 use crate::target::Transport;
 use crate::verify::{Checker, Faults};
@@ -25,7 +27,7 @@ pub(crate) const TRANSPORTS: [Transport; 3] = [Transport::Ws, Transport::Sse, Tr
 pub(crate) type Wakers = Arc<OnceLock<Vec<Arc<Waker>>>>;
 
 /// Distributions of one fan-out, all from the intended time of the publication.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Lateness {
     /// Every delivery.
     pub(crate) all: Latencies,
@@ -64,6 +66,8 @@ impl Lateness {
 pub(crate) struct Listening {
     pub(super) layout: Arc<Layout>,
     flight: Arc<Flight>,
+    /// Counts arrivals instead of the flight, where a run has several processes.
+    shares: Option<Shares>,
     publishing: Option<Publishing>,
     /// Connections of this thread that only publish; the others subscribe.
     pub(super) publishers: usize,
@@ -120,6 +124,7 @@ impl Listening {
         }
         Self {
             flight,
+            shares: None,
             publishers: layout.apart.saturating_sub(connections.start),
             layout,
             publishing,
@@ -135,6 +140,13 @@ impl Listening {
             completed: false,
             publishers_elsewhere: (0, Wakers::default()),
         }
+    }
+
+    /// Tells `sink` what this thread's subscribers have, because others are in other processes.
+    pub(crate) fn sharing(mut self, sink: Option<Sink>) -> Self {
+        let seats = self.seat..self.seat + self.subscribers();
+        self.shares = sink.map(|sink| Shares::new(&self.layout, seats, sink));
+        self
     }
 
     /// Lets this thread, of that number, tell the others that publish about completions.
@@ -235,27 +247,38 @@ impl Listening {
     /// A fresh delivery.
     fn arrived(&mut self, subscriber: usize, stamp: Stamp, now_ns: u64) {
         self.delivered += 1;
-        let Some(arrival) = self.flight.arrive(stamp.publication, now_ns) else {
-            return;
-        };
-        self.completed |= arrival.nth == arrival.of;
-        if self.timed && self.flight.is_measured(stamp.publication) {
-            let late_ns = now_ns.saturating_sub(stamp.intended_ns);
+        let late_ns = (self.timed && is_measured(stamp.publication)).then(|| now_ns.saturating_sub(stamp.intended_ns));
+        if let Some(shares) = &mut self.shares {
+            shares.arrive(self.layout.topic_of(self.seat + subscriber), stamp, (now_ns, self.timed));
+        } else {
+            let Some(arrival) = self.flight.arrive(stamp.publication, now_ns) else {
+                return;
+            };
+            self.completed |= arrival.nth == arrival.of;
+            if let Some(late_ns) = late_ns {
+                self.record(arrival, late_ns, now_ns);
+            }
+        }
+        if let Some(late_ns) = late_ns {
             self.lateness.all.record(late_ns);
             if self.mixed {
                 let transport = self.transport_of(subscriber);
                 self.lateness.by_transport[transport].record(late_ns);
             }
-            if arrival.nth == 1 {
-                self.lateness.first.record(late_ns);
-            }
-            if arrival.nth == arrival.of.div_ceil(2) {
-                self.lateness.median.record(late_ns);
-            }
-            if arrival.nth == arrival.of {
-                self.lateness.last.record(late_ns);
-                self.timeline.note(self.flight.since_measured(now_ns), late_ns);
-            }
+        }
+    }
+
+    /// Notes how late a publication was with its first, median or last subscriber.
+    fn record(&mut self, arrival: Arrival, late_ns: u64, now_ns: u64) {
+        if arrival.nth == 1 {
+            self.lateness.first.record(late_ns);
+        }
+        if arrival.nth == arrival.of.div_ceil(2) {
+            self.lateness.median.record(late_ns);
+        }
+        if arrival.nth == arrival.of {
+            self.lateness.last.record(late_ns);
+            self.timeline.note(self.flight.since_measured(now_ns), late_ns);
         }
     }
 
@@ -342,6 +365,9 @@ impl Scene for Listening {
     fn turn(&mut self, links: &mut [Link], now_ns: u64) -> Option<u64> {
         if self.delivered > 0 {
             self.flight.count_deliveries(std::mem::take(&mut self.delivered));
+        }
+        if let Some(shares) = &mut self.shares {
+            shares.flush();
         }
         if std::mem::take(&mut self.completed) {
             let (own, all) = &self.publishers_elsewhere;

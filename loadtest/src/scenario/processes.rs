@@ -1,40 +1,38 @@
-//! A crowd of several processes, each with descriptors of its own, directed by this one over their pipes.
-//! `idle` holds `Processes`; each of them runs `serve`, which is `wirefan-loadtest crowd`.
+//! A crowd of several processes, each with descriptors of its own, directed by this one over their pipes; and what such a process does.
+//! `idle` holds `Processes`; each of them runs `serve`, which is `wirefan-loadtest crowd`. A part of a publishing run is served by `part`.
 //!
-//! Down go one line of JSON (`Orders`), then lines with a number: how many are wanted. Up come lines of JSON (`Told`), whenever something has changed.
-//! Invariants: a process ends when its standard input does, so none outlives its parent; only children of this process are ever ended;
-//! what is no line of the protocol fails the run.
+//! Down go one line of JSON (`Orders`), then numbers: how many are wanted. Up come lines of JSON (`Told`), whenever something has changed.
+//! Invariants: a process ends when its standard input does.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::{BufRead, Write};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::crowd::{Crowd, Manner, Threads};
-use super::fanout::share_of;
+use super::hire::share_of;
+use super::part;
+use super::peer::{Peer, own_program, write_line};
 use crate::machine;
-use crate::target::{Target, Transport};
+use crate::target::Target;
 use crate::verify::Faults;
 
 /// How often a process tells what has changed.
 const TELL: Duration = Duration::from_millis(20);
 
 /// What a process is told first.
-#[derive(Debug, Serialize, Deserialize)]
-struct Orders {
-    address: SocketAddr,
-    path: String,
-    transport: Transport,
-    manner: Manner,
+#[derive(Serialize, Deserialize)]
+pub(super) enum Orders {
+    /// To hold idle connections.
+    Idle { target: Box<Target>, manner: Manner },
+    /// To be a part of a publishing run.
+    Part(Box<part::Orders>),
 }
 
-/// What a process tells.
+/// What a process tells of its idle connections.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Told {
     ready: usize,
@@ -51,106 +49,54 @@ pub(crate) struct Processes {
 }
 
 struct Member {
-    child: Child,
-    /// None once it was told to end.
-    stdin: Option<ChildStdin>,
+    peer: Peer,
     told: Arc<Mutex<Told>>,
-    reader: Option<JoinHandle<()>>,
 }
 
 impl Processes {
-    /// `count` processes of `program`, this one; the last connection of all has the number `most` less one.
-    pub(crate) fn start(
-        program: &Path,
-        target: &Target,
-        manner: &Manner,
-        count: usize,
-        most: usize,
-    ) -> Result<Self, String> {
+    /// `count` processes; the last connection of all has the number `most` less one.
+    pub(crate) fn start(target: &Target, manner: &Manner, count: usize, most: usize) -> Result<Self, String> {
+        let program = own_program()?;
         let mut all = Self { members: Vec::new() };
         for number in 0..count {
             let base = share_of(number, count, most).start;
             let connects_per_second = manner.connects_per_second / count as f64;
-            let orders = Orders {
-                address: target.address,
-                path: target.path.clone(),
-                transport: target.transport,
-                manner: Manner { base, connects_per_second, ..manner.clone() },
-            };
-            all.members.push(Member::start(program, &orders)?);
+            let manner = Manner { base, connects_per_second, ..manner.clone() };
+            let told = Arc::<Mutex<Told>>::default();
+            let own = Arc::clone(&told);
+            let orders = Orders::Idle { target: Box::new(target.clone()), manner };
+            let peer = Peer::start(&program, &orders, move |news| hear(news, &own))?;
+            all.members.push(Member { peer, told });
         }
         Ok(all)
     }
 
     fn sum<T: std::iter::Sum>(&self, of: impl Fn(&Told) -> T) -> T {
-        self.members.iter().map(|member| of(&member.told())).sum()
+        self.members.iter().map(|member| of(&lock(&member.told))).sum()
     }
 }
 
-impl Member {
-    fn start(program: &Path, orders: &Orders) -> Result<Self, String> {
-        let mut command = Command::new(program);
-        command.arg("crowd").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| format!("cannot start another load process: {error}"))?;
-        let told = Arc::new(Mutex::new(Told::default()));
-        let reader = child.stdout.take().map(|stdout| {
-            let told = Arc::clone(&told);
-            thread::spawn(move || listen(stdout, &told))
-        });
-        let stdin = child.stdin.take();
-        let mut member = Self { child, stdin, told, reader };
-        let line = serde_json::to_string(orders).map_err(|error| error.to_string())?;
-        member.say(&line)?;
-        Ok(member)
-    }
-
-    fn say(&mut self, line: &str) -> Result<(), String> {
-        let Some(stdin) = &mut self.stdin else {
-            return Ok(());
-        };
-        writeln!(stdin, "{line}").and_then(|()| stdin.flush()).map_err(|error| {
-            let why = self.told().failure.clone().unwrap_or_else(|| error.to_string());
-            format!("a load process takes no orders: {why}")
-        })
-    }
-
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
+    told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Drop for Member {
-    fn drop(&mut self) {
-        // The end of its standard input is the end of it; should it not listen, it is ended.
-        self.stdin = None;
-        if self.told().faults.is_none() {
-            let _ = self.child.kill();
-        }
-        let _ = self.child.wait();
-    }
-}
-
-/// Notes what a process tells, until it ends.
-fn listen(stdout: ChildStdout, told: &Mutex<Told>) {
-    for line in BufReader::new(stdout).lines() {
-        let Ok(line) = line else { break };
-        let news = serde_json::from_str(&line).unwrap_or_else(|error| Told {
-            failure: Some(format!("a load process told {line:?}: {error}")),
-            ..Told::default()
-        });
-        *told.lock().unwrap_or_else(PoisonError::into_inner) = news;
-    }
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.faults.is_none() && told.failure.is_none() {
-        told.failure = Some("a load process ended before it was told to".to_owned());
+/// Notes what a process tells.
+fn hear(news: Result<Told, String>, told: &Mutex<Told>) {
+    let mut told = lock(told);
+    match news {
+        Ok(news) => *told = news,
+        // It has said all, or why not: that it ended is no news.
+        Err(_) if told.faults.is_some() || told.failure.is_some() => {}
+        Err(sentence) => told.failure = Some(sentence),
     }
 }
 
 impl Crowd for Processes {
-    fn want(&mut self, connections: usize) -> Result<(), String> {
+    fn want(&self, connections: usize) -> Result<(), String> {
         let count = self.members.len();
-        for (number, member) in self.members.iter_mut().enumerate() {
-            member.say(&share_of(number, count, connections).len().to_string())?;
+        for (number, member) in self.members.iter().enumerate() {
+            let said = member.peer.say(&share_of(number, count, connections).len());
+            said.map_err(|sentence| lock(&member.told).failure.clone().unwrap_or(sentence))?;
         }
         Ok(())
     }
@@ -163,23 +109,26 @@ impl Crowd for Processes {
         self.sum(|told| told.pings)
     }
 
+    fn pids(&self) -> Vec<u32> {
+        self.members.iter().map(|member| member.peer.pid()).collect()
+    }
+
     fn failure(&self) -> Result<(), String> {
-        let failure = self.members.iter().find_map(|member| member.told().failure.clone());
+        let failure = self.members.iter().find_map(|member| lock(&member.told).failure.clone());
         failure.map_or(Ok(()), Err)
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Faults, String> {
+    fn finish(self: Box<Self>) -> Result<Faults, String> {
         let mut faults = Faults::default();
-        for member in &mut self.members {
-            member.stdin = None;
-        }
-        for member in &mut self.members {
-            if let Some(reader) = member.reader.take() {
-                reader.join().map_err(|_| "the reader of a load process failed")?;
+        self.members.iter().for_each(|member| member.peer.hang_up());
+        for Member { peer, told } in self.members {
+            peer.end()?;
+            let told = lock(&told);
+            if let Some(failure) = &told.failure {
+                return Err(failure.clone());
             }
-            faults.merge(member.told().faults.clone().unwrap_or_default());
+            faults.merge(told.faults.clone().unwrap_or_default());
         }
-        self.failure()?;
         Ok(faults)
     }
 }
@@ -189,19 +138,25 @@ pub(crate) fn serve(input: impl BufRead + Send + 'static, mut output: impl Write
     machine::raise_descriptors();
     let mut lines = input.lines();
     let first = lines.next().and_then(Result::ok).ok_or("a crowd is told by its parent what to do, and nobody did")?;
-    let Orders { address, path, transport, manner } =
-        serde_json::from_str(&first).map_err(|error| format!("{first:?} are no orders: {error}"))?;
-    let target = Target { path, transport, ..Target::at(address) };
+    let orders = serde_json::from_str(&first).map_err(|error| format!("these are no orders: {error}"))?;
+    let lines = lines.map_while(Result::ok);
+    match orders {
+        Orders::Idle { target, manner } => hold(&target, &manner, lines, &mut output),
+        Orders::Part(orders) => part::serve(&orders, lines, &mut output),
+    }
+}
+
+/// Holds as many idle connections as it is told.
+fn hold(
+    target: &Target,
+    manner: &Manner,
+    lines: impl Iterator<Item = String> + Send + 'static,
+    output: &mut impl Write,
+) -> Result<(), String> {
     let (sender, wants) = mpsc::channel();
-    thread::spawn(move || {
-        // The end of the input ends the channel.
-        for line in lines.map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    let mut crowd: Box<dyn Crowd> = Box::new(Threads::start(&target, &manner)?);
+    // The end of the input ends the channel.
+    thread::spawn(move || lines.map(|line| sender.send(line)).all(|sent| sent.is_ok()));
+    let crowd: Box<dyn Crowd> = Box::new(Threads::start(target, manner)?);
     let mut last = Told::default();
     let failed = loop {
         match wants.recv_timeout(TELL) {
@@ -211,7 +166,7 @@ pub(crate) fn serve(input: impl BufRead + Send + 'static, mut output: impl Write
         }
         let told = Told { ready: crowd.ready(), pings: crowd.pings(), failure: crowd.failure().err(), faults: None };
         if told != last {
-            tell(&mut output, &told)?;
+            write_line(output, &told)?;
             last = told;
         }
         if last.failure.is_some() {
@@ -224,24 +179,20 @@ pub(crate) fn serve(input: impl BufRead + Send + 'static, mut output: impl Write
         return Ok(()); // it was told
     }
     let (faults, failure) = finished.map_or_else(|failure| (None, Some(failure)), |faults| (Some(faults), None));
-    tell(&mut output, &Told { ready, pings, failure, faults })
-}
-
-fn tell(output: &mut impl Write, told: &Told) -> Result<(), String> {
-    let line = serde_json::to_string(told).map_err(|error| error.to_string())?;
-    writeln!(output, "{line}").and_then(|()| output.flush()).map_err(|error| format!("nobody listens: {error}"))
+    write_line(output, &Told { ready, pings, failure, faults })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufReader;
+
     use super::*;
     use crate::scenario::crowd::tests::manner;
     use crate::scenario::fanout::tests::with_broker;
 
     /// What a process tells that is told `script`, whose last line is left open for as long as that takes.
     fn told(target: &Target, wants: &str) -> Vec<Told> {
-        let orders =
-            Orders { address: target.address, path: target.path.clone(), transport: Transport::Ws, manner: manner() };
+        let orders = Orders::Idle { target: Box::new(target.clone()), manner: manner() };
         let script = format!("{}\n{wants}", serde_json::to_string(&orders).unwrap());
         let (reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(script.as_bytes()).unwrap();
@@ -277,30 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_ends_or_babbles_fails_the_run() {
-        for (script, sentence) in [("exit 0", "ended before"), ("echo hello; exec sleep 5", "hello")] {
-            let orders = Orders {
-                address: "127.0.0.1:1".parse().unwrap(),
-                path: "/".to_owned(),
-                transport: Transport::Ws,
-                manner: manner(),
-            };
-            // `sh crowd` would look for a file of that name: a script in its place.
-            let path = std::env::temp_dir().join(format!("loadtest-crowd-{}-{}", std::process::id(), script.len()));
-            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-            // Whether it still takes its orders depends on how soon it ends.
-            let member = Member::start(&path, &orders);
-            if let Ok(mut member) = member {
-                if script == "exit 0" {
-                    member.reader.take().unwrap().join().unwrap();
-                } else {
-                    thread::sleep(Duration::from_millis(200));
-                }
-                let failure = Processes { members: vec![member] }.failure().unwrap_err();
-                assert!(failure.contains(sentence), "{failure}");
-            }
-            std::fs::remove_file(&path).unwrap();
-        }
+    fn the_end_of_a_process_is_a_failure_unless_it_has_said_all() {
+        let told = Mutex::new(Told::default());
+        hear(Ok(Told { faults: Some(Faults::default()), ..Told::default() }), &told);
+        hear(Err("ended".to_owned()), &told);
+        assert_eq!(lock(&told).failure, None);
+        let told = Mutex::new(Told::default());
+        hear(Err("babbled".to_owned()), &told);
+        hear(Err("ended".to_owned()), &told);
+        assert_eq!(lock(&told).failure.as_deref(), Some("babbled"), "the first reason is kept");
     }
 }

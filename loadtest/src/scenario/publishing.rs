@@ -7,6 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use serde::{Deserialize, Serialize};
+
 use super::layout::Layout;
 use crate::client::{Crew, Link};
 use crate::envelope::{Stamp, write_payload};
@@ -15,7 +17,7 @@ use crate::stats::Latencies;
 use crate::target::Target;
 
 /// When the next publication is sent.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Pace {
     /// Open loop: so many per second in all, whatever the server does.
     Rate(f64),
@@ -27,15 +29,15 @@ impl Pace {
     /// In words.
     pub(crate) fn words(self) -> String {
         match self {
-            Self::Rate(rate) => format!("open loop, {rate} publications per second"),
-            Self::UnderWay(1) => "closed loop, one publication at a time".into(),
-            Self::UnderWay(most) => format!("closed loop, {most} publications under way"),
+            Self::Rate(rate) => format!("open loop: {rate} publications per second, whatever the server does"),
+            Self::UnderWay(1) => "closed loop: the next publication when everybody has the last".into(),
+            Self::UnderWay(most) => format!("closed loop: always {most} publications under way"),
         }
     }
 }
 
 /// A stretch of publishing: ends by number or by time, whichever comes first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Stage {
     /// When to send.
     pub(crate) pace: Pace,
@@ -89,6 +91,16 @@ struct Turn {
 }
 
 impl Stage {
+    /// What one of so many processes that publish has to do of it; what is under way is counted by each of them alone.
+    pub(crate) fn of_process(self, process: usize, processes: usize) -> Self {
+        let own = self.part(process, processes);
+        let Pace::UnderWay(most) = self.pace else {
+            return own;
+        };
+        let (process, of, most) = (process as u64, processes as u64, u64::from(most));
+        Self { pace: Pace::UnderWay((most / of + u64::from(process < most % of)) as u32), ..own }
+    }
+
     /// What one of so many threads has to do of it.
     pub(crate) fn part(self, thread: usize, threads: usize) -> Self {
         let (thread, of) = (thread as u64, threads as u64);

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::against::Broker;
-use super::fanout::{self, Conducted, Witness};
+use super::fanout::{self, Directed, Witness};
+use super::hire::share_of;
 use super::slow_readers::{Found, Manner, Shore, SlowReaders};
+use super::weather::Recoveries;
 use crate::client::Crew;
 use crate::machine::Placement;
 use crate::process::{Kernel, Memory};
@@ -90,7 +92,7 @@ impl Measured {
 
     /// Deliveries per second of the server's CPU time; 0 if that is not known.
     pub(crate) fn deliveries_per_cpu_second(&self) -> f64 {
-        let cost = self.fanout.server.unwrap_or_default();
+        let cost = self.fanout.spending.server.unwrap_or_default();
         ratio(self.fanout.deliveries as f64 * 1e9, cost.cpu_ns as f64)
     }
 
@@ -172,16 +174,16 @@ pub(crate) fn run_once(
 ) -> Result<Measured, String> {
     let shore = Arc::new(Shore::default());
     let mut onlooker = Onlooker::new(server_pid, &shore, shape.fanout.others);
-    let slow = |thread| fanout::share_of(thread, shape.fanout.threads, shape.fanout.others).len();
-    let (conducted, threads) =
-        fanout::direct(target, &shape.fanout, server_pid, progress, &mut onlooker, |thread, flight, listening| {
-            SlowReaders::new(listening, slow(thread), flight, &shore, shape.manner)
-        })?;
-    let found = threads.into_iter().map(SlowReaders::finish).collect();
-    Ok(judge(&conducted, found, shape, onlooker))
+    let slow = |thread| share_of(thread, shape.fanout.threads, shape.fanout.others).len();
+    let run = fanout::Run { target, shape: &shape.fanout, server_pid, progress, storm: None };
+    let directed = run.direct(&mut onlooker, |thread, flight, listening| {
+        SlowReaders::new(listening, slow(thread), flight, &shore, shape.manner)
+    })?;
+    judge(directed, shape, onlooker)
 }
 
-fn judge(conducted: &Conducted, threads: Vec<Found>, shape: &Shape, onlooker: Onlooker) -> Measured {
+fn judge(mut directed: Directed<SlowReaders>, shape: &Shape, onlooker: Onlooker) -> Result<Measured, String> {
+    let threads: Vec<Found> = directed.scenes().into_iter().map(SlowReaders::finish).collect();
     let sent = threads.iter().find_map(|thread| thread.heard.sent.as_ref());
     let published = sent.map_or(0, |sent| u64::from(sent.sequences[0]));
     let keys = u64::from(shape.fanout.conflate_keys).clamp(1, published.max(1));
@@ -201,10 +203,10 @@ fn judge(conducted: &Conducted, threads: Vec<Found>, shape: &Shape, onlooker: On
         delivered += thread.delivered;
         heard.push(thread.heard);
     }
-    let mut fanout = fanout::judge(conducted, heard);
+    let (mut fanout, _) = directed.judge(heard, Recoveries::new())?;
     fanout.deliveries += delivered;
     fanout.faults.merge(faults);
-    Measured { fanout, slow, memory_before: onlooker.before, samples: onlooker.samples }
+    Ok(Measured { fanout, slow, memory_before: onlooker.before, samples: onlooker.samples })
 }
 
 /// Samples memory while others publish, and sees to it that slow readers read up.

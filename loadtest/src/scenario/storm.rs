@@ -3,14 +3,16 @@
 //! Invariants: the storm lasts as long as the measured publishing; the run is over when all are back and have everything;
 //! what is judged spans the whole run, so a publication lost between two connections of a subscriber is a loss.
 
-use super::fanout::{self, Conducted, Witness};
+use serde::{Deserialize, Serialize};
+
+use super::fanout::{self, Witness};
 use super::weather::{Recoveries, Weather};
 use crate::process::Memory;
 use crate::report::Progress;
 use crate::target::Target;
 
 /// How much load, and how rough.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Shape {
     /// The publications and their subscribers.
     pub(crate) fanout: fanout::Shape,
@@ -58,25 +60,15 @@ pub(super) fn run_before(
     witness: &mut impl Witness,
 ) -> Result<Measured, String> {
     let seed = fanout::fresh_seed();
-    let (conducted, threads) =
-        fanout::direct(target, &shape.fanout, server_pid, progress, witness, |thread, flight, listening| {
-            Weather::new(listening, flight, shape, seed ^ (thread as u64) << 40)
-        })?;
-    Ok(judge(&conducted, threads))
-}
-
-fn judge(conducted: &Conducted, threads: Vec<Weather>) -> Measured {
-    let mut recoveries = Recoveries::new();
-    let mut heard = Vec::new();
-    for thread in threads {
-        let (part, own) = thread.finish();
-        heard.push(part);
-        recoveries.merge(&own);
-    }
-    let mut fanout = fanout::judge(conducted, heard);
+    let run = fanout::Run { target, shape: &shape.fanout, server_pid, progress, storm: Some(shape) };
+    let mut directed = run.direct(witness, |thread, flight, listening| {
+        Weather::new(listening, flight, shape, Weather::seed(seed, thread))
+    })?;
+    let (heard, recoveries): (Vec<_>, Vec<_>) = directed.scenes().into_iter().map(Weather::finish).unzip();
+    let (mut fanout, recoveries) = directed.judge(heard, Recoveries::of_all(&recoveries))?;
     // What a replay brought was delivered too.
     fanout.deliveries += recoveries.replayed;
-    Measured { fanout, recoveries, memory_before: conducted.memory_before }
+    Ok(Measured { fanout, recoveries, memory_before: directed.conducted.memory_before })
 }
 
 #[cfg(test)]

@@ -71,6 +71,12 @@ fn middle(step: usize) -> u64 {
     (((1 << STEP_BITS) | below) * unit) + unit / 2
 }
 
+impl Default for Timeline {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Timeline {
     /// Nothing noted.
     pub(crate) fn new() -> Self {

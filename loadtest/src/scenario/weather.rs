@@ -11,6 +11,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::listening::{Heard, Listening};
 use super::storm::Shape;
 use crate::client::{Link, Message, Order, Scene, Subscription};
@@ -22,7 +24,7 @@ use crate::stats::Latencies;
 const PICKS_MAX: usize = 8;
 
 /// How subscribers came back.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Recoveries {
     /// Connections reset.
     pub(crate) resets: u64,
@@ -41,6 +43,13 @@ impl Recoveries {
     pub(crate) fn new() -> Self {
         let [since_all, to_ack, to_recovered] = std::array::from_fn(|_| Latencies::new());
         Self { resets: 0, since_all, replayed: 0, to_ack, to_recovered }
+    }
+
+    /// Those of several threads.
+    pub(crate) fn of_all(threads: &[Self]) -> Self {
+        let mut all = Self::new();
+        threads.iter().for_each(|thread| all.merge(thread));
+        all
     }
 
     /// Adds another thread's.
@@ -106,6 +115,11 @@ impl Weather {
             random: seed,
             recoveries: Recoveries::new(),
         }
+    }
+
+    /// The start of a thread's random numbers.
+    pub(crate) fn seed(run: u64, thread: usize) -> u64 {
+        run.rotate_left(7) ^ (thread as u64) << 40
     }
 
     /// Hands over what was found.

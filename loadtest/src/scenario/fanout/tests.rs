@@ -1,7 +1,7 @@
 //! Fan-outs against the floor in the same process: the whole path of a run, small and bounded.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wirefan::config::{Config, Flags};
 use wirefan::rules::{History, Rule};
@@ -34,26 +34,7 @@ pub(crate) fn with_floor_in<T>(manner: FloorManner, body: impl FnOnce(&Target) -
 }
 
 pub(crate) fn shape() -> Shape {
-    Shape {
-        subscribers: 50,
-        publishers: 1,
-        topics: 1,
-        payload_bytes: 64,
-        pace: Pace::UnderWay(1),
-        warmup: Duration::from_millis(30),
-        publications_max: 40,
-        length: Duration::from_secs(10),
-        threads: 1,
-        sources: 1,
-        connects_per_second: 10_000.0,
-        load_cores: Vec::new(),
-        others: 0,
-        conflate_keys: 0,
-        deflate: false,
-        seating: Seating::Apart,
-        at_once: false,
-        mixed: false,
-    }
+    Shape { subscribers: 50, warmup: Duration::from_millis(30), publications_max: 40, ..Shape::default() }
 }
 
 fn run_small(shape: &Shape) -> Measured {
@@ -70,7 +51,7 @@ fn fifty_subscribers_get_forty_publications_one_at_a_time() {
     assert_eq!((first.count, last.count), (40, 40));
     assert_eq!(measured.lateness.median.summary().count, 40);
     assert!(0 < first.p50_ns && first.p50_ns <= last.p50_ns);
-    assert!(measured.wall_ns > 0 && measured.server.is_some());
+    assert!(measured.wall_ns > 0 && measured.spending.server.is_some());
 }
 
 #[test]

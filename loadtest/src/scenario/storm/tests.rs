@@ -9,8 +9,8 @@ use wirefan::rules::{History, Rule};
 use super::*;
 use crate::client::{Link, Message, Order, Scene};
 use crate::envelope::{Ack, Position, Stamp, write_message, write_payload};
-use crate::flight::Flight;
-use crate::scenario::layout::{Layout, Seating};
+use crate::flight::{Flight, MEASURED};
+use crate::scenario::layout::Layout;
 use crate::scenario::listening::Listening;
 use crate::scenario::publishing::Pace;
 use crate::stats::Latencies;
@@ -21,21 +21,11 @@ pub(crate) fn shape() -> Shape {
         subscribers: 60,
         publishers: 2,
         topics: 3,
-        payload_bytes: 64,
         pace: Pace::Rate(300.0),
         warmup: Duration::from_millis(100),
-        publications_max: u64::MAX,
         length: Duration::from_millis(1_500),
         threads: 2,
-        sources: 1,
-        connects_per_second: 10_000.0,
-        load_cores: Vec::new(),
-        others: 0,
-        conflate_keys: 0,
-        deflate: false,
-        seating: Seating::Apart,
-        at_once: false,
-        mixed: false,
+        ..fanout::Shape::default()
     };
     Shape { fanout, share_per_second: 3.0, away_ns_max: 60_000_000 }
 }
@@ -51,7 +41,7 @@ impl Stage {
     fn new() -> Self {
         let flight = Arc::new(Flight::new());
         for number in 0..10 {
-            assert!(flight.launch(number, 1));
+            assert!(flight.launch(MEASURED + number, 1));
         }
         flight.measure(0);
         flight.begin_stage(1);
@@ -94,7 +84,7 @@ impl Stage {
     /// Sequence `n` at position n + 1.
     fn hear(&mut self, n: u32) {
         let (mut data, mut out) = (Vec::new(), Vec::new());
-        write_payload(&mut data, Stamp { publisher: 0, sequence: n, publication: n, intended_ns: 0 }, 64);
+        write_payload(&mut data, Stamp { publisher: 0, sequence: n, publication: MEASURED + n, intended_ns: 0 }, 64);
         write_message(&mut out, "t", Position { epoch: 9, offset: u64::from(n) + 1 }, &data);
         self.now_ns += 1_000_000;
         self.weather.message(0, Message::Text(&out), self.now_ns);
@@ -309,7 +299,7 @@ fn a_storm_over_a_broker_with_history_loses_and_doubles_nothing() {
     let recovered = recoveries.to_recovered.summary().count;
     assert!(0 < recovered && recovered <= recoveries.resets, "{recovered} {}", recoveries.resets);
     assert!(recoveries.to_ack.summary().p50_ns <= recoveries.to_recovered.summary().p50_ns);
-    assert!(measured.memory_before.is_some() && measured.fanout.server.unwrap().cpu_ns > 0);
+    assert!(measured.memory_before.is_some() && measured.fanout.spending.server.unwrap().cpu_ns > 0);
 }
 
 #[test]
