@@ -22,6 +22,7 @@ pub fn endpoint(path: &str, echo: bool) -> Result<Endpoint, Problem> {
     match path {
         "/ws" | "/" => Ok(Endpoint::Broker),
         "/echo" if echo => Ok(Endpoint::Echo),
+        "/echo" => Err(Problem::new(404, "the echo is off: server.echo enables it, for tests")),
         _ => Err(not_found()),
     }
 }
