@@ -13,7 +13,7 @@ import sys
 
 LOADTEST = "target/release/wirefan-loadtest"
 SUBSCRIBERS = (1, 10, 100, 1000)
-FAR = 10000  # beyond the caches: told, not fitted
+FAR = 10000  # beyond the caches: not fitted, but what a subscriber costs there is what many on one core cost
 SHARDS = (1, 2)
 UNDER_WAY = (1, 64)
 
@@ -52,14 +52,15 @@ def interested(cores, members):
     return cores * (1 - (1 - 1 / cores) ** members)
 
 
-def predict(publish, core, subscriber, cores):
+def predict(publish, core, subscriber, far, cores):
     """Prints what a machine of so many cores would do, if nothing but these costs stood in the way."""
     for members in (1, 10, 100):
         cost = publish + core * (interested(cores, members) - 1 / cores) + subscriber * members
         rate = cores * 1e9 / cost
         print(f"  {cores} cores, topics of {members}: {rate / 1e6:.2f} M publications/s, {rate * members / 1e6:.1f} M deliveries/s")
     for members in (10_000, 1_000_000):
-        busiest = publish + core * (cores - 1) + subscriber * members / cores
+        each = subscriber if members / cores <= SUBSCRIBERS[-1] else far
+        busiest = publish + core * (cores - 1) + each * members / cores
         late = f"{busiest / 1e6:.2f} ms" if busiest > 1e6 else f"{busiest / 1e3:.0f} us"
         print(f"  {cores} cores, one topic of {members}: its busiest core needs {late}, {1e9 / busiest:.0f} publications/s, "
               f"{1e9 / busiest * members / 1e6:.1f} M deliveries/s")
@@ -81,8 +82,9 @@ def main():
             spread = found[n, s, under_way]
             print(f"  {n} subscribers, {s} shards: {cost:.0f} ns ({min(spread):.0f} to {max(spread):.0f}), "
                   f"{cost / n:.0f} each; the model says {said:.0f} ({said / cost:.2f})")
+        far = costs[FAR, 1] / FAR
         for cores in (16, 64):
-            predict(publish, core, subscriber, cores)
+            predict(publish, core, subscriber, far, cores)
 
 
 if __name__ == "__main__":
