@@ -23,6 +23,8 @@ struct Socket {
     generation: u32,
     /// Stands in the loop's queue of readable ones.
     queued: bool,
+    /// The kernel said that there is something to read, and no read has found the end of it.
+    unread: bool,
     /// The peer ended its stream: it is to be read to the end, whatever a short read seems to say.
     ended: bool,
 }
@@ -100,7 +102,8 @@ impl Sockets {
         registry.register(&mut stream, token(id), Interest::READABLE | Interest::WRITABLE)?;
         let index = id.index as usize;
         self.slots.reach(index);
-        self.slots[index] = Some(Socket { stream, generation: id.generation, queued: false, ended: false });
+        self.slots[index] =
+            Some(Socket { stream, generation: id.generation, queued: false, unread: false, ended: false });
         if session.is_some() {
             self.sessions.reach(index);
         }
@@ -159,8 +162,14 @@ impl Sockets {
     pub(super) fn note_readable(&mut self, id: ConnId, ended: bool) -> bool {
         self.at(id).is_some_and(|socket| {
             socket.ended |= ended;
+            socket.unread = true;
             !std::mem::replace(&mut socket.queued, true)
         })
+    }
+
+    /// It may be read again; true if there is anything to read, so that it is to be queued.
+    pub(super) fn note_resumed(&mut self, id: ConnId) -> bool {
+        self.at(id).is_some_and(|socket| socket.unread && !std::mem::replace(&mut socket.queued, true))
     }
 
     /// Notes that it was taken from the queue.
@@ -173,6 +182,14 @@ impl Sockets {
     /// Reads once, first into `room`, then into `buf`; with TLS into `buf` alone. A read that is shorter than both proves that
     /// nothing more was there: the kernel will say when there is.
     pub(super) fn read(&mut self, id: ConnId, room: &mut [u8], buf: &mut [u8]) -> Got {
+        let got = self.read_once(id, room, buf);
+        if let Some(socket) = self.at(id) {
+            socket.unread = matches!(got, Got::Bytes { more: true, .. });
+        }
+        got
+    }
+
+    fn read_once(&mut self, id: ConnId, room: &mut [u8], buf: &mut [u8]) -> Got {
         let Some((socket, session, traffic)) = self.with_session(id) else { return Got::Nothing };
         let mut stream = Metered { stream: &mut socket.stream, traffic };
         if let Some((session, scratch)) = session {

@@ -5,6 +5,8 @@
 //! takes one for what it collects. Invariant: all of them together have at most `LARGE_SPARES_BYTES_MAX` bytes, and what is
 //! in them is initialised. It never makes one.
 
+use std::ops::RangeInclusive;
+
 use crate::limits;
 
 /// See the module's page.
@@ -40,10 +42,10 @@ impl Spares {
         }
     }
 
-    /// One of at least `len` bytes, if there is any: of the smallest of these the one used last.
+    /// One of so many bytes, if there is any: of the smallest of these the one used last.
     #[must_use]
-    pub fn lend(&mut self, len: usize) -> Option<Vec<u8>> {
-        let fits = (0..self.buffers.len()).rev().filter(|&at| self.buffers[at].len() >= len);
+    pub fn lend(&mut self, len: RangeInclusive<usize>) -> Option<Vec<u8>> {
+        let fits = (0..self.buffers.len()).rev().filter(|&at| len.contains(&self.buffers[at].len()));
         let at = fits.min_by_key(|&at| self.buffers[at].len())?;
         let buffer = self.buffers.remove(at);
         self.bytes -= buffer.capacity();
@@ -67,8 +69,8 @@ mod tests {
             spares.keep(vec![0; len]);
         }
         assert_eq!(sizes(&spares), [40_000, 100_000, 70_000]);
-        assert_eq!(spares.lend(50_000).map(|buffer| buffer.len()), Some(70_000));
-        assert_eq!(spares.lend(100_001), None);
+        assert_eq!(spares.lend(50_000..=70_000).map(|buffer| buffer.len()), Some(70_000));
+        assert_eq!(spares.lend(100_001..=usize::MAX), None);
         assert_eq!(sizes(&spares), [40_000, 100_000]);
     }
 
