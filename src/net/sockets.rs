@@ -286,6 +286,32 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "this is net, which opens sockets")]
+    fn who_may_be_read_again_is_read_only_if_something_may_be_there() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut peer = listener.accept().unwrap().0;
+        stream.set_nonblocking(true).unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let mut sockets = Sockets::default();
+        let id = ConnId { index: 0, generation: 0 };
+        sockets.add(poll.registry(), id, TcpStream::from_std(stream), None).unwrap();
+        assert!(!sockets.note_resumed(id), "the kernel said nothing yet");
+        assert!(sockets.note_readable(id, false));
+        sockets.note_unqueued(id); // it is paused
+        assert!(sockets.note_resumed(id));
+        assert!(!sockets.note_resumed(id), "it is queued already");
+        sockets.note_unqueued(id);
+        peer.write_all(b"four").unwrap();
+        let read = |more| Got::Bytes { placed: 0, len: 2, more };
+        assert_eq!(sockets.read(id, &mut [], &mut [0; 2]), read(true));
+        assert!(sockets.note_resumed(id), "the buffer was full");
+        sockets.note_unqueued(id);
+        assert_eq!(sockets.read(id, &mut [], &mut [0; 8]), read(false));
+        assert!(!sockets.note_resumed(id));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "this is net, which opens sockets")]
     fn dropping_a_former_tenant_leaves_the_next_one_its_socket() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();

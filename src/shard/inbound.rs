@@ -195,7 +195,7 @@ impl Shard {
     fn echoes_moved(&self, index: u32, payload: &[u8]) -> bool {
         let connection = &self.connections[index as usize];
         let echoes = connection.echo && connection.phase == Phase::Open && connection.deflate.is_none();
-        echoes && payload.len() >= limits::LARGE_SPARE_BYTES_MIN
+        echoes && payload.len() >= limits::LARGE_MESSAGE_BYTES_MIN
     }
 
     fn echo_moved(&mut self, index: u32, kind: Kind, message: Body) {
@@ -219,7 +219,7 @@ impl Shard {
                 });
             }
         }
-        if payload.len() < limits::LARGE_SPARE_BYTES_MIN {
+        if payload.len() < limits::LARGE_MESSAGE_BYTES_MIN {
             return self.outbound.push_reply(index, |out| encode::frame(out, kind.into(), payload));
         }
         let spares = self.outbound.segments().large();

@@ -315,7 +315,7 @@ impl Shard {
     /// still in the processor's cache, and so are those of the buffer that they leave to the next one.
     pub fn flush_large(&mut self, id: ConnId, wire: &mut impl Wire) {
         let Some(index) = self.index_of(id) else { return };
-        if self.outbound.pending_replies(index) >= limits::LARGE_SPARE_BYTES_MIN && !self.outbound.is_blocked(index) {
+        if self.outbound.pending_replies(index) >= limits::LARGE_MESSAGE_BYTES_MIN && !self.outbound.is_blocked(index) {
             self.flush_one(index, wire);
         }
     }

@@ -187,7 +187,7 @@ impl Decoder {
             Found::HeldMessage(_) => self.held().data.payload().len(),
             Found::Read { .. } | Found::HeldControl(_) => return,
         };
-        let large = Some(len).filter(|&len| len >= limits::LARGE_SPARE_BYTES_MIN);
+        let large = Some(len).filter(|&len| len >= limits::LARGE_MESSAGE_BYTES_MIN);
         self.usual = large.and_then(|len| u32::try_from(len).ok()).unwrap_or(0);
     }
 

@@ -176,7 +176,7 @@ impl Held {
         if len == 0 && frame.remaining > 0 {
             return Ok(Progress::InputEnded); // the payload may come to a place of its own
         }
-        if len + frame.remaining >= limits::LARGE_SPARE_BYTES_MIN && self.data.capacity() == 0 {
+        if len + frame.remaining >= limits::LARGE_MESSAGE_BYTES_MIN && self.data.capacity() == 0 {
             self.data.borrow(Body::buffer_len(len + frame.remaining), |len| input.lend(len));
         }
         let (piece, is_ascii) = input.take_payload(len, key, role);

@@ -21,7 +21,7 @@ pub struct Spares {
 impl Spares {
     /// Takes a buffer in, if it is large. Where that is too much, the smallest go: a large one serves everybody.
     pub fn keep(&mut self, buffer: Vec<u8>) {
-        if buffer.len() < limits::LARGE_SPARE_BYTES_MIN {
+        if buffer.len() < limits::LARGE_MESSAGE_BYTES_MIN {
             return;
         }
         self.bytes += buffer.capacity();
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn the_smallest_that_fits_is_lent_and_small_ones_are_not_kept() {
         let mut spares = Spares::default();
-        for len in [40_000, 100_000, limits::LARGE_SPARE_BYTES_MIN - 1, 70_000] {
+        for len in [40_000, 100_000, limits::LARGE_MESSAGE_BYTES_MIN - 1, 70_000] {
             spares.keep(vec![0; len]);
         }
         assert_eq!(sizes(&spares), [40_000, 100_000, 70_000]);
