@@ -14,6 +14,7 @@ mod history;
 mod inherit;
 mod interest;
 mod keys;
+mod large;
 mod listing;
 mod members;
 mod presence;
@@ -289,10 +290,17 @@ impl Home {
         let readable = rule.subscribe != Access::Nobody;
         let interest = self.watchers.interest(key, topic);
         let wanted = readable && !interest.shards.is_empty();
+        let kept = rule.history.as_ref().filter(|_| self.will.is_none());
+        if let Some(&kept) = kept
+            && publish.payload.bytes_len() > limits::HISTORY_CHUNK_BYTES
+        {
+            let wanted = wanted.then_some((interest, rule.overflow));
+            return self.encode_large(key, publish, wanted, kept);
+        }
         if wanted {
             self.turn.push(key, topic, interest, rule.overflow, &self.from, publish);
         }
-        if let Some(kept) = rule.history.as_ref().filter(|_| self.will.is_none()) {
+        if let Some(kept) = kept {
             let frame = if wanted {
                 self.turn.last_frame()
             } else {
@@ -458,10 +466,10 @@ impl Home {
     }
 
     /// Freezes what was encoded into one batch and puts it, once, into the parcel of each shard concerned: at the end of
-    /// a turn, and within it where an answer must stand behind what came before it.
-    fn seal(&mut self) {
+    /// a turn, and within it where an answer must stand behind what came before it. That batch, if there was anything.
+    fn seal(&mut self) -> Option<Arc<Batch>> {
         if self.turn.is_empty() {
-            return;
+            return None;
         }
         let batch = Arc::new(self.turn.freeze(self.me, &mut self.topics, &self.rules));
         let mut concerned = ShardSet::default();
@@ -474,6 +482,7 @@ impl Home {
             let runs = wanted.map(|(index, _)| index as u32).collect();
             self.out[shard.index()].items.push(Delivery::Batch { batch: Arc::clone(&batch), runs });
         }
+        Some(batch)
     }
 
     /// What waits for this shard; the caller takes it whole at the end of a turn, or leaves it while a ring is full.

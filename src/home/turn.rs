@@ -77,6 +77,11 @@ impl Turn {
         self.deflated
     }
 
+    /// Makes the frames' first allocation for so many bytes and no more: the batch that begins is to be kept.
+    pub(super) fn reserve(&mut self, len: usize) {
+        self.frames.bytes.reserve_exact(len);
+    }
+
     /// Encodes one publication, whose offset the topic already counts.
     pub(super) fn push(
         &mut self,
