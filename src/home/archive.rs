@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::history::History;
+use super::history::Frame;
 use super::topics::{TopicKey, TopicState, Topics};
 use crate::ids::Tick;
 use crate::limits;
@@ -48,25 +48,13 @@ impl Archive {
         self.due.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// Keeps the topic's newest publication, which is copied, and no more of it than its rule says.
-    pub(super) fn keep(&mut self, key: TopicKey, topic: &mut TopicState, rule: &Kept, frame: &[u8], now: Tick) {
-        let offset = topic.offset;
-        self.keep_by(key, topic, rule, |history| history.push(offset, frame, now));
-    }
-
-    /// The same; `push` adds it to the history.
-    pub(super) fn keep_by(
-        &mut self,
-        key: TopicKey,
-        topic: &mut TopicState,
-        rule: &Kept,
-        push: impl FnOnce(&mut History),
-    ) {
-        let life = (key, topic.epoch);
+    /// Keeps the topic's newest publication, and no more of it than its rule says.
+    pub(super) fn keep(&mut self, key: TopicKey, topic: &mut TopicState, rule: &Kept, frame: Frame<'_>, now: Tick) {
+        let (offset, life) = (topic.offset, (key, topic.epoch));
         self.topics += usize::from(topic.history.is_none());
         let history = topic.history.get_or_insert_default();
         let before = history.bytes();
-        push(history);
+        history.push(offset, frame, now);
         while history.len() > rule.count as usize {
             history.forget_oldest();
         }

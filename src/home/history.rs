@@ -26,6 +26,15 @@ pub struct Piece {
     pub frames: Span,
 }
 
+/// A publication that is to be kept.
+#[derive(Debug)]
+pub(super) enum Frame<'a> {
+    /// Its frame.
+    Copied(&'a [u8]),
+    /// A batch that has nothing else, and where the frame at its front ends.
+    Shared(Arc<Batch>, u32),
+}
+
 /// One kept publication within its chunk.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
@@ -100,11 +109,15 @@ impl History {
     }
 
     /// Keeps a publication's frame. Offsets come one after the other.
-    pub(super) fn push(&mut self, offset: u64, frame: &[u8], at: Tick) {
+    pub(super) fn push(&mut self, offset: u64, frame: Frame<'_>, at: Tick) {
         if self.len == 0 {
             self.first = offset;
         }
         debug_assert_eq!(offset, self.first + self.len as u64, "offsets have no holes");
+        let frame = match frame {
+            Frame::Copied(frame) => frame,
+            Frame::Shared(batch, end) => return self.push_shared(offset, batch, end, at),
+        };
         if self.open.len() + frame.len() > limits::HISTORY_CHUNK_BYTES && !self.open.is_empty() {
             self.close();
         }
@@ -118,13 +131,10 @@ impl History {
         self.len += 1;
     }
 
-    /// Keeps a publication whose frame is all that a batch has: the batch itself becomes a chunk, and nothing is copied.
-    pub(super) fn push_shared(&mut self, offset: u64, batch: Arc<Batch>, frame_end: u32, at: Tick) {
+    /// The batch itself becomes a chunk, and nothing is copied.
+    #[cold]
+    fn push_shared(&mut self, offset: u64, batch: Arc<Batch>, frame_end: u32, at: Tick) {
         debug_assert!(batch.others.iter().all(Option::is_none), "what would not be counted is not kept");
-        if self.len == 0 {
-            self.first = offset;
-        }
-        debug_assert_eq!(offset, self.first + self.len as u64, "offsets have no holes");
         if !self.open.is_empty() {
             self.close();
         }

@@ -26,6 +26,7 @@ mod turn;
 
 pub use batch::{Batch, Conflated, Exception, Run};
 pub use delivery::{Delivery, Parcel, Refusal, Span, Subscribed};
+use history::Frame;
 pub use history::Piece;
 pub use interest::ShardSet;
 pub use presence::Presence;
@@ -253,7 +254,7 @@ impl Home {
             self.topics.touch(key); // refused or not, its name must not be remembered for ever
             return Err(Refusal::Publish);
         };
-        let window_s = rule.idempotency_s;
+        let (window_s, large) = (rule.idempotency_s, large::is_large(publish) && rule.history.is_some());
         if let Some(idempotency) = publish.key.filter(|_| window_s > 0) {
             if let Some(offset) = Keys::find(&mut self.topics, key, idempotency, self.now) {
                 return Ok(Position { epoch: self.topics.at(key).epoch, offset });
@@ -262,6 +263,9 @@ impl Home {
             self.keys.remember(&mut self.topics, key, idempotency, window_s, self.now);
         } else {
             self.topics.at(key).offset += 1;
+        }
+        if large {
+            self.begin_large(key);
         }
         self.encode(key, publish);
         let topic = self.topics.at(key);
@@ -290,17 +294,10 @@ impl Home {
         let readable = rule.subscribe != Access::Nobody;
         let interest = self.watchers.interest(key, topic);
         let wanted = readable && !interest.shards.is_empty();
-        let kept = rule.history.as_ref().filter(|_| self.will.is_none());
-        if let Some(&kept) = kept
-            && publish.payload.bytes_len() > limits::HISTORY_CHUNK_BYTES
-        {
-            let wanted = wanted.then_some((interest, rule.overflow));
-            return self.encode_large(key, publish, wanted, kept);
-        }
         if wanted {
             self.turn.push(key, topic, interest, rule.overflow, &self.from, publish);
         }
-        if let Some(kept) = kept {
+        if let Some(kept) = rule.history.as_ref().filter(|_| self.will.is_none()) {
             let frame = if wanted {
                 self.turn.last_frame()
             } else {
@@ -311,7 +308,11 @@ impl Home {
                 websocket::publication(&mut self.alone, head, publish.payload);
                 &self.alone
             };
-            self.archive.keep(key, topic, kept, frame, self.now);
+            if large::is_large(publish) {
+                let kept = *kept;
+                return self.keep_large(key, publish, wanted, kept);
+            }
+            self.archive.keep(key, topic, kept, Frame::Copied(frame), self.now);
         }
     }
 

@@ -77,9 +77,16 @@ impl Turn {
         self.deflated
     }
 
-    /// Makes the frames' first allocation for so many bytes and no more: the batch that begins is to be kept.
-    pub(super) fn reserve(&mut self, len: usize) {
-        self.frames.bytes.reserve_exact(len);
+    /// The next batch is not as long as the last one.
+    pub(super) fn forget_usual(&mut self) {
+        self.frames.usual_len = 0;
+    }
+
+    /// Gives back what the frames have room for beyond so many bytes more.
+    pub(super) fn fit(&mut self, more: usize) {
+        let len = self.frames.bytes.len() + more;
+        self.frames.bytes.shrink_to(len);
+        self.frames.bytes.reserve_exact(more);
     }
 
     /// Encodes one publication, whose offset the topic already counts.

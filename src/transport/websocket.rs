@@ -6,16 +6,6 @@ use crate::protocol::publication::{self as body, Head};
 use crate::ws::deflate::{Deflater, STORED_HEADER_LEN, stored_header};
 use crate::ws::{Opcode, encode};
 
-/// How many bytes [`publication`] appends.
-#[must_use]
-pub fn publication_len(head: Head<'_>, payload: Payload<'_>) -> usize {
-    let len = match payload {
-        Payload::Json(data) => body::json_len(head, data.len()),
-        Payload::Binary(bytes) => body::binary_len(head, bytes.len()),
-    };
-    encode::header_len(len) + len
-}
-
 /// Appends one publication as one frame.
 pub fn publication(out: &mut Vec<u8>, head: Head<'_>, payload: Payload<'_>) {
     match payload {

@@ -108,10 +108,7 @@ impl Decoder {
             return Ok(None);
         }
         let found = match self.find(input, message_bytes_max) {
-            Ok(Some(found)) => {
-                self.note_usual(&found);
-                found
-            }
+            Ok(Some(found)) => found,
             Ok(None) => return Ok(None),
             Err(violation) => {
                 self.stopped = true;
@@ -180,15 +177,14 @@ impl Decoder {
         self.held.as_ref().map_or(0, |held| size_of::<Held>() + held.data.capacity())
     }
 
+    /// A message of so many bytes has come.
     #[inline]
-    fn note_usual(&mut self, found: &Found) {
-        let len = match found {
-            Found::Read { opcode, range, .. } if !opcode.is_control() => range.len(),
-            Found::HeldMessage(_) => self.held().data.payload().len(),
-            Found::Read { .. } | Found::HeldControl(_) => return,
-        };
-        let large = Some(len).filter(|&len| len >= limits::LARGE_MESSAGE_BYTES_MIN);
-        self.usual = large.and_then(|len| u32::try_from(len).ok()).unwrap_or(0);
+    fn note_message(&mut self, len: usize) {
+        if len >= limits::LARGE_MESSAGE_BYTES_MIN {
+            self.usual = u32::try_from(len).unwrap_or(0);
+        } else if self.usual > 0 {
+            self.usual = 0;
+        }
     }
 
     fn find(&mut self, input: &mut Input<'_>, max: usize) -> Result<Option<Found>, Violation> {
@@ -207,7 +203,12 @@ impl Decoder {
             match self.held.get_or_insert_default().take_payload(input, self.role)? {
                 Progress::InputEnded => return Ok(None),
                 Progress::FrameEnded => {}
-                Progress::Event(found) => return Ok(Some(found)),
+                Progress::Event(found) => {
+                    if matches!(found, Found::HeldMessage(_)) {
+                        self.note_message(self.held().data.payload().len());
+                    }
+                    return Ok(Some(found));
+                }
             }
         }
     }
@@ -237,11 +238,14 @@ impl Decoder {
 
     /// The frame's payload lies whole in the input.
     #[inline]
-    fn find_read(&self, header: &Header, input: &mut Input<'_>) -> Result<Found, Violation> {
+    fn find_read(&mut self, header: &Header, input: &mut Input<'_>) -> Result<Found, Violation> {
         let start = input.pos;
         let (payload, is_ascii) = input.take_payload(header.payload_len, header.key, self.role);
         if header.opcode == Opcode::Text && !is_ascii && !header.deflated {
             simdutf8::basic::from_utf8(payload).map_err(|_| Violation::TextNotUtf8)?;
+        }
+        if !header.opcode.is_control() {
+            self.note_message(header.payload_len);
         }
         let range = start..start + header.payload_len;
         Ok(Found::Read { opcode: header.opcode, deflated: header.deflated, range })

@@ -19,7 +19,7 @@ impl Pair {
         self.newest += 1;
         let frame: Vec<u8> = (0..len).map(|at| (self.newest as usize * 7 + at) as u8).collect();
         let at = Tick(u32::try_from(self.newest).expect("few") / 3);
-        self.history.push(self.newest, &frame, at);
+        self.history.push(self.newest, Frame::Copied(&frame), at);
         self.model.push_back((self.newest, frame, at));
     }
 
@@ -28,7 +28,7 @@ impl Pair {
         let frame = vec![self.newest as u8; len];
         let at = Tick(u32::try_from(self.newest).expect("few") / 3);
         let batch = Arc::new(Batch::of([&frame[..], b"the topic's name"].concat()));
-        self.history.push_shared(self.newest, batch, end_of(&frame), at);
+        self.history.push(self.newest, Frame::Shared(batch, end_of(&frame)), at);
         self.model.push_back((self.newest, frame, at));
     }
 
@@ -138,7 +138,7 @@ fn long(count: usize, frame: usize, reader: usize) -> History {
     let mut history = History::default();
     let frame = vec![7; frame];
     for offset in 1..=(count + count / 3) as u64 {
-        history.push(offset, &frame, Tick(0));
+        history.push(offset, Frame::Copied(&frame), Tick(0));
         if history.len() > count {
             history.forget_oldest();
         }
@@ -169,7 +169,7 @@ fn what_is_merged_at_once_is_bounded_whatever_the_length_of_the_frames() {
     for frame in [1_000, 15_000, 17_000, 60_000, 130_000] {
         let mut history = History::default();
         for offset in 1..=50_000_000 / frame as u64 {
-            history.push(offset, &vec![1; frame], Tick(0));
+            history.push(offset, Frame::Copied(&vec![1; frame]), Tick(0));
         }
         let most = history.chunks.iter().map(|chunk| chunk.batch.bytes.len()).max().expect("many");
         assert!(most <= limits::HISTORY_MERGED_BYTES * 3 / 2, "a chunk of {most} bytes from frames of {frame}");
@@ -189,10 +189,10 @@ fn very_large_publications_are_never_copied_and_smaller_ones_are_merged_around_t
         if offset % 5 == 0 {
             let batch = Arc::new(Batch::of(vec![1; limits::HISTORY_MERGED_BYTES / 4 + 9]));
             batches.push(Arc::clone(&batch));
-            history.push_shared(offset, batch, limits::HISTORY_MERGED_BYTES as u32 / 4, Tick(0));
+            history.push(offset, Frame::Shared(batch, limits::HISTORY_MERGED_BYTES as u32 / 4), Tick(0));
         } else {
             let batch = Arc::new(Batch::of(vec![2; 40_000]));
-            history.push_shared(offset, batch, 40_000, Tick(0));
+            history.push(offset, Frame::Shared(batch, 40_000), Tick(0));
         }
     }
     let pieces = history.replay(0);
@@ -258,7 +258,7 @@ fn a_kept_publication_of_200_bytes_costs_at_most_1_3_times_its_frame() {
     const FRAME: usize = 4 + 200;
     let mut history = History::default();
     for offset in 1..=3_500 {
-        history.push(offset, &[0; FRAME], Tick(0));
+        history.push(offset, Frame::Copied(&[0; FRAME]), Tick(0));
         if history.len() > 1_000 {
             history.forget_oldest();
         }
@@ -275,7 +275,7 @@ fn a_kept_publication_of_200_bytes_costs_at_most_1_3_times_its_frame() {
 fn the_account_is_what_the_allocations_are() {
     let mut history = History::default();
     for offset in 1..=500 {
-        history.push(offset, &[0; 150], Tick(0));
+        history.push(offset, Frame::Copied(&[0; 150]), Tick(0));
     }
     for _ in 0..20 {
         history.forget_oldest();
