@@ -7,8 +7,9 @@ pub const READ_BYTES_PER_TURN: usize = 68 * 1024;
 pub const PLACED_BYTES_MIN: usize = 4 * 1024;
 /// Most bytes of one message that are read into its own memory per turn.
 pub const PLACED_BYTES_PER_TURN: usize = 256 * 1024;
-/// Buffers from this size on, in bytes, are kept for the next large message when theirs was handled or sent.
-pub const LARGE_SPARE_BYTES_MIN: usize = 32 * 1024;
+/// Messages from this size on, in bytes, are large: the next one is expected to be as long, an echo goes back from where it
+/// lies and at once, and the buffer is kept for others.
+pub const LARGE_MESSAGE_BYTES_MIN: usize = 16 * 1024;
 /// Bytes of such buffers that a shard keeps, all together.
 pub const LARGE_SPARES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes read from all connections of one shard per turn; what is readable beyond them waits for the next turn.

@@ -1,4 +1,4 @@
-//! The home: a publication gets its position and is encoded once; one that is kept and that nobody subscribes to.
+//! The home: a publication gets its position and is encoded once; one that is kept and that nobody subscribes to; large ones.
 
 use std::rc::Rc;
 
@@ -19,6 +19,8 @@ pub(super) fn paths() -> Vec<HotPath> {
         path("home: publish", || Box::new(Publishes(Topics::new(&[Form::Frames], false)))),
         path("home: publish and keep", || Box::new(Publishes(Topics::new(&[Form::Frames], true)))),
         path("home: keep what nobody subscribes to", || Box::new(Publishes(Topics::new(&[], true)))),
+        path("home: publish and keep 64 KiB", || Box::new(Publishes(Topics::of(65_536, &[Form::Frames], true)))),
+        path("home: keep 64 KiB that nobody subscribes to", || Box::new(Publishes(Topics::of(65_536, &[], true)))),
     ]
 }
 
@@ -32,6 +34,11 @@ pub(super) struct Topics {
 impl Topics {
     /// Subscribed to in these forms; with a history or without.
     pub(super) fn new(forms: &[Form], keeps: bool) -> Self {
+        Self::of(64, forms, keeps)
+    }
+
+    /// With publications of so many bytes.
+    fn of(payload_bytes: usize, forms: &[Form], keeps: bool) -> Self {
         let history = keeps.then_some(History { count: 1_000, age_s: 3_600 });
         let rules = Rules::new(vec![Rule { filter: "#".to_owned(), history, ..Rule::default() }]);
         let mut home = Home::new(ShardId(0), 1, Rc::new(rules), 64 << 20, 7);
@@ -53,7 +60,7 @@ impl Topics {
                 form: *form,
             });
         }
-        let mut topics = Self { home, names, payload: format!("\"{:062}\"", 0) };
+        let mut topics = Self { home, names, payload: format!("\"{:01$}\"", 0, payload_bytes - 2) };
         // What grows to its usual size has grown.
         for _ in 0..20 {
             topics.publish();
@@ -62,7 +69,7 @@ impl Topics {
         topics
     }
 
-    /// A publication of 64 bytes to each topic.
+    /// A publication to each topic.
     pub(super) fn publish(&mut self) {
         for name in &self.names {
             self.home.handle_publish(Publish {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wirefan::ws::{Decoder, Input, Role};
+use wirefan::ws::{Ahead, Decoder, Input, Role};
 
 const MESSAGE_BYTES_MAX: usize = 1000;
 
@@ -12,6 +12,7 @@ fuzz_target!(|data: &[u8]| {
         let at_once = events(role, frames, frames.len().max(1));
         assert_eq!(events(role, frames, 1 + usize::from(read_bytes)), at_once);
         assert_eq!(events_placed(role, frames, 1 + usize::from(read_bytes)), at_once);
+        assert_eq!(events_ahead(role, frames, 1 + usize::from(read_bytes)), at_once);
     }
 });
 
@@ -39,6 +40,23 @@ fn events_placed(role: u8, frames: &[u8], read_bytes: usize) -> Vec<String> {
             decoder.note_placed(placed.len());
         }
         take(&mut decoder, read, &mut events);
+    }
+    events
+}
+
+/// Each read goes ahead to where the payload of a message would lie that is about as long.
+fn events_ahead(role: u8, frames: &[u8], read_bytes: usize) -> Vec<String> {
+    let (mut decoder, mut events) = (decoder(role), Vec::new());
+    for read in frames.chunks(read_bytes) {
+        let mut ahead = Ahead::new(read_bytes, |len| Some(vec![0xa5; len])).expect("it was lent");
+        ahead.room()[..read.len()].copy_from_slice(read);
+        let (header, payload) = ahead.halves(read.len());
+        let payload_len = payload.len();
+        take(&mut decoder, header, &mut events);
+        match decoder.adopt(ahead, payload_len) {
+            Ok(()) => take(&mut decoder, &[], &mut events),
+            Err(mut ahead) => take(&mut decoder, ahead.halves(read.len()).1, &mut events),
+        }
     }
     events
 }

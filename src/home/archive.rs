@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::history::Frame;
 use super::topics::{TopicKey, TopicState, Topics};
 use crate::ids::Tick;
 use crate::limits;
@@ -48,7 +49,7 @@ impl Archive {
     }
 
     /// Keeps the topic's newest publication, and no more of it than its rule says.
-    pub(super) fn keep(&mut self, key: TopicKey, topic: &mut TopicState, rule: &Kept, frame: &[u8], now: Tick) {
+    pub(super) fn keep(&mut self, key: TopicKey, topic: &mut TopicState, rule: &Kept, frame: Frame<'_>, now: Tick) {
         let (offset, life) = (topic.offset, (key, topic.epoch));
         self.topics += usize::from(topic.history.is_none());
         let history = topic.history.get_or_insert_default();

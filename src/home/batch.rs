@@ -29,6 +29,21 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Frames alone: of no use but to be read.
+    #[must_use]
+    pub fn of(bytes: Vec<u8>) -> Self {
+        Self { bytes, ..Self::default() }
+    }
+
+    /// The memory that it takes, without its other forms.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let lists = self.runs.capacity() * size_of::<Run>()
+            + self.exceptions.capacity() * size_of::<Exception>()
+            + self.conflated.capacity() * size_of::<Conflated>();
+        size_of::<Self>() + self.bytes.capacity() + lists
+    }
+
     /// These publications in that form, if somebody wants any of them in it.
     #[must_use]
     pub fn in_form(self: &Arc<Self>, form: Form) -> Option<&Arc<Self>> {

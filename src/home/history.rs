@@ -2,8 +2,9 @@
 //!
 //! Its home appends each publication and trims by count and age; a replay hands out ranges of chunks, which shards write
 //! without copying. Invariant: offsets `first..first + len` are kept, without holes. A chunk is shared once somebody
-//! replays it and is never changed again; the newest one is open, and a replay gets a copy of it. Of a long history the
-//! closed ones are merged later: whoever reads the small ones keeps them. Refuses to know rules, topics and the bytes that
+//! replays it and is never changed again; the newest one is open, and a replay gets a copy of it. A large publication is a
+//! chunk by itself: the batch that its subscribers got. Of a long history the closed ones are merged later, but for very
+//! large ones: whoever reads the small ones keeps them. Refuses to know rules, topics and the bytes that
 //! all histories together may take: its home does.
 
 use std::collections::VecDeque;
@@ -23,6 +24,15 @@ pub struct Piece {
     pub chunk: Arc<Batch>,
     /// Its frames that are meant.
     pub frames: Span,
+}
+
+/// A publication that is to be kept.
+#[derive(Debug)]
+pub(super) enum Frame<'a> {
+    /// Its frame.
+    Copied(&'a [u8]),
+    /// A batch that has nothing else, and where the frame at its front ends.
+    Shared(Arc<Batch>, u32),
 }
 
 /// One kept publication within its chunk.
@@ -50,7 +60,17 @@ impl Chunk {
     }
 
     fn bytes(&self) -> usize {
-        self.batch.bytes.capacity() + self.kept.capacity() * size_of::<Kept>() + size_of::<Self>() + size_of::<Batch>()
+        self.batch.memory_bytes() + self.kept.capacity() * size_of::<Kept>() + size_of::<Self>()
+    }
+
+    /// Its frames: all that it has, but for a batch's names.
+    fn frames(&self) -> &[u8] {
+        &self.batch.bytes[..self.start_of(self.kept.len()) as usize]
+    }
+
+    /// One publication that is worth a range of its own, and not worth another copy.
+    fn is_very_large(&self) -> bool {
+        self.kept.len() == 1 && self.frames().len() >= VERY_LARGE
     }
 }
 
@@ -89,11 +109,15 @@ impl History {
     }
 
     /// Keeps a publication's frame. Offsets come one after the other.
-    pub(super) fn push(&mut self, offset: u64, frame: &[u8], at: Tick) {
+    pub(super) fn push(&mut self, offset: u64, frame: Frame<'_>, at: Tick) {
         if self.len == 0 {
             self.first = offset;
         }
         debug_assert_eq!(offset, self.first + self.len as u64, "offsets have no holes");
+        let frame = match frame {
+            Frame::Copied(frame) => frame,
+            Frame::Shared(batch, end) => return self.push_shared(offset, batch, end, at),
+        };
         if self.open.len() + frame.len() > limits::HISTORY_CHUNK_BYTES && !self.open.is_empty() {
             self.close();
         }
@@ -104,6 +128,18 @@ impl History {
         self.snapshot = Weak::new();
         self.open.extend_from_slice(frame);
         self.open_kept.push_back(Kept { end: end_of(&self.open), at });
+        self.len += 1;
+    }
+
+    /// The batch itself becomes a chunk, and nothing is copied.
+    #[cold]
+    fn push_shared(&mut self, offset: u64, batch: Arc<Batch>, frame_end: u32, at: Tick) {
+        debug_assert!(batch.others.iter().all(Option::is_none), "what would not be counted is not kept");
+        if !self.open.is_empty() {
+            self.close();
+        }
+        self.merge(frame_end as usize >= VERY_LARGE);
+        self.append(batch, offset, vec![Kept { end: frame_end, at }], 0);
         self.len += 1;
     }
 
@@ -158,7 +194,7 @@ impl History {
         let mut pieces = Vec::new();
         for chunk in self.chunks.range(self.chunk_at(offset)..) {
             let start = chunk.start_of(index(offset.saturating_sub(chunk.first)));
-            let frames = Span { start, end: end_of(&chunk.batch.bytes) };
+            let frames = Span { start, end: end_of(chunk.frames()) };
             pieces.push(Piece { chunk: Arc::clone(&chunk.batch), frames });
         }
         let skip = index(offset.saturating_sub(self.open_first()));
@@ -176,7 +212,7 @@ impl History {
     fn open_copy(&mut self) -> Arc<Batch> {
         self.snapshot.upgrade().unwrap_or_else(|| {
             let bytes = self.open[self.open_skipped as usize..].to_vec();
-            let copy = Arc::new(Batch { bytes, ..Batch::default() });
+            let copy = Arc::new(Batch::of(bytes));
             self.snapshot = Arc::downgrade(&copy);
             copy
         })
@@ -226,12 +262,11 @@ impl History {
         bytes.shrink_to_fit();
         let kept: Vec<Kept> =
             self.open_kept.drain(..).map(|kept| Kept { end: kept.end - skipped, at: kept.at }).collect();
-        self.append(bytes, first, kept, 0);
-        self.merge();
+        self.append(Arc::new(Batch::of(bytes)), first, kept, 0);
+        self.merge(false);
     }
 
-    fn append(&mut self, bytes: Vec<u8>, first: u64, kept: Vec<Kept>, skipped: usize) {
-        let batch = Arc::new(Batch { bytes, ..Batch::default() });
+    fn append(&mut self, batch: Arc<Batch>, first: u64, kept: Vec<Kept>, skipped: usize) {
         let chunk = Chunk { batch, first, kept, skipped };
         self.closed_bytes += chunk.bytes();
         self.chunks.push_back(chunk);
@@ -239,23 +274,25 @@ impl History {
 
     /// Makes one of the newest small chunks once they are worth it. However often the open chunk was replayed meanwhile, a
     /// history of n bytes so has n / `HISTORY_MERGED_BYTES` chunks and some hundred: a replay of gigabytes is not a million
-    /// ranges. Each byte is moved once for it, or twice while the history still grows.
-    fn merge(&mut self) {
+    /// ranges. Each byte is moved once for it, or twice while the history still grows. Where a very large one comes next, the
+    /// small ones before it will not become more (`ends`).
+    fn merge(&mut self, ends: bool) {
         let wanted = (self.closed_bytes / limits::HISTORY_MERGE_SHARE).min(limits::HISTORY_MERGED_BYTES);
         if wanted < 2 * limits::HISTORY_CHUNK_BYTES {
             return;
         }
-        let small = self.chunks.iter().rev().take_while(|chunk| chunk.batch.bytes.len() <= wanted / 2);
+        let is_small = |chunk: &&Chunk| chunk.frames().len() <= wanted / 2 && !chunk.is_very_large();
+        let small = self.chunks.iter().rev().take_while(is_small);
         let (mut count, mut len, mut publications) = (0, 0, 0);
         for chunk in small {
             if len >= wanted {
                 break; // those before it were large once, in a shorter history
             }
             count += 1;
-            len += chunk.batch.bytes.len();
+            len += chunk.frames().len();
             publications += chunk.kept.len();
         }
-        if len < wanted {
+        if len < wanted && !(ends && count > 1) {
             return;
         }
         let small = self.chunks.split_off(self.chunks.len() - count);
@@ -264,10 +301,10 @@ impl History {
         for chunk in small {
             self.closed_bytes -= chunk.bytes();
             let start = end_of(&bytes);
-            bytes.extend_from_slice(&chunk.batch.bytes);
+            bytes.extend_from_slice(chunk.frames());
             kept.extend(chunk.kept.iter().map(|kept| Kept { end: start + kept.end, at: kept.at }));
         }
-        self.append(bytes, first, kept, skipped);
+        self.append(Arc::new(Batch::of(bytes)), first, kept, skipped);
     }
 
     /// Gives the forgotten front of the open chunk back once it is the larger part: each byte is moved once at most.
@@ -284,6 +321,9 @@ impl History {
         }
     }
 }
+
+/// Bytes of a frame that is not merged with others.
+const VERY_LARGE: usize = limits::HISTORY_MERGED_BYTES / 4;
 
 /// About what a topic takes besides its publications: its record, its name, the places where it is entered.
 const TOPIC_BYTES: usize = size_of::<History>() + size_of::<TopicState>() + 128;

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use super::Home;
 use super::archive::expiry;
 use super::estate::{self, Bequest, Key};
+use super::history::Frame;
 use super::keys::Made;
 use super::topics::{TopicKey, TopicState};
 use crate::ids::{TICK_MS, Tick};
@@ -95,7 +96,7 @@ impl Home {
             let head = Head { prefix: topic.prefix(), offset, from: kept.from };
             websocket::publication(&mut self.alone, head, kept.payload);
             topic.offset = offset; // as it was when this was published
-            self.archive.keep(key, topic, rule, &self.alone, at);
+            self.archive.keep(key, topic, rule, Frame::Copied(&self.alone), at);
         }
     }
 

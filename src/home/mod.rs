@@ -14,6 +14,7 @@ mod history;
 mod inherit;
 mod interest;
 mod keys;
+mod large;
 mod listing;
 mod members;
 mod presence;
@@ -25,6 +26,7 @@ mod turn;
 
 pub use batch::{Batch, Conflated, Exception, Run};
 pub use delivery::{Delivery, Parcel, Refusal, Span, Subscribed};
+use history::Frame;
 pub use history::Piece;
 pub use interest::ShardSet;
 pub use presence::Presence;
@@ -252,7 +254,7 @@ impl Home {
             self.topics.touch(key); // refused or not, its name must not be remembered for ever
             return Err(Refusal::Publish);
         };
-        let window_s = rule.idempotency_s;
+        let (window_s, large) = (rule.idempotency_s, large::is_large(publish) && rule.history.is_some());
         if let Some(idempotency) = publish.key.filter(|_| window_s > 0) {
             if let Some(offset) = Keys::find(&mut self.topics, key, idempotency, self.now) {
                 return Ok(Position { epoch: self.topics.at(key).epoch, offset });
@@ -261,6 +263,9 @@ impl Home {
             self.keys.remember(&mut self.topics, key, idempotency, window_s, self.now);
         } else {
             self.topics.at(key).offset += 1;
+        }
+        if large {
+            self.begin_large(key);
         }
         self.encode(key, publish);
         let topic = self.topics.at(key);
@@ -303,7 +308,11 @@ impl Home {
                 websocket::publication(&mut self.alone, head, publish.payload);
                 &self.alone
             };
-            self.archive.keep(key, topic, kept, frame, self.now);
+            if large::is_large(publish) {
+                let kept = *kept;
+                return self.keep_large(key, publish, wanted, kept);
+            }
+            self.archive.keep(key, topic, kept, Frame::Copied(frame), self.now);
         }
     }
 
@@ -458,10 +467,10 @@ impl Home {
     }
 
     /// Freezes what was encoded into one batch and puts it, once, into the parcel of each shard concerned: at the end of
-    /// a turn, and within it where an answer must stand behind what came before it.
-    fn seal(&mut self) {
+    /// a turn, and within it where an answer must stand behind what came before it. That batch, if there was anything.
+    fn seal(&mut self) -> Option<Arc<Batch>> {
         if self.turn.is_empty() {
-            return;
+            return None;
         }
         let batch = Arc::new(self.turn.freeze(self.me, &mut self.topics, &self.rules));
         let mut concerned = ShardSet::default();
@@ -474,6 +483,7 @@ impl Home {
             let runs = wanted.map(|(index, _)| index as u32).collect();
             self.out[shard.index()].items.push(Delivery::Batch { batch: Arc::clone(&batch), runs });
         }
+        Some(batch)
     }
 
     /// What waits for this shard; the caller takes it whole at the end of a turn, or leaves it while a ring is full.

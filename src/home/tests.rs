@@ -4,6 +4,7 @@
 
 mod estate;
 mod forms;
+mod large;
 mod past;
 mod presence;
 

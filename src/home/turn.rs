@@ -77,6 +77,18 @@ impl Turn {
         self.deflated
     }
 
+    /// The next batch is not as long as the last one.
+    pub(super) fn forget_usual(&mut self) {
+        self.frames.usual_len = 0;
+    }
+
+    /// Gives back what the frames have room for beyond so many bytes more.
+    pub(super) fn fit(&mut self, more: usize) {
+        let len = self.frames.bytes.len() + more;
+        self.frames.bytes.shrink_to(len);
+        self.frames.bytes.reserve_exact(more);
+    }
+
     /// Encodes one publication, whose offset the topic already counts.
     pub(super) fn push(
         &mut self,

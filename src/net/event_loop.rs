@@ -349,6 +349,7 @@ impl EventLoop {
                     if len > 0 {
                         self.shard.handle_bytes(id, &mut self.buf, len);
                     }
+                    self.shard.flush_large(id, &mut self.sockets);
                     if more && self.sockets.note_readable(id, false) {
                         self.readable.push_back(id);
                     }
@@ -412,7 +413,7 @@ impl EventLoop {
                     self.shared.connections.fetch_sub(1, Ordering::Relaxed);
                 }
                 Action::Resume(id) => {
-                    if self.sockets.note_readable(id, false) {
+                    if self.sockets.note_resumed(id) {
                         self.readable.push_back(id);
                     }
                 }

@@ -23,6 +23,8 @@ struct Socket {
     generation: u32,
     /// Stands in the loop's queue of readable ones.
     queued: bool,
+    /// The kernel said that there is something to read, and no read has found the end of it.
+    unread: bool,
     /// The peer ended its stream: it is to be read to the end, whatever a short read seems to say.
     ended: bool,
 }
@@ -104,7 +106,8 @@ impl Sockets {
         registry.register(&mut stream, token(id), Interest::READABLE | Interest::WRITABLE)?;
         let index = id.index as usize;
         self.slots.reach(index);
-        self.slots[index] = Some(Socket { stream, generation: id.generation, queued: false, ended: false });
+        self.slots[index] =
+            Some(Socket { stream, generation: id.generation, queued: false, unread: false, ended: false });
         if session.is_some() {
             self.sessions.reach(index);
         }
@@ -171,8 +174,14 @@ impl Sockets {
     pub(super) fn note_readable(&mut self, id: ConnId, ended: bool) -> bool {
         self.at(id).is_some_and(|socket| {
             socket.ended |= ended;
+            socket.unread = true;
             !std::mem::replace(&mut socket.queued, true)
         })
+    }
+
+    /// It may be read again; true if there is anything to read, so that it is to be queued.
+    pub(super) fn note_resumed(&mut self, id: ConnId) -> bool {
+        self.at(id).is_some_and(|socket| socket.unread && !std::mem::replace(&mut socket.queued, true))
     }
 
     /// Notes that it was taken from the queue.
@@ -185,6 +194,14 @@ impl Sockets {
     /// Reads once, first into `room`, then into `buf`; with TLS into `buf` alone. A read that is shorter than both proves that
     /// nothing more was there: the kernel will say when there is.
     pub(super) fn read(&mut self, id: ConnId, room: &mut [u8], buf: &mut [u8]) -> Got {
+        let got = self.read_once(id, room, buf);
+        if let Some(socket) = self.at(id) {
+            socket.unread = matches!(got, Got::Bytes { more: true, .. });
+        }
+        got
+    }
+
+    fn read_once(&mut self, id: ConnId, room: &mut [u8], buf: &mut [u8]) -> Got {
         let Some((socket, session, traffic)) = self.with_session(id) else { return Got::Nothing };
         let mut stream = Metered { stream: &mut socket.stream, traffic };
         if let Some((session, scratch)) = session {
@@ -282,6 +299,32 @@ mod tests {
         assert!(!sockets.note_readable(id, true));
         assert_eq!(sockets.read(id, &mut [], &mut [0; 8]), Got::Nothing);
         assert_eq!(sockets.send(3, b"x"), Sent::Gone);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "this is net, which opens sockets")]
+    fn who_may_be_read_again_is_read_only_if_something_may_be_there() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut peer = listener.accept().unwrap().0;
+        stream.set_nonblocking(true).unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let mut sockets = Sockets::default();
+        let id = ConnId { index: 0, generation: 0 };
+        sockets.add(poll.registry(), id, TcpStream::from_std(stream), None).unwrap();
+        assert!(!sockets.note_resumed(id), "the kernel said nothing yet");
+        assert!(sockets.note_readable(id, false));
+        sockets.note_unqueued(id); // it is paused
+        assert!(sockets.note_resumed(id));
+        assert!(!sockets.note_resumed(id), "it is queued already");
+        sockets.note_unqueued(id);
+        peer.write_all(b"four").unwrap();
+        let read = |more| Got::Bytes { placed: 0, len: 2, more };
+        assert_eq!(sockets.read(id, &mut [], &mut [0; 2]), read(true));
+        assert!(sockets.note_resumed(id), "the buffer was full");
+        sockets.note_unqueued(id);
+        assert_eq!(sockets.read(id, &mut [], &mut [0; 8]), read(false));
+        assert!(!sockets.note_resumed(id));
     }
 
     #[test]

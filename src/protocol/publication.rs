@@ -155,6 +155,14 @@ pub fn payload_and_after(payload: Payload<'_>) -> [&[u8]; 2] {
 }
 
 impl Payload<'_> {
+    /// How many bytes it has.
+    #[must_use]
+    pub fn bytes_len(self) -> usize {
+        match self {
+            Self::Json(bytes) | Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
     /// What stands between the head and the payload, and what behind it.
     fn around(self) -> (&'static [u8], &'static [u8]) {
         match self {

@@ -10,7 +10,10 @@ use crate::ids::ConnId;
 use crate::limits;
 use crate::protocol::{Command, Fault};
 use crate::ws::deflate::{Deflater, WINDOW_BITS_MIN};
-use crate::ws::{Body, Event, Input, Kind, Opcode, Violation, encode};
+use crate::ws::{Ahead, Body, Event, Input, Kind, Opcode, Violation, encode};
+
+/// What waits for a connection pins at most so many times its bytes: a buffer may be far larger than the message in it.
+const BUFFER_SHARE: usize = 4;
 
 impl Shard {
     /// Takes `buf[..filled]`, just read from the connection. The bytes are changed in place, those behind them are not
@@ -28,15 +31,24 @@ impl Shard {
     }
 
     /// Where the next bytes of the connection may be read to, before any go to the read buffer, for [`Shard::handle_placed`];
-    /// empty unless a large message is coming.
+    /// empty unless a large message is coming, or is expected because the last one was.
     pub fn room(&mut self, id: ConnId) -> &mut [u8] {
+        if let Some(unused) = self.ahead.take() {
+            self.outbound.segments().large().keep(unused.into_buffer());
+        }
         let Some(index) = self.index_of(id) else { return &mut [] };
         let connection = &mut self.connections[index as usize];
         match &mut connection.speech {
             // What may have to wait has to be in the read buffer.
             Speech::WebSocket(decoder) if connection.deflate.is_none() => {
                 let spares = self.outbound.segments().large();
-                let room = decoder.room(limits::PLACED_BYTES_MIN, |len| spares.lend(len));
+                let room = match decoder.expected() {
+                    0 => decoder.room(limits::PLACED_BYTES_MIN, |len| spares.lend(len..=usize::MAX)),
+                    len => {
+                        self.ahead = Ahead::new(len, |least| spares.lend(least..=BUFFER_SHARE * len));
+                        self.ahead.as_mut().map(Ahead::room).unwrap_or_default()
+                    }
+                };
                 let len = room.len().min(limits::PLACED_BYTES_PER_TURN);
                 &mut room[..len]
             }
@@ -52,9 +64,29 @@ impl Shard {
         if let Speech::WebSocket(decoder) = &mut connection.speech
             && connection.phase != Phase::Lingering
         {
+            if let Some(ahead) = self.ahead.take() {
+                return self.handle_ahead(id, ahead, len);
+            }
             decoder.note_placed(len);
             self.handle_frames(index, &mut []);
         }
+    }
+
+    fn handle_ahead(&mut self, id: ConnId, mut ahead: Ahead, len: usize) {
+        let (header, payload) = ahead.halves(len);
+        let payload_len = payload.len();
+        self.handle_frames(id.index, header);
+        if payload_len > 0
+            && let Some(index) = self.index_of(id)
+            && let Speech::WebSocket(decoder) = &mut self.connections[index as usize].speech
+        {
+            match decoder.adopt(ahead, payload_len) {
+                Ok(()) => return self.handle_frames(index, &mut []),
+                Err(other) => ahead = other,
+            }
+            self.handle_frames(index, ahead.halves(len).1);
+        }
+        self.outbound.segments().large().keep(ahead.into_buffer());
     }
 
     pub(super) fn handle_frames(&mut self, index: u32, bytes: &mut [u8]) {
@@ -163,18 +195,16 @@ impl Shard {
     fn echoes_moved(&self, index: u32, payload: &[u8]) -> bool {
         let connection = &self.connections[index as usize];
         let echoes = connection.echo && connection.phase == Phase::Open && connection.deflate.is_none();
-        echoes && payload.len() >= limits::LARGE_SPARE_BYTES_MIN
+        echoes && payload.len() >= limits::LARGE_MESSAGE_BYTES_MIN
     }
 
     fn echo_moved(&mut self, index: u32, kind: Kind, message: Body) {
-        // What waits for a connection pins at most four times its bytes, and a lent buffer may be far larger.
-        if message.capacity() > 4 * message.payload().len() {
+        if message.capacity() > BUFFER_SHARE * message.payload().len() {
             self.echo(index, kind, message.payload());
             return self.outbound.segments().large().keep(message.into_buffer());
         }
         let (buffer, frame) = message.into_frame(kind);
-        let at = |at: usize| u32::try_from(at).expect("messages are far below 4 GiB");
-        self.outbound.push_moved(index, buffer, at(frame.start)..at(frame.end));
+        self.outbound.push_moved(index, buffer, frame);
     }
 
     /// Compressed, if that was agreed on and makes it shorter.
@@ -189,7 +219,13 @@ impl Shard {
                 });
             }
         }
-        self.outbound.push_reply(index, |out| encode::frame(out, kind.into(), payload));
+        if payload.len() < limits::LARGE_MESSAGE_BYTES_MIN {
+            return self.outbound.push_reply(index, |out| encode::frame(out, kind.into(), payload));
+        }
+        let spares = self.outbound.segments().large();
+        let copy = Body::copy_of(payload, |least| spares.lend(least..=BUFFER_SHARE * payload.len()));
+        let (buffer, frame) = copy.into_frame(kind);
+        self.outbound.push_moved(index, buffer, frame);
     }
 
     /// RFC 6455 5.5.1: a Close is answered by one with the same code, then the server closes.

@@ -61,6 +61,7 @@ use crate::protocol::Parser;
 use crate::rules::Rules;
 use crate::telemetry::{Machine, Refusals};
 use crate::topic::{STATS, Topic};
+use crate::ws::Ahead;
 use crate::ws::deflate::{Deflater, Inflater};
 use canary::Canary;
 use connection::Connection;
@@ -162,6 +163,8 @@ pub struct Shard {
     inflate_budget: usize,
     /// What connections sent behind messages that were too much for a turn.
     put_off: HashMap<u32, Vec<u8>, FixedState>,
+    /// The room that was offered for the next read, if that is for a message which may begin there.
+    ahead: Option<Ahead>,
     /// For `/echo`; made for its first message that may be compressed.
     deflater: Option<Box<Deflater>>,
     actions: VecDeque<Action>,
@@ -230,6 +233,7 @@ impl Shard {
             inflater: None,
             inflate_budget: limits::INFLATED_BYTES_PER_TURN,
             put_off: HashMap::default(),
+            ahead: None,
             deflater: None,
             actions: VecDeque::new(),
             held: BTreeMap::new(),
@@ -293,13 +297,26 @@ impl Shard {
     fn flush(&mut self, wire: &mut impl Wire) {
         let mut budget = self.outbound.flush_budget();
         while let Some(index) = self.outbound.next_to_flush(&mut budget) {
-            match self.outbound.flush(index, wire) {
-                Flushed::Drained => self.after_flush(index),
-                Flushed::Blocked if self.outbound.is_watched(index) => self.resume_if_room(index),
-                Flushed::Held => self.handle_held(index),
-                Flushed::Done | Flushed::Blocked => {}
-                Flushed::Gone => self.discard(index, CloseReason::Reset),
-            }
+            self.flush_one(index, wire);
+        }
+    }
+
+    fn flush_one(&mut self, index: u32, wire: &mut impl Wire) {
+        match self.outbound.flush(index, wire) {
+            Flushed::Drained => self.after_flush(index),
+            Flushed::Blocked if self.outbound.is_watched(index) => self.resume_if_room(index),
+            Flushed::Held => self.handle_held(index),
+            Flushed::Done | Flushed::Blocked => {}
+            Flushed::Gone => self.discard(index, CloseReason::Reset),
+        }
+    }
+
+    /// Offers large answers to a connection that was just read to its socket, before the end of the turn: their bytes are
+    /// still in the processor's cache, and so are those of the buffer that they leave to the next one.
+    pub fn flush_large(&mut self, id: ConnId, wire: &mut impl Wire) {
+        let Some(index) = self.index_of(id) else { return };
+        if self.outbound.pending_replies(index) >= limits::LARGE_MESSAGE_BYTES_MIN && !self.outbound.is_blocked(index) {
+            self.flush_one(index, wire);
         }
     }
 

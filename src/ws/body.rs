@@ -11,8 +11,8 @@ use super::encode;
 use super::frame::HEADER_BYTES_MAX;
 use super::{Kind, Opcode};
 
-/// The longest header that we send is [`HEADER_BYTES_MAX`] without the key of four bytes.
-pub(super) const HEADER_ROOM: usize = HEADER_BYTES_MAX - 4;
+/// Enough for the header with which a message comes: who reads ahead reads it there. The one that we send is shorter.
+pub(super) const HEADER_ROOM: usize = HEADER_BYTES_MAX;
 
 /// See the module's page.
 #[derive(Debug, Default)]
@@ -22,6 +22,19 @@ pub struct Body {
 }
 
 impl Body {
+    /// An empty one in a buffer that has room for a header at least.
+    pub(super) fn within(buf: Vec<u8>) -> Self {
+        Self { buf, end: HEADER_ROOM }
+    }
+
+    /// A copy of a message, in the buffer of at least so many bytes that `lend` may have.
+    pub fn copy_of(message: &[u8], lend: impl FnOnce(usize) -> Option<Vec<u8>>) -> Self {
+        let mut body = Self::default();
+        body.borrow(Self::buffer_len(message.len()), lend);
+        body.extend(message, Some(0));
+        body
+    }
+
     /// The message so far.
     #[must_use]
     pub fn payload(&self) -> &[u8] {

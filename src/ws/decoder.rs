@@ -15,8 +15,8 @@ use super::body::Body;
 use super::deflate::deflated_bytes_max;
 use super::frame::{self, Header, Place};
 use super::message::{Held, Progress};
-use super::{Kind, Opcode, Role, Spares, Violation, close};
-use crate::simd;
+use super::{Ahead, Kind, Opcode, Role, Spares, Violation, close};
+use crate::{limits, simd};
 
 /// What a peer sent. Payloads live until the next call of [`Decoder::next`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct Decoder {
     deflate: bool,
     /// A close frame or a violation was found.
     stopped: bool,
+    /// Payload bytes of the last message, if it was large: the next one may be like it.
+    usual: u32,
     held: Option<Box<Held>>,
 }
 
@@ -77,7 +79,7 @@ impl Decoder {
     /// A decoder for the bytes that follow the opening handshake. `role` is our side.
     #[must_use]
     pub const fn new(role: Role) -> Self {
-        Self { role, deflate: false, stopped: false, held: None }
+        Self { role, deflate: false, stopped: false, usual: 0, held: None }
     }
 
     /// One for a connection on which permessage-deflate is spoken or not, as the handshake agreed.
@@ -149,10 +151,40 @@ impl Decoder {
         held.expect("there is room inside of a frame only").note_placed(len);
     }
 
+    /// How long the next message will be if it is like the last one, which was large; 0 if that was not, or if one is under
+    /// way.
+    #[must_use]
+    pub fn expected(&self) -> usize {
+        let idle = self.held.as_ref().is_none_or(|held| held.is_idle());
+        if idle && !self.stopped { self.usual as usize } else { 0 }
+    }
+
+    /// Takes `len` bytes that were read ahead to where payload is to lie, if they are the first ones of a message whose header
+    /// came before them; [`Decoder::next`] looks at them before its input.
+    ///
+    /// # Errors
+    /// They are something else, and input like any other.
+    pub fn adopt(&mut self, ahead: Ahead, len: usize) -> Result<(), Ahead> {
+        match &mut self.held {
+            Some(held) if !self.stopped => held.adopt(ahead, len),
+            _ => Err(ahead),
+        }
+    }
+
     /// Heap bytes owned now: 0 unless a frame or a message is partial.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held.as_ref().map_or(0, |held| size_of::<Held>() + held.data.capacity())
+    }
+
+    /// A message of so many bytes has come.
+    #[inline]
+    fn note_message(&mut self, len: usize) {
+        if len >= limits::LARGE_MESSAGE_BYTES_MIN {
+            self.usual = u32::try_from(len).unwrap_or(0);
+        } else if self.usual > 0 {
+            self.usual = 0;
+        }
     }
 
     fn find(&mut self, input: &mut Input<'_>, max: usize) -> Result<Option<Found>, Violation> {
@@ -171,7 +203,12 @@ impl Decoder {
             match self.held.get_or_insert_default().take_payload(input, self.role)? {
                 Progress::InputEnded => return Ok(None),
                 Progress::FrameEnded => {}
-                Progress::Event(found) => return Ok(Some(found)),
+                Progress::Event(found) => {
+                    if matches!(found, Found::HeldMessage(_)) {
+                        self.note_message(self.held().data.payload().len());
+                    }
+                    return Ok(Some(found));
+                }
             }
         }
     }
@@ -201,11 +238,14 @@ impl Decoder {
 
     /// The frame's payload lies whole in the input.
     #[inline]
-    fn find_read(&self, header: &Header, input: &mut Input<'_>) -> Result<Found, Violation> {
+    fn find_read(&mut self, header: &Header, input: &mut Input<'_>) -> Result<Found, Violation> {
         let start = input.pos;
         let (payload, is_ascii) = input.take_payload(header.payload_len, header.key, self.role);
         if header.opcode == Opcode::Text && !is_ascii && !header.deflated {
             simdutf8::basic::from_utf8(payload).map_err(|_| Violation::TextNotUtf8)?;
+        }
+        if !header.opcode.is_control() {
+            self.note_message(header.payload_len);
         }
         let range = start..start + header.payload_len;
         Ok(Found::Read { opcode: header.opcode, deflated: header.deflated, range })
@@ -275,7 +315,7 @@ impl<'b> Input<'b> {
 
     /// A spare of at least so many bytes.
     pub(super) fn lend(&mut self, len: usize) -> Option<Vec<u8>> {
-        self.spares.as_mut().and_then(|spares| spares.lend(len))
+        self.spares.as_mut().and_then(|spares| spares.lend(len..=usize::MAX))
     }
 
     /// The bytes that no event has consumed yet.

@@ -18,6 +18,12 @@ pub const fn header_len(payload_len: usize) -> usize {
     }
 }
 
+/// Bytes of a header for this payload with a mask: 6, 8 or 14.
+#[must_use]
+pub const fn masked_header_len(payload_len: usize) -> usize {
+    header_len(payload_len) + 4
+}
+
 /// Appends the header of an unmasked final frame; `payload_len` bytes must follow.
 #[inline]
 pub fn header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {

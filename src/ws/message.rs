@@ -4,6 +4,7 @@
 //! declared; what is lent beyond that is there already. Payload is unmasked, and text checked, as it arrives, so bad UTF-8
 //! ends the connection in mid-frame.
 
+use super::ahead::Ahead;
 use super::body::Body;
 use super::decoder::{Found, Input};
 use super::frame::{self, HEADER_BYTES_MAX, Header, Place};
@@ -136,6 +137,16 @@ impl Held {
         self.data.room(frame.remaining)
     }
 
+    /// See [`super::Decoder::adopt`].
+    pub(super) fn adopt(&mut self, ahead: Ahead, len: usize) -> Result<(), Ahead> {
+        let begins = |frame: &Frame| !frame.opcode.is_control() && self.data.capacity() == 0 && len <= frame.remaining;
+        if !self.frame.as_ref().is_some_and(begins) {
+            return Err(ahead);
+        }
+        (self.data, self.placed) = (ahead.into_body(), len);
+        Ok(())
+    }
+
     /// So many bytes were read into the room.
     pub(super) fn note_placed(&mut self, len: usize) {
         self.placed = len;
@@ -162,7 +173,10 @@ impl Held {
                 _ => self.take_payload(input, role),
             };
         }
-        if len + frame.remaining >= limits::LARGE_SPARE_BYTES_MIN && self.data.capacity() == 0 {
+        if len == 0 && frame.remaining > 0 {
+            return Ok(Progress::InputEnded); // the payload may come to a place of its own
+        }
+        if len + frame.remaining >= limits::LARGE_MESSAGE_BYTES_MIN && self.data.capacity() == 0 {
             self.data.borrow(Body::buffer_len(len + frame.remaining), |len| input.lend(len));
         }
         let (piece, is_ascii) = input.take_payload(len, key, role);

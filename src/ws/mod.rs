@@ -4,6 +4,7 @@
 //! publications with [`encode`]. `net` runs [`handshake`] before that. The load test and the command line use the
 //! client role of the same code. Nothing here knows a socket, a clock or a random source: keys are arguments.
 
+mod ahead;
 mod body;
 mod client_handshake;
 mod close;
@@ -17,6 +18,7 @@ mod spares;
 mod utf8;
 mod violation;
 
+pub use ahead::Ahead;
 pub use body::Body;
 pub use close::is_valid_code;
 pub use decoder::{Decoder, Event, Input};

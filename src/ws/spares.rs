@@ -5,6 +5,8 @@
 //! takes one for what it collects. Invariant: all of them together have at most `LARGE_SPARES_BYTES_MAX` bytes, and what is
 //! in them is initialised. It never makes one.
 
+use std::ops::RangeInclusive;
+
 use crate::limits;
 
 /// See the module's page.
@@ -19,7 +21,7 @@ pub struct Spares {
 impl Spares {
     /// Takes a buffer in, if it is large. Where that is too much, the smallest go: a large one serves everybody.
     pub fn keep(&mut self, buffer: Vec<u8>) {
-        if buffer.len() < limits::LARGE_SPARE_BYTES_MIN {
+        if buffer.len() < limits::LARGE_MESSAGE_BYTES_MIN {
             return;
         }
         self.bytes += buffer.capacity();
@@ -40,10 +42,10 @@ impl Spares {
         }
     }
 
-    /// One of at least `len` bytes, if there is any: of the smallest of these the one used last.
+    /// One of so many bytes, if there is any: of the smallest of these the one used last.
     #[must_use]
-    pub fn lend(&mut self, len: usize) -> Option<Vec<u8>> {
-        let fits = (0..self.buffers.len()).rev().filter(|&at| self.buffers[at].len() >= len);
+    pub fn lend(&mut self, len: RangeInclusive<usize>) -> Option<Vec<u8>> {
+        let fits = (0..self.buffers.len()).rev().filter(|&at| len.contains(&self.buffers[at].len()));
         let at = fits.min_by_key(|&at| self.buffers[at].len())?;
         let buffer = self.buffers.remove(at);
         self.bytes -= buffer.capacity();
@@ -63,12 +65,12 @@ mod tests {
     #[test]
     fn the_smallest_that_fits_is_lent_and_small_ones_are_not_kept() {
         let mut spares = Spares::default();
-        for len in [40_000, 100_000, limits::LARGE_SPARE_BYTES_MIN - 1, 70_000] {
+        for len in [40_000, 100_000, limits::LARGE_MESSAGE_BYTES_MIN - 1, 70_000] {
             spares.keep(vec![0; len]);
         }
         assert_eq!(sizes(&spares), [40_000, 100_000, 70_000]);
-        assert_eq!(spares.lend(50_000).map(|buffer| buffer.len()), Some(70_000));
-        assert_eq!(spares.lend(100_001), None);
+        assert_eq!(spares.lend(50_000..=70_000).map(|buffer| buffer.len()), Some(70_000));
+        assert_eq!(spares.lend(100_001..=usize::MAX), None);
         assert_eq!(sizes(&spares), [40_000, 100_000]);
     }
 

@@ -209,6 +209,7 @@ impl Driver {
                 Got::Bytes { len, more } => {
                     self.note(id);
                     self.shard.handle_bytes(id, &mut self.buf, len);
+                    self.shard.flush_large(id, &mut self.sockets);
                     if more && self.sockets.note_readable(id, false) {
                         self.readable.push_back(id);
                     }

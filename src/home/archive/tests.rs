@@ -32,7 +32,7 @@ impl Desk {
         let topic = self.topics.at(key);
         topic.offset += 1;
         let rule = topic.rule.and_then(|rule| self.rules.at(rule).history).expect("each has one");
-        self.archive.keep(key, topic, &rule, &vec![1; len], self.now);
+        self.archive.keep(key, topic, &rule, Frame::Copied(&vec![1; len]), self.now);
         self.topics.touch(key);
         self.archive.make_room(&mut self.topics);
     }

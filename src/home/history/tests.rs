@@ -19,7 +19,16 @@ impl Pair {
         self.newest += 1;
         let frame: Vec<u8> = (0..len).map(|at| (self.newest as usize * 7 + at) as u8).collect();
         let at = Tick(u32::try_from(self.newest).expect("few") / 3);
-        self.history.push(self.newest, &frame, at);
+        self.history.push(self.newest, Frame::Copied(&frame), at);
+        self.model.push_back((self.newest, frame, at));
+    }
+
+    fn push_shared(&mut self, len: usize) {
+        self.newest += 1;
+        let frame = vec![self.newest as u8; len];
+        let at = Tick(u32::try_from(self.newest).expect("few") / 3);
+        let batch = Arc::new(Batch::of([&frame[..], b"the topic's name"].concat()));
+        self.history.push(self.newest, Frame::Shared(batch, end_of(&frame)), at);
         self.model.push_back((self.newest, frame, at));
     }
 
@@ -69,6 +78,7 @@ fn replayed(pieces: &[Piece]) -> Vec<u8> {
 #[derive(Clone, Debug)]
 enum Step {
     Push(usize),
+    PushShared(usize),
     ForgetOldest,
     ForgetChunk,
     Replay,
@@ -77,6 +87,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => prop_oneof![4 => 1usize..300, 2 => 3_000usize..9_000, 1 => Just(limits::HISTORY_CHUNK_BYTES * 2)].prop_map(Step::Push),
+        1 => (limits::HISTORY_CHUNK_BYTES + 1..40_000).prop_map(Step::PushShared),
         4 => Just(Step::ForgetOldest),
         1 => Just(Step::ForgetChunk),
         1 => Just(Step::Replay),
@@ -93,6 +104,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Push(len) => pair.push(len),
+                Step::PushShared(len) => pair.push_shared(len),
                 Step::ForgetOldest => pair.forget_oldest(),
                 Step::ForgetChunk => pair.forget_chunk(),
                 Step::Replay => {
@@ -126,7 +138,7 @@ fn long(count: usize, frame: usize, reader: usize) -> History {
     let mut history = History::default();
     let frame = vec![7; frame];
     for offset in 1..=(count + count / 3) as u64 {
-        history.push(offset, &frame, Tick(0));
+        history.push(offset, Frame::Copied(&frame), Tick(0));
         if history.len() > count {
             history.forget_oldest();
         }
@@ -157,7 +169,7 @@ fn what_is_merged_at_once_is_bounded_whatever_the_length_of_the_frames() {
     for frame in [1_000, 15_000, 17_000, 60_000, 130_000] {
         let mut history = History::default();
         for offset in 1..=50_000_000 / frame as u64 {
-            history.push(offset, &vec![1; frame], Tick(0));
+            history.push(offset, Frame::Copied(&vec![1; frame]), Tick(0));
         }
         let most = history.chunks.iter().map(|chunk| chunk.batch.bytes.len()).max().expect("many");
         assert!(most <= limits::HISTORY_MERGED_BYTES * 3 / 2, "a chunk of {most} bytes from frames of {frame}");
@@ -170,11 +182,35 @@ fn what_is_merged_at_once_is_bounded_whatever_the_length_of_the_frames() {
 }
 
 #[test]
+fn very_large_publications_are_never_copied_and_smaller_ones_are_merged_around_them() {
+    let mut history = History::default();
+    let mut batches = Vec::new();
+    for offset in 1..=1_000 {
+        if offset % 5 == 0 {
+            let batch = Arc::new(Batch::of(vec![1; limits::HISTORY_MERGED_BYTES / 4 + 9]));
+            batches.push(Arc::clone(&batch));
+            history.push(offset, Frame::Shared(batch, limits::HISTORY_MERGED_BYTES as u32 / 4), Tick(0));
+        } else {
+            let batch = Arc::new(Batch::of(vec![2; 40_000]));
+            history.push(offset, Frame::Shared(batch, 40_000), Tick(0));
+        }
+    }
+    let pieces = history.replay(0);
+    let large: Vec<_> = pieces.iter().filter(|piece| piece.chunk.bytes[0] == 1).collect();
+    assert_eq!(large.len(), batches.len());
+    assert!(large.iter().zip(&batches).all(|(piece, batch)| Arc::ptr_eq(&piece.chunk, batch)));
+    assert!(pieces.len() < 700, "{} pieces", pieces.len());
+}
+
+#[test]
 fn merged_chunks_hold_what_they_were_made_of() {
     let mut pair = Pair::default();
     let mut early = Vec::new();
     for round in 0..1_200 {
-        pair.push(3_000 + round % 7);
+        match round % 12 {
+            0 => pair.push_shared(17_000),
+            _ => pair.push(3_000 + round % 7),
+        }
         if round == 400 {
             early = pair.history.replay(300);
         }
@@ -182,7 +218,7 @@ fn merged_chunks_hold_what_they_were_made_of() {
     let before: Vec<u8> =
         pair.model.iter().filter(|(at, ..)| (300..=401).contains(at)).flat_map(|(_, frame, _)| frame.clone()).collect();
     assert_eq!(replayed(&early), before, "a reader keeps what it was given");
-    let (chunks, small) = (pair.history.chunks.len(), 1_200 * 3_000 / limits::HISTORY_CHUNK_BYTES);
+    let (chunks, small) = (pair.history.chunks.len(), (1_100 * 3_000 + 100 * 17_000) / limits::HISTORY_CHUNK_BYTES);
     assert!(chunks < small * 9 / 10, "{chunks} chunks, {small} without merging");
     for from in [0, 1, 2, 599, 600, 601, 900, 1_100, 1_199, 1_200, 1_201] {
         let expected: Vec<u8> =
@@ -222,7 +258,7 @@ fn a_kept_publication_of_200_bytes_costs_at_most_1_3_times_its_frame() {
     const FRAME: usize = 4 + 200;
     let mut history = History::default();
     for offset in 1..=3_500 {
-        history.push(offset, &[0; FRAME], Tick(0));
+        history.push(offset, Frame::Copied(&[0; FRAME]), Tick(0));
         if history.len() > 1_000 {
             history.forget_oldest();
         }
@@ -239,7 +275,7 @@ fn a_kept_publication_of_200_bytes_costs_at_most_1_3_times_its_frame() {
 fn the_account_is_what_the_allocations_are() {
     let mut history = History::default();
     for offset in 1..=500 {
-        history.push(offset, &[0; 150], Tick(0));
+        history.push(offset, Frame::Copied(&[0; 150]), Tick(0));
     }
     for _ in 0..20 {
         history.forget_oldest();

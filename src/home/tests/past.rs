@@ -22,7 +22,7 @@ fn publish_15(home: &mut Home) {
     }
 }
 
-fn ask(home: &mut Home, name: &str, from: From) -> Box<Subscribed> {
+pub(super) fn ask(home: &mut Home, name: &str, from: From) -> Box<Subscribed> {
     let (conn, slot, serial, id) = (conn(0), 3, 1, Id::None);
     home.handle_subscribe(Subscribe {
         topic: topic(name),

@@ -419,9 +419,10 @@ impl Outbound {
     }
 
     /// Appends a frame of the connection's own: bytes `frame` of a buffer, which is taken as it is.
-    pub(super) fn push_moved(&mut self, conn: u32, buffer: Vec<u8>, frame: std::ops::Range<u32>) {
+    pub(super) fn push_moved(&mut self, conn: u32, buffer: Vec<u8>, frame: std::ops::Range<usize>) {
         let segment = self.segments.insert_moved(buffer);
-        self.spill(conn).push(Kind::Replies, segment, frame.start, frame.end);
+        let [start, end] = [frame.start, frame.end].map(|at| u32::try_from(at).expect("messages are far below 4 GiB"));
+        self.spill(conn).push(Kind::Replies, segment, start, end);
         if !self.is_blocked(conn) {
             self.owed += 1;
             self.enqueue(conn, false);

@@ -300,15 +300,55 @@ fn a_large_message_is_read_to_the_buffer_of_the_one_before_and_goes_back_from_th
     let (mut world, peer) = echo();
     world.peers[peer].got.clear();
     let payload: Vec<u8> = (0..1_000_000u32).map(|n| (n * 7) as u8).collect();
-    for (number, len) in [1_000_000, 1_000_000, 300_000, 100_000].into_iter().enumerate() {
-        let placed = send_in_reads(&mut world, peer, &payload[..len]);
-        let all_but_one_read = (len + 14).saturating_sub(limits::READ_BYTES_PER_TURN);
-        assert_eq!(placed, if number == 0 { 0 } else { all_but_one_read }, "nothing is there at first");
+    for (len, placed) in [
+        (1_000_000, 0), // nothing is there at first
+        (1_000_000, 1_000_014),
+        (300_000, 300_014),
+        (100_000, 100_014),
+        (10, 16), // it was expected to be long
+        (50_000, 0),
+        (50_000, 50_008),
+        (300_000, 300_014 - (limits::READ_BYTES_PER_TURN - 50_008)),
+    ] {
+        assert_eq!(send_in_reads(&mut world, peer, &payload[..len]), placed, "a message of {len} bytes");
         world.settle();
         let mut sent = Vec::new();
         encode::frame(&mut sent, Opcode::Binary, &payload[..len]);
-        assert!(std::mem::take(&mut world.peers[peer].got) == sent, "message {number} of {len} bytes");
+        assert!(std::mem::take(&mut world.peers[peer].got) == sent, "a message of {len} bytes");
     }
+}
+
+#[test]
+fn a_large_answer_leaves_as_soon_as_it_is_made_and_a_small_one_at_the_end_of_the_turn() {
+    let (mut world, peer) = echo();
+    for (len, at_once) in [(limits::LARGE_MESSAGE_BYTES_MIN - 9, false), (limits::LARGE_MESSAGE_BYTES_MIN, true)] {
+        world.peers[peer].got.clear();
+        world.frame(peer, Opcode::Binary, &vec![1; len]);
+        let Peer { shard, id, .. } = world.peers[peer];
+        let World { shards, peers, slots, .. } = &mut world;
+        shards[shard].flush_large(id, &mut Net { peers, slots, shard });
+        assert_eq!(world.peers[peer].got.len(), if at_once { len + 4 } else { 0 });
+        world.settle();
+        assert_eq!(world.peers[peer].got.len(), len + 4, "once");
+    }
+}
+
+#[test]
+fn a_large_answer_waits_for_a_socket_that_is_full() {
+    let (mut world, peer) = echo();
+    world.peers[peer].got.clear();
+    world.peers[peer].room = 1_000;
+    for _ in 0..2 {
+        world.frame(peer, Opcode::Binary, &vec![1; 40_000]);
+        let Peer { shard, id, .. } = world.peers[peer];
+        let World { shards, peers, slots, .. } = &mut world;
+        shards[shard].flush_large(id, &mut Net { peers, slots, shard });
+        assert_eq!(world.peers[peer].got.len(), 1_000);
+    }
+    assert!(!world.reads(peer));
+    world.writable(peer, usize::MAX);
+    world.settle();
+    assert_eq!((world.peers[peer].got.len(), world.reads(peer)), (2 * 40_004, true));
 }
 
 #[test]

@@ -94,6 +94,35 @@ fn outcome_placed(mut decoder: Decoder, bytes: &[u8], sizes: &[usize], max: usiz
     (seen, all_placed)
 }
 
+/// As [`outcome_of`], but each read goes ahead to where the payload of a message would lie, for some guess of its length; how
+/// many bytes were payload, and there.
+fn outcome_ahead(mut decoder: Decoder, bytes: &[u8], sizes: &[usize], max: usize) -> (Vec<Seen>, usize) {
+    let (mut seen, mut rest, mut adopted) = (Vec::new(), bytes, 0);
+    for &size in sizes.iter().cycle() {
+        let (read, later) = rest.split_at(size.min(rest.len()));
+        let mut ahead =
+            Ahead::new(size.saturating_sub(6), |len| Some(vec![0xa5; len + size % 3])).expect("it was lent");
+        let (there, read) = read.split_at(ahead.room().len().min(read.len()));
+        ahead.room()[..there.len()].copy_from_slice(there);
+        let (header, payload) = ahead.halves(there.len());
+        let payload_len = payload.len();
+        feed(&mut decoder, header, max, &mut seen);
+        match decoder.adopt(ahead, payload_len) {
+            Ok(()) => {
+                adopted += payload_len;
+                feed(&mut decoder, &[], max, &mut seen);
+            }
+            Err(mut ahead) => feed(&mut decoder, ahead.halves(there.len()).1, max, &mut seen),
+        }
+        feed(&mut decoder, read, max, &mut seen);
+        rest = later;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    (seen, adopted)
+}
+
 /// As [`outcome_in`], which must be the same in one read, byte by byte, and in some sizes between.
 fn outcome_within(role: Role, bytes: &[u8], max: usize) -> Vec<Seen> {
     let whole = outcome_in(role, bytes, &[bytes.len().max(1)], max);
@@ -101,6 +130,8 @@ fn outcome_within(role: Role, bytes: &[u8], max: usize) -> Vec<Seen> {
         assert_eq!(outcome_in(role, bytes, sizes, max), whole, "in reads of {sizes:?}");
         let (placed, _) = outcome_placed(Decoder::new(role), bytes, sizes, max);
         assert_eq!(placed, whole, "in reads of {sizes:?}, of payload to its place");
+        let (ahead, _) = outcome_ahead(Decoder::new(role), bytes, sizes, max);
+        assert_eq!(ahead, whole, "in reads of {sizes:?}, ahead");
     }
     whole
 }

@@ -122,7 +122,7 @@ fn payload_is_read_to_a_buffer_that_is_lent_and_leaves_it_as_a_frame() {
         asked = len;
         Some(vec![0xa5; len + 50_000])
     });
-    assert_eq!((rest.len(), asked), (frame.len() - 1_000, payload.len() + 10), "to the frame's end and no further");
+    assert_eq!((rest.len(), asked), (frame.len() - 1_000, payload.len() + 14), "to the frame's end and no further");
     rest[..90_000].copy_from_slice(&frame[1_000..91_000]);
     decoder.note_placed(90_000);
     feed(&mut decoder, &[], MAX, &mut seen);
@@ -133,6 +133,38 @@ fn payload_is_read_to_a_buffer_that_is_lent_and_leaves_it_as_a_frame() {
     feed(&mut decoder, &[], MAX, &mut seen);
     assert_eq!(seen, [Binary(payload.clone())]);
     assert_eq!(decoder.held_bytes(), 0, "nobody took it, so it went");
+}
+
+#[test]
+fn a_message_that_was_read_ahead_lies_in_that_buffer() {
+    for len in [0usize, 1, 125, 126, 65_535, 65_536, 100_000] {
+        let payload = vec![7; len];
+        let frame = masked(0x82, &payload);
+        let (seen, adopted) = outcome_ahead(Decoder::new(Role::Server), &frame, &[len + 6], MAX);
+        assert_eq!(seen, [Binary(payload)]);
+        // What a longer header leaves over of the read comes behind it.
+        assert_eq!(adopted, len.min((len + 6).saturating_sub(frame.len() - len)), "{len}");
+    }
+}
+
+#[test]
+fn the_next_message_is_expected_to_be_as_long_as_the_last_if_that_was_large() {
+    let large = limits::LARGE_MESSAGE_BYTES_MIN;
+    let (mut decoder, mut seen) = (Decoder::new(Role::Server), Vec::new());
+    for (len, expected) in [(1, 0), (large - 1, 0), (large, large), (large + 9, large + 9), (1, 0)] {
+        let frame = masked(0x82, &vec![7; len]);
+        for read in [&frame[..], &frame[..1], &frame[1..3], &frame[3..]] {
+            feed(&mut decoder, read, MAX, &mut seen);
+            let under_way = read.len() < 3;
+            assert_eq!(decoder.expected(), if under_way { 0 } else { expected }, "{len} bytes");
+        }
+        feed(&mut decoder, &masked(0x89, b"a ping is no message"), MAX, &mut seen);
+        assert_eq!(decoder.expected(), expected);
+        seen.clear();
+    }
+    feed(&mut decoder, &masked(0x82, &vec![7; large]), MAX, &mut seen);
+    feed(&mut decoder, &masked(0x88, b""), MAX, &mut seen);
+    assert_eq!(decoder.expected(), 0, "nothing comes behind a close");
 }
 
 #[test]

@@ -131,6 +131,7 @@ proptest! {
             prop_assert_eq!(&outcome_in(role, &bytes, &sizes, max), &whole);
             prop_assert_eq!(&outcome_in(role, &bytes, &[1], max), &whole);
             prop_assert_eq!(&outcome_placed(Decoder::new(role), &bytes, &sizes, max).0, &whole);
+            prop_assert_eq!(&outcome_ahead(Decoder::new(role), &bytes, &sizes, max).0, &whole);
         }
     }
 
@@ -142,7 +143,8 @@ proptest! {
         for role in [Role::Server, Role::Client] {
             let whole = outcome_in(role, &bytes, &[bytes.len()], MAX);
             prop_assert_eq!(&outcome_in(role, &bytes, &sizes, MAX), &whole);
-            prop_assert_eq!(outcome_placed(Decoder::new(role), &bytes, &sizes, MAX).0, whole);
+            prop_assert_eq!(&outcome_placed(Decoder::new(role), &bytes, &sizes, MAX).0, &whole);
+            prop_assert_eq!(outcome_ahead(Decoder::new(role), &bytes, &sizes, MAX).0, whole);
         }
     }
 
@@ -157,6 +159,7 @@ proptest! {
             prop_assert_eq!(&outcome_in(reader, &bytes, &[bytes.len()], MAX), &expected);
             prop_assert_eq!(&outcome_in(reader, &bytes, &sizes, MAX), &expected);
             prop_assert_eq!(&outcome_placed(Decoder::new(reader), &bytes, &sizes, MAX).0, &expected);
+            prop_assert_eq!(&outcome_ahead(Decoder::new(reader), &bytes, &sizes, MAX).0, &expected);
         }
     }
 }
