@@ -31,6 +31,7 @@ mod reload;
 mod repeats;
 mod requests;
 mod stop;
+mod subscriptions;
 mod survey;
 mod sweep;
 mod tally;
