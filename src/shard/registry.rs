@@ -14,7 +14,7 @@ use super::subscriptions::{Subscription, Subscriptions};
 use crate::chunks::Chunks;
 use crate::ids::ConnId;
 use crate::protocol::Id;
-use crate::topic::{Filter, MatchCache, Matcher, NameIndex, Topic, subject};
+use crate::topic::{Filter, MatchCache, Matcher, NameIndex, Text, Topic, subject};
 use crate::transport::{Form, Forms};
 
 /// Index of a filter.
@@ -29,7 +29,7 @@ const GRANTED: u32 = 1 << 31;
 /// One filter and its live subscribers.
 #[derive(Debug)]
 struct Entry {
-    filter: Box<str>,
+    filter: Text,
     wildcard: bool,
     /// It is a topic whose rule has presence: its home wants to know who leaves.
     members: bool,
@@ -43,7 +43,7 @@ struct Entry {
     subscribers: SmallVec<[Subscriber; 2]>,
 }
 
-const _: () = assert!(size_of::<Entry>() <= 48, "a filter with one subscriber stays small");
+const _: () = assert!(size_of::<Entry>() <= 56, "a filter with one subscriber stays small");
 
 /// One live subscriber of a filter.
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +144,7 @@ impl Registry {
     }
 
     fn find_text(&self, text: &str) -> Option<Slot> {
-        self.index.find(text, |slot| &self.entries[slot as usize].filter)
+        self.index.find(text.as_bytes(), |slot| self.entries[slot as usize].filter.name_bytes())
     }
 
     /// The filter's slot, made if need be. `members` is asked then whether it has members.
@@ -153,11 +153,11 @@ impl Registry {
             return slot;
         }
         let wildcard = filter.has_wildcard();
-        let (text, members) = (filter.as_str().into(), members());
+        let (text, members) = (Text::new(filter.as_str()), members());
         let (watched, forms, subscribers) = (false, Forms::default(), SmallVec::new());
         let entry = Entry { filter: text, wildcard, members, watched, forms, awaited: 0, subscribers };
         let slot = self.entries.insert(entry);
-        self.index.insert(slot, |slot| &self.entries[slot as usize].filter);
+        self.index.insert(slot, |slot| self.entries[slot as usize].filter.name_bytes());
         if wildcard {
             self.matcher.insert(filter, slot);
         }
@@ -189,7 +189,7 @@ impl Registry {
 
     /// The filter's text.
     pub(super) fn filter(&self, slot: Slot) -> &str {
-        &self.entries[slot as usize].filter
+        self.entries[slot as usize].filter.name()
     }
 
     /// So many more answers are on their way.
@@ -381,15 +381,15 @@ impl Registry {
     }
 
     /// Forgets a filter that nobody is concerned with any more; its text, so that the homes can be told.
-    pub(super) fn close(&mut self, slot: Slot) -> Option<Box<str>> {
+    pub(super) fn close(&mut self, slot: Slot) -> Option<Text> {
         let entry = &self.entries[slot as usize];
         if !entry.subscribers.is_empty() || entry.awaited > 0 {
             return None;
         }
         let entry = self.entries.remove(slot as usize);
-        self.index.remove(&entry.filter, slot, |slot| &self.entries[slot as usize].filter);
+        self.index.remove(entry.filter.name_bytes(), slot, |slot| self.entries[slot as usize].filter.name_bytes());
         if entry.wildcard {
-            self.matcher.remove(Filter::known(&entry.filter));
+            self.matcher.remove(Filter::known(entry.filter.name()));
         }
         Some(entry.filter)
     }
@@ -496,7 +496,7 @@ mod tests {
         registry.pend(0, slot, first);
         registry.await_answers(slot, 1);
         assert!(registry.unsubscribe(0, slot));
-        assert_eq!(registry.close(slot), None, "an answer is on its way");
+        assert!(registry.close(slot).is_none(), "an answer is on its way");
         let second = registry.next_serial();
         registry.pend(0, slot, second);
         registry.settle(0, slot, first);
