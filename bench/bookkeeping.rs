@@ -210,5 +210,40 @@ fn pipeline(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, towns, keep, fan_out, pipeline);
+/// What a command costs whose connection has very many subscriptions.
+fn collector(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one connection with 10,000 subscriptions");
+    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    let all = |op: &str| -> Vec<String> {
+        let each = (0..10_000).map(|topic| format!(r#"{{"op":"{op}","topic":"room/{topic}"}}"#));
+        each.collect::<Vec<_>>().chunks(500).map(|some| format!("[{}]", some.join(","))).collect()
+    };
+    let (subscribes, unsubscribes) = (all("subscribe"), all("unsubscribe"));
+    let mut rig = Rig::new(|config| config.limits.subscriptions_max = 10_000);
+    let conn = rig.connect();
+    rig.turn();
+    let mut send = |messages: &[String]| {
+        for message in messages {
+            rig.text(conn, message);
+            rig.turn();
+        }
+    };
+    group.throughput(Throughput::Elements(10_000));
+    for (name, before, timed_ones) in
+        [("subscribes", &unsubscribes, &subscribes), ("unsubscribes", &subscribes, &unsubscribes)]
+    {
+        group.bench_function(format!("10,000 {name}"), |b| {
+            b.iter_custom(|rounds| {
+                let each = (0..rounds).map(|_| {
+                    send(before);
+                    timed(|| send(timed_ones))
+                });
+                each.sum()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, towns, collector, keep, fan_out, pipeline);
 criterion_main!(benches);

@@ -49,7 +49,7 @@ fn publish(c: &mut Criterion) {
             let conn = rig.connect();
             rig.text(conn, r#"{"op":"subscribe","topic":"loadtest/0123abcd/0"}"#);
         }
-        let conn = rig.shard.handle_accept();
+        let conn = rig.shard.handle_accept(false);
         rig.turn();
         let before = rig.sink.bytes;
         one_read(&mut rig, conn, &requests);

@@ -59,7 +59,7 @@ impl Rig {
 
     /// A connection that has shaken hands.
     pub(crate) fn connect(&mut self) -> ConnId {
-        let conn = self.shard.handle_accept();
+        let conn = self.shard.handle_accept(false);
         self.bytes(
             conn,
             b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -24,7 +24,7 @@ impl ShardId {
 pub struct ConnId {
     /// Slot in the shard's slab.
     pub index: u32,
-    /// How many tenants the slot had before.
+    /// Which of all that the shard accepted, modulo 2^32: nothing has to be kept of a slot that is vacant.
     pub generation: u32,
 }
 

@@ -4,6 +4,8 @@
 //! matches wins; the last two are implicit, `#` with defaults and `$sys/#`, so that only `$` topics outside can have none.
 //! Refuses nothing itself: what an operator wrote was checked by `config`.
 
+use std::num::NonZeroU16;
+
 use crate::limits::RULES_MAX;
 use crate::topic::{Filter, Topic, canary_number};
 
@@ -106,15 +108,21 @@ impl Default for Rule {
     }
 }
 
-/// Names one of the [`Rules`] of this process. It is the rule's place, so that 0 is the first.
+/// Names one of the [`Rules`] of this process. It is the rule's place plus 1, so that none takes no more room than one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct RuleId(u16);
+pub struct RuleId(NonZeroU16);
 
 impl RuleId {
     /// The rule's place among all, from 0.
     #[must_use]
     pub fn index(self) -> usize {
-        self.0.into()
+        usize::from(self.0.get()) - 1
+    }
+
+    /// The rule at that place.
+    fn at(place: usize) -> Self {
+        let number = u16::try_from(place + 1).ok().and_then(NonZeroU16::new);
+        Self(number.expect("RULES_MAX fits into 16 bits"))
     }
 }
 
@@ -162,7 +170,7 @@ impl Rules {
             Some(_) => self.list.len() - 1, // no rule of an operator keeps shards from hearing each other
             None => self.list.iter().position(|rule| Filter::known(&rule.filter).matches(topic))?,
         };
-        Some(RuleId(u16::try_from(place).expect("RULES_MAX fits into 16 bits")))
+        Some(RuleId::at(place))
     }
 
     /// How many rules at the front have the filters, in the order, that `other` has: a topic that had one of these there
@@ -261,7 +269,7 @@ mod tests {
     fn a_rule_for_everything_leaves_the_implicit_one_nothing() {
         let rules = rules(&["#"]);
         assert_eq!(of(&rules, "a"), Some(0));
-        assert!(!rules.is_implicit(RuleId(0)));
+        assert!(!rules.is_implicit(RuleId::at(0)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub(super) fn paths() -> Vec<HotPath> {
 
 fn publishes(pipelined: usize) -> Box<dyn Work> {
     let mut rig = Rig::new(|_| {});
-    let conn = rig.shard.handle_accept();
+    let conn = rig.shard.handle_accept(false);
     let body = "x".repeat(62);
     let one = format!(
         "POST /v1/publish?topic=chat/room-42 HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: application/json\r\n\

@@ -1,4 +1,5 @@
-//! Who subscribes to what, through the front door of a shard: subscribe, unsubscribe, disconnect, 50 topics at a time.
+//! Who subscribes to what, through the front door of a shard: subscribe, unsubscribe, disconnect, 50 topics at a time; and
+//! unsubscribe where the connection has a thousand.
 //!
 //! Each is what a client causes: its command in a frame, the registry, the topic's home and its answer, the reply.
 
@@ -23,6 +24,7 @@ pub(super) fn paths() -> Vec<HotPath> {
         path("registry: subscribe", || Box::new(Crowd::new(Part::Subscribe))),
         path("registry: unsubscribe", || Box::new(Crowd::new(Part::Unsubscribe))),
         path("registry: disconnect", || Box::new(Crowd::new(Part::Disconnect))),
+        path("registry: unsubscribe among 1,000", || Box::new(Collector::new())),
     ]
 }
 
@@ -69,9 +71,43 @@ impl Crowd {
 
 /// An array of 50 commands.
 fn commands(number: usize, op: &str) -> Vec<u8> {
-    let topic = |n: usize| (number * 7 + n * 19) % TOPICS;
-    let each = (0..SUBSCRIPTIONS).map(|n| format!(r#"{{"op":"{op}","topic":"room/{}","id":1}}"#, topic(n)));
+    array(op, (0..SUBSCRIPTIONS).map(|n| (number * 7 + n * 19) % TOPICS))
+}
+
+fn array(op: &str, topics: impl Iterator<Item = usize>) -> Vec<u8> {
+    let each = topics.map(|topic| format!(r#"{{"op":"{op}","topic":"room/{topic}","id":1}}"#));
     framed(&format!("[{}]", each.collect::<Vec<_>>().join(",")))
+}
+
+/// One connection with as many subscriptions as one may have by default; 50 of them, spread, go and come again.
+struct Collector {
+    rig: Rig,
+    conn: ConnId,
+    subscribe: Vec<u8>,
+    unsubscribe: Vec<u8>,
+}
+
+impl Collector {
+    fn new() -> Self {
+        let some = |op| array(op, (0..1_000).step_by(20));
+        let mut rig = Rig::new(|_| {});
+        let conn = rig.connect();
+        rig.bytes(conn, &array("subscribe", 0..1_000));
+        rig.turn();
+        Self { rig, conn, subscribe: some("subscribe"), unsubscribe: some("unsubscribe") }
+    }
+}
+
+impl Work for Collector {
+    fn prepare(&mut self) {
+        self.rig.bytes(self.conn, &self.subscribe);
+        self.rig.turn();
+    }
+
+    fn run(&mut self) {
+        self.rig.bytes(self.conn, &self.unsubscribe);
+        self.rig.turn();
+    }
 }
 
 impl Work for Crowd {

@@ -346,7 +346,7 @@ impl Home {
             self.out[shard.index()].items.push(Delivery::Unsubscribed { conn, slot, watch, serial });
             return self.refuse(shard, conn, id, refusal);
         }
-        if self.topics.at(key).in_turn {
+        if self.topics.at(key).is_in_turn() {
             self.seal(); // the answer must stand between the publications before it and those after it
         }
         if watch.is_some() {

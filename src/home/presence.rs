@@ -130,7 +130,7 @@ impl Home {
     /// The answer that follows must stand behind the events that are encoded already.
     fn seal_events(&mut self, key: TopicKey) {
         let watch = self.topics.at(key).members.as_ref().and_then(|members| members.watch());
-        if watch.is_some_and(|watch| self.topics.at(watch).in_turn) {
+        if watch.is_some_and(|watch| self.topics.at(watch).is_in_turn()) {
             self.seal();
         }
     }
@@ -151,7 +151,7 @@ impl Home {
         let Some(members) = &mut topic.members else { return };
         let Some(watch) = members.watch().filter(|_| members.has_changes()) else { return };
         let (events, name) = (members.take_events(), Box::<str>::from(topic.name()));
-        if topic.in_turn && !events.is_empty() {
+        if topic.is_in_turn() && !events.is_empty() {
             self.seal(); // whoever leaves does so behind its last publication
         }
         for Event { join, client, user } in events {

@@ -14,7 +14,7 @@ use crate::chunks::Chunks;
 use crate::limits;
 use crate::protocol::publication;
 use crate::rules::{RuleId, Rules};
-use crate::topic::{NameIndex, Topic, subject};
+use crate::topic::{NameIndex, Text, Topic, subject};
 use crate::transport::Forms;
 
 /// Index of a topic in its home.
@@ -23,9 +23,8 @@ pub(super) type TopicKey = u32;
 /// One topic's record.
 #[derive(Debug)]
 pub(super) struct TopicState {
-    /// Its name; behind it the `message` object up to the offset, made with the first publication that somebody wants.
-    text: Box<str>,
-    name_len: u16,
+    /// Its name, and with it the `message` object up to the offset, made with the first publication that somebody wants.
+    text: Text,
     pub(super) epoch: u32,
     /// Of the last publication; 0 before the first.
     pub(super) offset: u64,
@@ -33,9 +32,8 @@ pub(super) struct TopicState {
     pub(super) exact: ShardSet,
     /// The forms that subscribers of exactly this name want, until the last of them is gone.
     pub(super) exact_forms: Forms,
-    /// Which run of the current turn is this topic's, if `in_turn`.
+    /// Which run of the current turn is this topic's, or `NO_RUN`.
     pub(super) run: u32,
-    pub(super) in_turn: bool,
     /// What the configuration says of it; none for a `$` topic that no rule names.
     pub(super) rule: Option<RuleId>,
     /// Its kept publications, if its rule keeps any and some came.
@@ -52,10 +50,20 @@ pub(super) struct TopicState {
     pub(super) in_oldest: bool,
     /// It had subscribers at the broker before this one, who may come back (`inherit`).
     pub(super) awaited: bool,
-    /// Stands in the idle queue.
-    queued: bool,
-    /// Was used since the hand last passed.
-    touched: bool,
+    idle: Idle,
+}
+
+/// In [`TopicState::run`]: nothing of it in this turn.
+pub(super) const NO_RUN: u32 = u32::MAX;
+
+/// Where a topic is in the idle queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// Not in it.
+    Out,
+    Queued,
+    /// In it, and used since the hand last passed.
+    Touched,
 }
 
 const _: () = assert!(size_of::<TopicState>() <= 88, "a topic with nothing published stays small");
@@ -68,18 +76,22 @@ impl TopicState {
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.text[..usize::from(self.name_len)]
+        self.text.name()
+    }
+
+    pub(super) fn name_bytes(&self) -> &[u8] {
+        self.text.name_bytes()
     }
 
     /// The encoded start of this topic's messages.
     pub(super) fn prefix(&mut self) -> &[u8] {
-        let name_len = usize::from(self.name_len);
-        if self.text.len() == name_len {
-            let prefix = publication::prefix(Topic::known(self.name()), self.epoch);
-            let prefix = std::str::from_utf8(&prefix).expect("a name in JSON is text");
-            self.text = [self.name(), prefix].concat().into();
-        }
-        &self.text.as_bytes()[name_len..]
+        let epoch = self.epoch;
+        self.text.kept_with_name(|name| publication::prefix(Topic::known(name), epoch))
+    }
+
+    /// Whether something of it was published in this turn.
+    pub(super) fn is_in_turn(&self) -> bool {
+        self.run != NO_RUN
     }
 }
 
@@ -105,7 +117,7 @@ impl Topics {
     }
 
     pub(super) fn find(&self, topic: Topic<'_>) -> Option<TopicKey> {
-        self.index.find(topic.as_str(), |key| self.states[key as usize].name())
+        self.index.find(topic.as_str().as_bytes(), |key| self.states[key as usize].name_bytes())
     }
 
     /// All topics, each in its life.
@@ -141,14 +153,12 @@ impl Topics {
             return key;
         }
         let key = self.states.insert(TopicState {
-            text: topic.as_str().into(),
-            name_len: u16::try_from(topic.as_str().len()).expect("at most TOPIC_BYTES_MAX, and `$presence/`"),
+            text: Text::new(topic.as_str()),
             epoch: next_epoch(&mut self.epochs),
             offset: 0,
             exact: ShardSet::default(),
             exact_forms: Forms::default(),
-            run: 0,
-            in_turn: false,
+            run: NO_RUN,
             rule: if subject(topic).is_some() { None } else { rules.of(topic) }, // its events are the home's own
             history: None,
             keys: None,
@@ -157,20 +167,19 @@ impl Topics {
             in_due: false,
             in_oldest: false,
             awaited: false,
-            queued: false,
-            touched: false,
+            idle: Idle::Out,
         });
-        self.index.insert(key, |key| self.states[key as usize].name());
+        self.index.insert(key, |key| self.states[key as usize].name_bytes());
         key
     }
 
     /// Notes a use. A topic that nobody holds takes its place in the idle queue, and the queue its limit.
     pub(super) fn touch(&mut self, key: TopicKey) {
         let topic = self.at(key);
-        topic.touched = true;
-        if !topic.is_held() && !topic.queued {
-            topic.queued = true;
-            topic.touched = false; // a name used once has no second chance
+        if topic.idle != Idle::Out {
+            topic.idle = Idle::Touched;
+        } else if !topic.is_held() {
+            topic.idle = Idle::Queued; // a name used once has no second chance
             self.idle.push_back(key);
         }
         while self.idle.len() > limits::TOPICS_IDLE_MAX {
@@ -183,13 +192,13 @@ impl Topics {
         let Some(key) = self.idle.pop_front() else { return };
         let topic = self.at(key);
         if topic.is_held() {
-            topic.queued = false; // held again: it comes back to the queue when it is released
-        } else if topic.touched || topic.in_turn {
-            topic.touched = false;
+            topic.idle = Idle::Out; // held again: it comes back to the queue when it is released
+        } else if topic.idle == Idle::Touched || topic.is_in_turn() {
+            topic.idle = Idle::Queued;
             self.idle.push_back(key);
         } else {
             let topic = self.states.remove(key as usize);
-            self.index.remove(topic.name(), key, |key| self.states[key as usize].name());
+            self.index.remove(topic.name_bytes(), key, |key| self.states[key as usize].name_bytes());
         }
     }
 }

@@ -9,7 +9,7 @@ use super::Publish;
 use super::batch::{Batch, Conflated, Exception, Run};
 use super::delivery::Span;
 use super::interest::{Interest, ShardSet};
-use super::topics::{TopicKey, TopicState, Topics};
+use super::topics::{NO_RUN, TopicKey, TopicState, Topics};
 use crate::ids::{ConnId, ShardId, TopicLife};
 use crate::limits;
 use crate::protocol::publication::Head;
@@ -134,10 +134,9 @@ impl Turn {
 
     /// The topic's run, into which something is about to be written.
     fn enter(&mut self, key: TopicKey, topic: &mut TopicState, shards: ShardSet) -> u32 {
-        if topic.in_turn {
+        if topic.is_in_turn() {
             self.topics[topic.run as usize].1 = shards;
         } else {
-            topic.in_turn = true;
             topic.run = u32::try_from(self.topics.len()).expect("a batch is bounded in bytes");
             self.topics.push((key, shards));
         }
@@ -155,7 +154,7 @@ impl Turn {
         let mut runs: Vec<Run> = Vec::with_capacity(keys.len());
         for &(key, shards) in &keys {
             let topic = topics.at(key);
-            topic.in_turn = false;
+            topic.run = NO_RUN;
             let shards = topic.exact.union(shards);
             let rule = topic.rule.map(|rule| rules.at(rule));
             // The events of members are none of the operator's topics: never dropped.
@@ -211,16 +210,16 @@ impl Draft {
 
     /// Makes the batch of these runs, whose names and units are still to be written, and is empty again.
     fn freeze(&mut self, mut runs: Vec<Run>, topics: &mut Topics) -> Batch {
-        self.usual_len = self.bytes.len();
         if self.scattered {
             self.gather();
         }
         let mut bytes = std::mem::take(&mut self.bytes);
         for run in &mut runs {
-            let name = topics.at(run.topic.key).name().as_bytes();
+            let name = topics.at(run.topic.key).name_bytes();
             run.name = Span::at_end(&bytes, name.len());
             bytes.extend_from_slice(name);
         }
+        self.usual_len = bytes.len();
         let names_start = runs.first().map_or(0, |run| run.name.start);
         let (mut exceptions, mut conflated) = (Vec::new(), Vec::new());
         for Entry { run, unit, publications, except, conflate } in self.entries.drain(..) {

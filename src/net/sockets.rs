@@ -311,7 +311,7 @@ mod tests {
         let poll = mio::Poll::new().unwrap();
         let mut sockets = Sockets::default();
         let id = ConnId { index: 0, generation: 0 };
-        sockets.add(poll.registry(), id, TcpStream::from_std(stream), None).unwrap();
+        sockets.add(poll.registry(), id, TcpStream::from_std(stream), None, None).unwrap();
         assert!(!sockets.note_resumed(id), "the kernel said nothing yet");
         assert!(sockets.note_readable(id, false));
         sockets.note_unqueued(id); // it is paused

@@ -241,20 +241,20 @@ impl Shard {
     /// Tells the homes if this shard has nobody left for the filter.
     pub(super) fn release(&mut self, slot: Slot) {
         let Some(text) = self.registry.close(slot) else { return };
-        let filter = Filter::known(&text);
+        let filter = Filter::known(text.name());
         if let Some(topic) = filter.as_topic() {
             let home = self.home_of(topic);
             if home == self.me {
                 return self.home.handle_release(self.me, topic);
             }
             let parcel = self.desk.commands_to(home);
-            let topic = parcel.keep(text.as_bytes());
+            let topic = parcel.keep(text.name_bytes());
             return parcel.items.push(Envelope::Release { topic });
         }
         self.home.handle_unwatch(self.me, filter);
         for peer in self.desk.peers() {
             let parcel = self.desk.commands_to(peer);
-            let filter = parcel.keep(text.as_bytes());
+            let filter = parcel.keep(text.name_bytes());
             parcel.items.push(Envelope::Unwatch { filter });
         }
     }

@@ -147,6 +147,8 @@ pub(super) struct Connection {
     pub(super) speech: Speech,
     /// Whom it has authenticated as; thin, because most connections of many a broker have nobody.
     pub(super) user: Option<Rc<User>>,
+    /// Of its [`ConnId`](crate::ids::ConnId).
+    pub(super) generation: u32,
     /// When it was accepted.
     pub(super) came: Tick,
     /// When the peer last sent anything.
@@ -178,10 +180,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(now: Tick, deadline: Tick, tls: bool) -> Self {
+    pub(super) fn new(generation: u32, now: Tick, deadline: Tick, tls: bool) -> Self {
         Self {
             speech: Speech::default(),
             user: None,
+            generation,
             came: now,
             seen: now,
             deadline,

@@ -6,12 +6,14 @@
 use super::Shard;
 use super::connection::{CloseReason, Phase, Speech};
 use crate::ids::{TICK_MS, Tick};
+use crate::limits;
 use crate::ws::{Opcode, encode};
 
 impl Shard {
-    /// Looks at everybody whose tick has come.
+    /// Looks at those whose tick has come, `DEADLINES_PER_TURN` at most; the rest stays due.
     pub(super) fn expire(&mut self) {
-        while let Some(index) = self.wheel.pop_due(self.now) {
+        for _ in 0..limits::DEADLINES_PER_TURN {
+            let Some(index) = self.wheel.pop_due(self.now) else { return };
             let connection = &self.connections[index as usize];
             match connection.phase {
                 Phase::Open if connection.until <= self.now => self.lapse(index),

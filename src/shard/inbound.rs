@@ -96,7 +96,7 @@ impl Shard {
             return;
         };
         let message_bytes_max = self.settings.config.limits.message_bytes_max;
-        let generation = self.generations[index as usize];
+        let conn = self.id_of(index);
         // Out, too: what is given back meanwhile is put together with them.
         let mut spares = std::mem::take(self.outbound.segments().large());
         let mut input = Input::new(bytes, filled).with_spares(&mut spares);
@@ -113,9 +113,8 @@ impl Shard {
             if collected && let Some(body) = decoder.take_message() {
                 self.outbound.segments().large().keep(body.into_buffer());
             }
-            let here = self.generations[index as usize] == generation;
-            match self.connections.get(index as usize).filter(|_| here) {
-                Some(connection) if connection.phase != Phase::Lingering => {}
+            match self.index_of(conn) {
+                Some(index) if self.connections[index as usize].phase != Phase::Lingering => {}
                 _ => break false, // the rest of the input is of no interest, nor is the decoder
             }
             if !input.rest().is_empty() && self.is_too_much(index) {

@@ -14,8 +14,8 @@ impl Shard {
     /// A socket was accepted, with or without TLS: it has `handshake_ms_max` to send a whole request.
     pub fn handle_accept(&mut self, tls: bool) -> ConnId {
         let deadline = self.now.after_ms(self.settings.config.limits.handshake_ms_max);
-        let index = self.connections.insert(Connection::new(self.now, deadline, tls));
-        self.generations.reach(index as usize);
+        let index = self.connections.insert(Connection::new(self.generation, self.now, deadline, tls));
+        self.generation = self.generation.wrapping_add(1);
         self.outbound.add(index);
         if self.rate.is_some() {
             self.buckets.reach(index as usize);
@@ -172,7 +172,6 @@ impl Shard {
         self.put_off.remove(&index);
         self.outbound.remove(index);
         self.wheel.remove(index);
-        self.generations[index as usize] = self.generations[index as usize].wrapping_add(1);
         self.shrink();
         self.counters.closed[connection.reason.unwrap_or(reason) as usize] += 1;
         self.actions.push_back(Action::Drop(id));

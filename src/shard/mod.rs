@@ -31,6 +31,7 @@ mod reload;
 mod repeats;
 mod requests;
 mod stop;
+mod subscriptions;
 mod survey;
 mod sweep;
 mod tally;
@@ -143,8 +144,8 @@ pub struct Shard {
     rules: Rc<Rules>,
     placement: Placement,
     connections: Chunks<Connection>,
-    /// By slot of `connections`, kept when it is vacant.
-    generations: Column<u32>,
+    /// Of the connection that comes next.
+    generation: u32,
     /// What `connections` had after the last of them came or went.
     slots: usize,
     registry: Registry,
@@ -219,7 +220,7 @@ impl Shard {
             shards,
             placement: Placement::new(settings.seed, shards),
             connections: Chunks::default(),
-            generations: Column::default(),
+            generation: 0,
             slots: 0,
             registry: Registry::new(seed ^ 0x5bd1_e995),
             outbound: Outbound::new(settings.config.limits.outbound_bytes_max),
@@ -451,12 +452,12 @@ impl Shard {
 
     /// The slab index of a connection, if this tenant is still there.
     fn index_of(&self, id: ConnId) -> Option<u32> {
-        let here = self.connections.contains(id.index as usize) && self.generations[id.index as usize] == id.generation;
-        here.then_some(id.index)
+        let connection = self.connections.get(id.index as usize)?;
+        (connection.generation == id.generation).then_some(id.index)
     }
 
     fn id_of(&self, index: u32) -> ConnId {
-        ConnId { index, generation: self.generations[index as usize] }
+        ConnId { index, generation: self.connections[index as usize].generation }
     }
 
     /// The shard whose home owns the topic; who comes and goes there is known there.

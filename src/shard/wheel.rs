@@ -2,7 +2,8 @@
 //!
 //! A bucket lists the connections to be looked at when its tick comes; activity never moves anybody (the connection stores
 //! the tick it was last seen and is filed anew when it comes up). Deadlines beyond the horizon are filed before it and looked
-//! at early. Invariant: `places[c]` says where `c` stands, so taking it out is O(1) and nothing stale is left behind.
+//! at early. Invariants: `places[c]` says where `c` stands, so taking it out is O(1) and nothing stale is left behind; an empty
+//! bucket holds no memory, or each of them would keep the most that it ever held.
 
 use crate::chunks::Column;
 use crate::ids::Tick;
@@ -91,6 +92,8 @@ impl Wheel {
         list.swap_remove(place.at as usize);
         if let Some(&moved) = list.get(place.at as usize) {
             self.places[moved as usize].at = place.at;
+        } else if list.is_empty() {
+            *list = Vec::new();
         }
         self.places[conn as usize].bucket = NOWHERE;
         self.len -= 1;
@@ -110,7 +113,7 @@ impl Wheel {
                 return Some(conn);
             }
             self.occupied[bucket / 64] &= !(1 << (bucket % 64));
-            self.buckets[bucket] = Vec::new(); // or each of them would keep the most that it ever held
+            self.buckets[bucket] = Vec::new();
             if self.now >= now {
                 return None;
             }
@@ -184,6 +187,19 @@ mod tests {
         assert_eq!(due(&mut wheel, 5), [1, 2, 4, 5, 6, 7, 8]);
         assert_eq!(due(&mut wheel, 6), [3]);
         assert_eq!(wheel.len(), 0);
+    }
+
+    #[test]
+    fn no_empty_bucket_holds_memory_however_it_became_empty() {
+        let mut wheel = Wheel::new(Tick(0));
+        for conn in 0..1000 {
+            wheel.file(conn, Tick(1 + conn % 100));
+        }
+        (0..500).for_each(|conn| wheel.remove(conn));
+        assert_eq!(due(&mut wheel, 50).len(), 250);
+        (500..1000).for_each(|conn| wheel.remove(conn));
+        assert_eq!(due(&mut wheel, 2000), [0; 0]);
+        assert_eq!(wheel.buckets.iter().map(Vec::capacity).sum::<usize>(), 0);
     }
 
     #[test]

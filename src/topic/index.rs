@@ -32,13 +32,13 @@ impl NameIndex {
 
     /// The number of the record with this name.
     #[must_use]
-    pub fn find<'r>(&self, name: &str, name_of: impl Fn(u32) -> &'r str) -> Option<u32> {
+    pub fn find<'r>(&self, name: &[u8], name_of: impl Fn(u32) -> &'r [u8]) -> Option<u32> {
         let hash = self.hasher.hash_one(name);
         self.tables[self.table_of(hash)].find(hash, |&number| name_of(number) == name).copied()
     }
 
     /// Takes in a record whose name is not in the index yet.
-    pub fn insert<'r>(&mut self, number: u32, name_of: impl Fn(u32) -> &'r str) {
+    pub fn insert<'r>(&mut self, number: u32, name_of: impl Fn(u32) -> &'r [u8]) {
         let hash = |number: &u32| self.hasher.hash_one(name_of(*number));
         let own = hash(&number);
         let table = self.table_of(own);
@@ -50,7 +50,7 @@ impl NameIndex {
     }
 
     /// Takes a record out, by its name and its number. Nothing happens if it is not in.
-    pub fn remove<'r>(&mut self, name: &str, number: u32, name_of: impl Fn(u32) -> &'r str) {
+    pub fn remove<'r>(&mut self, name: &[u8], number: u32, name_of: impl Fn(u32) -> &'r [u8]) {
         let hash = self.hasher.hash_one(name);
         let table = self.table_of(hash);
         let Ok(entry) = self.tables[table].find_entry(hash, |&other| other == number) else { return };
@@ -71,7 +71,7 @@ impl NameIndex {
     }
 
     /// Makes one table more, of part of the one that held its names until now.
-    fn split<'r>(&mut self, name_of: impl Fn(u32) -> &'r str) {
+    fn split<'r>(&mut self, name_of: impl Fn(u32) -> &'r [u8]) {
         self.tables.push(HashTable::new());
         let (fresh, buddy) = (self.tables.len() - 1, self.buddy_of_last());
         let names = std::mem::take(&mut self.tables[buddy]);
@@ -88,7 +88,7 @@ impl NameIndex {
     }
 
     /// The inverse of [`NameIndex::split`].
-    fn merge<'r>(&mut self, name_of: impl Fn(u32) -> &'r str) {
+    fn merge<'r>(&mut self, name_of: impl Fn(u32) -> &'r [u8]) {
         let buddy = self.buddy_of_last();
         let hash = |number: &u32| self.hasher.hash_one(name_of(*number));
         for number in self.tables.pop().into_iter().flatten() {
@@ -121,40 +121,40 @@ mod tests {
         for _ in 0..20_000 {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let name = format!("t/{}", (random >> 8) % 500);
-            let found = index.find(&name, |number| &records[number as usize]);
+            let found = index.find(name.as_bytes(), |number| records[number as usize].as_bytes());
             assert_eq!(found, model.get(&name).copied());
             if let Some(number) = found {
-                index.remove(&name, number, |number| &records[number as usize]);
+                index.remove(name.as_bytes(), number, |number| records[number as usize].as_bytes());
                 records.remove(number as usize);
                 model.remove(&name);
             } else {
                 let number = u32::try_from(records.insert(name.as_str().into())).unwrap();
-                index.insert(number, |number| &records[number as usize]);
+                index.insert(number, |number| records[number as usize].as_bytes());
                 model.insert(name, number);
             }
         }
         for (name, &number) in &model {
-            assert_eq!(index.find(name, |number| &records[number as usize]), Some(number));
+            assert_eq!(index.find(name.as_bytes(), |number| records[number as usize].as_bytes()), Some(number));
         }
         assert!(model.len() > 100, "the test kept too few names to say anything");
     }
 
     #[test]
     fn a_number_that_is_not_in_is_not_taken_out_by_another_ones_name() {
-        let names = ["a", "b"];
+        let names = [b"a", b"b"];
         let mut index = NameIndex::new(1);
-        index.insert(0, |number| names[number as usize]);
-        index.remove("b", 1, |number| names[number as usize]);
-        index.remove("a", 1, |number| names[number as usize]);
-        assert_eq!(index.find("a", |number| names[number as usize]), Some(0));
-        index.remove("a", 0, |number| names[number as usize]);
-        assert_eq!(index.find("a", |number| names[number as usize]), None);
+        index.insert(0, |number| &names[number as usize][..]);
+        index.remove(b"b", 1, |number| &names[number as usize][..]);
+        index.remove(b"a", 1, |number| &names[number as usize][..]);
+        assert_eq!(index.find(b"a", |number| &names[number as usize][..]), Some(0));
+        index.remove(b"a", 0, |number| &names[number as usize][..]);
+        assert_eq!(index.find(b"a", |number| &names[number as usize][..]), None);
     }
 
     #[test]
     fn tables_split_and_merge_as_names_come_and_go_and_each_name_is_always_found() {
         let names: Vec<String> = (0..20 * TABLE).map(|number| format!("room/{number}")).collect();
-        let name_of = |number: u32| &names[number as usize][..];
+        let name_of = |number: u32| names[number as usize].as_bytes();
         let mut index = NameIndex::new(1);
         for number in 0..names.len() {
             index.insert(u32::try_from(number).unwrap(), name_of);

@@ -12,6 +12,7 @@ mod matcher;
 mod name;
 mod presence;
 mod system;
+mod text;
 
 pub use cache::MatchCache;
 pub use index::NameIndex;
@@ -19,6 +20,7 @@ pub use matcher::Matcher;
 pub use name::{Filter, NameError, PLUS_FILTER_LEVELS_MAX, TOPIC_BYTES_MAX, Topic};
 pub use presence::{presence_of, subject};
 pub use system::{STATS, canary, canary_number};
+pub use text::Text;
 
 /// The hash of every map keyed by a stranger's text.
 ///

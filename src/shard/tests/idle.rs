@@ -23,11 +23,12 @@ impl Wire for Deaf {
     }
 }
 
-/// What the busiest tick of two heartbeat intervals did.
+/// What the busiest tick of two heartbeat intervals did, and the busiest turn.
 #[derive(Debug, Default)]
 struct Busiest {
     looks: usize,
     pings: usize,
+    looks_in_a_turn: usize,
 }
 
 /// Opens so many connections in one tick and lets two intervals pass. Everybody answers its pings.
@@ -54,7 +55,11 @@ fn two_intervals(connections: u32, interval_s: u32) -> Busiest {
     for tick in 1..=2 * ticks {
         let looks = shard.wheel.looks();
         shard.begin_turn(tick * TICK_MS);
-        shard.end_turn(&mut wire);
+        while shard.deadline_ms().is_some_and(|deadline| deadline <= tick * TICK_MS) {
+            let looks = shard.wheel.looks();
+            shard.end_turn(&mut wire);
+            busiest.looks_in_a_turn = busiest.looks_in_a_turn.max(shard.wheel.looks() - looks);
+        }
         busiest.looks = busiest.looks.max(shard.wheel.looks() - looks);
         busiest.pings = busiest.pings.max(wire.pinged.len());
         pings += wire.pinged.len();
@@ -90,4 +95,11 @@ fn a_hundred_thousand_idle_connections_cost_each_tick_only_its_share() {
     // Each is looked at twice in an interval of 250 ticks: for its ping, and for its pong.
     assert!(busiest.looks <= 3 * 100_000 / 250, "{busiest:?}");
     assert!(busiest.pings <= 2 * 100_000 / 250, "{busiest:?}");
+}
+
+#[test]
+fn a_tick_with_many_deadlines_is_several_turns() {
+    let busiest = two_intervals(10_000, 1);
+    assert!(busiest.looks > limits::DEADLINES_PER_TURN, "{busiest:?}");
+    assert_eq!(busiest.looks_in_a_turn, limits::DEADLINES_PER_TURN);
 }
