@@ -132,6 +132,10 @@ fn a_flood_at_one_address_leaves_the_others_their_accepts() {
         let broker = Broker::run(command);
         // All of them wait in the queues of the kernel when the broker goes on.
         broker.signal("STOP");
+        // The signal is on its way when `kill` returns: whoever came before it arrived would be accepted at once.
+        while !std::fs::read_to_string(format!("/proc/{}/stat", broker.pid())).expect("it runs").contains(") T ") {
+            std::thread::yield_now();
+        }
         let join = |which: usize| {
             let mut raw = Raw::over(dial(broker.addresses[which], None));
             raw.write(handshake("/ws").as_bytes());
