@@ -181,6 +181,9 @@ fn push_others(
     traits: Traits<'_>,
     mut write: impl FnMut(Form, &mut Vec<u8>),
 ) {
+    if forms == Forms::default() {
+        return; // as nearly always
+    }
     for (draft, form) in others.iter_mut().zip(Form::OTHERS).filter(|(_, form)| forms.contains(*form)) {
         draft.push(traits, |out| write(form, out));
     }
