@@ -313,7 +313,7 @@ fn a_server_that_dies_in_the_middle_is_told_as_such() {
         "rooms --rooms 9 --each 3",
         "echo",
         "connect",
-        "http-publish",
+        "http-publish --requests 20000000",
     ] {
         let mut floor = Floor::start();
         let words = format!("{words} --server-pid {}", floor.child.id());
