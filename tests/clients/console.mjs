@@ -128,7 +128,8 @@ test("with [auth] nothing is shown without a token that says `operate`; an opera
   const { host } = await start(t, toml);
   const { page, wrong } = await visit(t, `http://${host}/#connections`, { expected: /status of 40[13]/ });
   await page.getByRole("heading", { name: "This broker asks who you are" }).waitFor();
-  for (const [token, reason] of [["nonsense", /^Refused: /], [ann, /operate/]]) {
+  const refused = [["nonsense", /^Refused: /], ["日本", /no token/], [ann, /operate/], [`${root}\u200b`, /no token/]];
+  for (const [token, reason] of refused) {
     await page.fill("#token", token);
     await page.keyboard.press("Enter");
     await shows(page, "#gate-error", reason);
@@ -137,7 +138,7 @@ test("with [auth] nothing is shown without a token that says `operate`; an opera
     assert.equal(await page.evaluate(() => sessionStorage.length), 0, "a refused token is not kept");
     await until("it may be tried again", () => page.locator("#gate button").isEnabled());
   }
-  await page.fill("#token", root);
+  await page.fill("#token", ` ${root} `);
   await page.keyboard.press("Enter");
   await shows(page, "#state", /^live$/);
   assert.ok(!page.url().includes(root) && !(await page.content()).includes(root));

@@ -51,8 +51,10 @@ export const broker = {
    * Rejected where no broker answers.
    */
   async enter() {
-    const { status, problem } = await this.ask("topics", { limit: 1 });
     const known = this.token !== undefined;
+    // Anything else goes in no header: the request would fail as if no broker were there.
+    if (known && !/^[!-~]+$/.test(this.token)) return { verdict: "token", reason: "this is no token, which has only visible characters of ASCII" };
+    const { status, problem } = await this.ask("topics", { limit: 1 });
     if (status === 401) return { verdict: "token", reason: known ? problem : undefined };
     // Without a token a 403 says that nobody is known here; with one, that it does not say `operate`.
     if (status === 403 && known && (await this.isGuarded())) return { verdict: "token", reason: problem };
