@@ -18,8 +18,8 @@ const banner = `/*! wirefan ${version}, MIT OR Apache-2.0 */`;
 
 /** Members of our own objects, which get short names: nothing of the platform, the protocol or the package is called so. */
 const OWN =
-  "acked answer ask base begin begun calls check current ended expect expire fail failed guard handler host knock least leave " +
-  "length_ link live nextId opened peek probe pump refuse refused release request requeue sentAt serves skip source " +
+  "acked answer ask base begin begun calls changed check current ended expect expire fail failed guard handler host knock least leave " +
+  "length_ link live most nextId opened peek probe pump refuse refused release request requeue sentAt serves skip source " +
   "stop stopped subs sync take tell wake wantsLast wild";
 
 async function code() {

@@ -272,6 +272,24 @@ each("a token that is refused: with the same one nobody comes back", async (t, t
   await within("a good one is taken", it.publish("a/b", 1));
 });
 
+each("what goes in no header is no token, and blanks around one are none of it", async (t, transport) => {
+  const { toml, token } = guarded(t);
+  const { host } = await start(t, toml);
+  const good = token("--user", "ann", "--publish", "#");
+  for (const wrong of ["日本", "“x”", `${good}\u200b`, "a b", " "]) {
+    const it = client(t, host, { transports: [transport], token: wrong });
+    const waits = it.publish("a/b", 1);
+    await assert.rejects(within("an error", waits), { code: "token" });
+    assert.equal(it.state, "closed", "a string does not get better");
+    assert.deepEqual(it.told.error.map(({ code }) => code), ["token"]);
+  }
+  await within("a string", client(t, host, { transports: [transport], token: `\n${good} ` }).publish("a/b", 1));
+  const given = ["日本", `${good}\n`];
+  const it = client(t, host, { transports: [transport], token: () => given.shift() });
+  await within("a callback is asked again", it.publish("a/b", 1));
+  assert.deepEqual(it.told.error.map(({ code }) => code), ["token"]);
+});
+
 each("a token callback that throws is asked again, and not in a hurry", async (t, transport) => {
   const { toml, token } = guarded(t);
   const { host } = await start(t, toml);

@@ -164,7 +164,7 @@ export interface Presence {
 /**
  * A number is the broker's: of an error, a refusal or a close; 0 if the connection ended and nobody said why. `unknown`: sent, and nobody knows whether it was published.
  * `full`: too much waits to be sent. `slow`: too much waits in a loop over a subscription. `unreachable`: no door leads to a wirefan.
- * `token`: the callback threw, or came too late. `closed`: by `close()`.
+ * `token`: the callback threw, or came too late, or a token is none. `closed`: by `close()`.
  */
 export type ErrorCode = number | "unknown" | "full" | "slow" | "unreachable" | "token" | "closed";
 

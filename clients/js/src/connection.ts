@@ -164,8 +164,8 @@ export class Connection implements Host {
     } catch (error) {
       const failure = error as WirefanError;
       if (this.state === "closed") return;
-      // An expired token may be a clock's matter; a refused one stays refused.
-      if (failure.code !== "token" && failure.code !== 4001) return this.close(failure);
+      // An expired token may be a clock's matter; a refused one stays refused, as does a string that is none.
+      if (typeof this.#tokens.source === "string" || (failure.code !== "token" && failure.code !== 4001)) return this.close(failure);
       this.tell.error(failure);
       return this.#pause(failure);
     }

@@ -13,9 +13,7 @@ export class Tokens {
   constructor(
     readonly source: Options["token"],
     readonly closed: AbortSignal,
-  ) {
-    if (typeof source === "string") this.#token = source;
-  }
+  ) {}
 
   /** The broker says that the token is good no more. False if there is no other. */
   refuse(why: WirefanError): boolean {
@@ -23,10 +21,10 @@ export class Tokens {
     return typeof this.source === "function";
   }
 
-  /** Rejected with code `token` if the callback failed, with the broker's if it gave what was refused before. */
+  /** Rejected with code `token` if the callback failed or what was given is no token, with the broker's if it was refused before. */
   async current(): Promise<string | undefined> {
     const { source, closed } = this;
-    if (typeof source !== "function" || (this.#token !== undefined && !this.#refusal)) return this.#token;
+    if (!source || (this.#token !== undefined && !this.#refusal)) return this.#token;
     const late = new AbortController();
     const abort = () => late.abort(fault(0, NO_ANSWER));
     const timer = setTimeout(abort, limits.OPEN_MS);
@@ -34,9 +32,10 @@ export class Tokens {
     let token: string;
     try {
       const aborted = new Promise<never>((_, reject) => late.signal.addEventListener("abort", () => reject(late.signal.reason)));
-      const asked = async () => source({ reason: this.#refusal?.message, signal: late.signal });
+      const asked = async () => (typeof source === "string" ? source : source({ reason: this.#refusal?.message, signal: late.signal }));
       token = await Promise.race([asked(), aborted]);
-      if (typeof token !== "string") throw TypeError("not a string");
+      // What goes in a header; with anything else the doors would seem to be shut.
+      if (typeof token !== "string" || !/^[!-~]+$/.test((token = token.trim()))) throw TypeError("not a token");
     } catch (cause) {
       throw new WirefanError("token", `token: ${(cause as Error)?.message ?? cause}`, undefined, { cause });
     } finally {
