@@ -319,6 +319,32 @@ test("two chat: history, who is there, who is typing, and a restart of the broke
   assert.deepEqual([ann.wrong, bob.wrong], [[], []]);
 });
 
+test("the chat keeps a token once it was accepted, and asks again for one that was not", async (t) => {
+  const { root, toml } = guarded(t);
+  const { host } = await start(t, toml);
+  const { page, wrong } = await visit(t, `http://${host}/demo/chat`, { expected: /status of 401|WebSocket connection/ });
+  const asks = () => page.locator("#enter").waitFor();
+  const kept = () => page.evaluate(() => sessionStorage.length);
+  await asks();
+  for (const [token, reason] of [["日本", /not a token/], ["nonsense", /is shut/]]) {
+    await page.fill("#enter input", token);
+    await page.keyboard.press("Enter");
+    await page.locator("#log .note", { hasText: reason }).waitFor();
+    await asks();
+    assert.equal(await kept(), 0, "a refused token is not kept");
+    await page.reload();
+    await asks();
+  }
+  await page.fill("#enter input", ` ${root} `);
+  await page.keyboard.press("Enter");
+  await page.locator("#say").waitFor();
+  await until("it is kept", async () => (await kept()) === 1);
+  await page.reload();
+  await shows(page, "#state", /^connected$/);
+  assert.ok(await page.locator("#say").isVisible());
+  assert.deepEqual(wrong, []);
+});
+
 test("without a rule for it the chat says what is missing, and works", async (t) => {
   const { host } = await start(t);
   const { page, wrong } = await visit(t, `http://${host}/demo/chat`);

@@ -5,7 +5,7 @@ import { Wirefan } from "../client.js";
 
 const SHOWN_MAX = 500;
 const TYPING_MS = 3000;
-const TOKEN = "wirefan.chat.token"; // for this tab alone, and never in an address
+const TOKEN = "wirefan.chat.token"; // for this tab alone, once it was accepted, and never in an address
 
 const $ = (selector) => document.querySelector(selector);
 const [log, rooms, say, go, enter] = ["#log", "#rooms", "#say", "#go", "#enter"].map($);
@@ -110,13 +110,16 @@ function ask(asked) {
   say.hidden = asked;
 }
 
-function connect() {
+function connect(token) {
   client?.close();
-  client = new Wirefan("..", { token: sessionStorage.getItem(TOKEN) ?? undefined, backoffMs: [200, 5000] });
+  client = new Wirefan("..", { token, backoffMs: [200, 5000] });
   client.on("state", ({ state, error }) => {
     const words = { open: "connected", connecting: "connecting", waiting: "the broker is away, trying again", closed: "closed" };
     $("#state").textContent = words[state];
-    ask(state === "closed" && [401, 4001, 4501].includes(error?.code));
+    const refused = state === "closed" && ["token", 401, 4001, 4501].includes(error?.code);
+    if (refused) sessionStorage.removeItem(TOKEN);
+    else if (state === "open" && token) sessionStorage.setItem(TOKEN, token);
+    ask(refused);
   });
   client.on("error", ({ code }) => code === 401 && ask(true));
   visit();
@@ -154,10 +157,10 @@ go.addEventListener("submit", (event) => {
 
 enter.addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem(TOKEN, enter.elements.token.value.trim());
+  const token = enter.elements.token.value.trim();
   enter.reset();
-  connect();
+  connect(token);
 });
 
 addEventListener("hashchange", () => client.state === "closed" || visit());
-connect();
+connect(sessionStorage.getItem(TOKEN) ?? undefined);
