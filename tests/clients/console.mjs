@@ -123,6 +123,24 @@ test("subscribe, publish, see it with its position; a lost connection is recover
   assert.deepEqual(wrong, []);
 });
 
+test("a filter with wildcards is told apart from a topic without a past", async (t) => {
+  const { host } = await start(t, KEPT);
+  const { page, wrong } = await visit(t, `http://${host}/#try`);
+  const says = (kind, words) => page.locator(`#log [data-kind=${kind}]`, { hasText: words }).waitFor();
+  for (const [filter, last, why] of [["kept/#", "3", "a filter with wildcards has no position"], ["bare", "0", "the topic keeps no history"]]) {
+    await page.fill("#subscribe [name=filter]", filter);
+    await page.fill("#subscribe [name=last]", last);
+    await page.getByRole("button", { name: "Subscribe", exact: true }).click();
+    await says("subscribed", "subscribed");
+    if (last > 0) await says("state", "without the last 3: they are for a topic");
+    await page.fill("#publish [name=topic]", filter.replace("#", "a"));
+    await page.getByRole("button", { name: "Cut" }).click();
+    await says("error", why);
+    await page.locator("#clear").click();
+  }
+  assert.deepEqual(wrong, []);
+});
+
 test("with [auth] nothing is shown without a token that says `operate`; an operator ends a connection", async (t) => {
   const { root, ann, toml } = guarded(t);
   const { host } = await start(t, toml);
@@ -317,6 +335,32 @@ test("two chat: history, who is there, who is typing, and a restart of the broke
   await hears(ann, "still here");
   assert.equal(await ann.page.locator("#log li", { hasText: "said while it was away" }).count(), 1);
   assert.deepEqual([ann.wrong, bob.wrong], [[], []]);
+});
+
+test("what was said to a new broker before the chat came back is shown before what came live", async (t) => {
+  const first = await start(t, CHAT);
+  const way = await proxy(t, first.port);
+  const { page, wrong } = await visit(t, `http://${way.host}/demo/chat#kitchen`, { expected: /ERR_|WebSocket connection/ });
+  const shown = () => page.$$eval("#log [data-position]", (all) => all.map((one) => one.childNodes[1].textContent).join());
+  const say = async (words) => {
+    await page.fill("#say [name=text]", words);
+    await page.keyboard.press("Enter");
+  };
+  await say("before");
+  await until("it is said", async () => (await shown()) === "before");
+  way.cut();
+  await first.stop();
+  await shows(page, "#state", /away/);
+  await say("mine");
+  await page.locator("#log .pending").waitFor();
+  const second = await start(t, CHAT);
+  const others = Array.from({ length: 11 }, (_, n) => `other ${n + 1}`); // by their text 10 would be before 2
+  for (const text of others) await publish(second.host, "demo/chat/kitchen", { name: "bob", text });
+  way.mend(second.port);
+  await until("all are shown in their order", async () => (await shown()) === ["before", ...others, "mine"].join());
+  await say("after");
+  await until("the next is the last", async () => (await shown()).endsWith("mine,after"));
+  assert.deepEqual(wrong, []);
 });
 
 test("the chat keeps a token once it was accepted, and asks again for one that was not", async (t) => {

@@ -85,8 +85,10 @@ export class Bench {
     const subscription = this.#connect(transport.value).subscribe(wanted, hear, kept && !wild ? { last: kept } : {});
     this.#subscription = subscription;
     this.#enable(true);
+    if (kept && wild) this.#say("state", wanted, "", `without the last ${kept}: they are for a topic, not for a filter with wildcards`);
     subscription.on("subscribed", ({ position, recovered }) => {
-      const what = { true: "back: all that was missed follows", false: "back, not recovered: the topic keeps no history, or not enough", undefined: "subscribed" };
+      const why = wild ? "a filter with wildcards has no position to go on from" : "the topic keeps no history, or not enough";
+      const what = { true: "back: all that was missed follows", false: `back, not recovered: ${why}`, undefined: "subscribed" };
       this.#say(recovered === false ? "error" : "subscribed", wanted, position ?? "", what[recovered]);
     });
     subscription.on("gap", ({ topic, missed, position }) => this.#say("gap", topic, position ?? "", `${missed ?? "nobody knows how many"} missed`));

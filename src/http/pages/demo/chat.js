@@ -20,9 +20,10 @@ function make(name, properties = {}, ...children) {
   return element;
 }
 
-function show(entry) {
+/** Shows an entry of the log, the last if it is not said before which. */
+function show(entry, before = null) {
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-  log.append(entry);
+  log.insertBefore(entry, before);
   while (log.children.length > SHOWN_MAX) log.firstChild.remove();
   if (atEnd) log.scrollTop = log.scrollHeight;
   return entry;
@@ -30,14 +31,21 @@ function show(entry) {
 
 const tell = (text) => show(make("li", { className: "note" }, text));
 
+/** The first message shown that was published after this position, if one is. A broker that was restarted counts anew, in an epoch of its own. */
+function behind(position) {
+  const [epoch, offset] = position.split(":");
+  return [...log.querySelectorAll(`[data-position^="${epoch}:"]`)].find((one) => Number(one.dataset.position.split(":")[1]) > Number(offset));
+}
+
 function hear({ position, from, data }) {
   const { name, text, at } = data ?? {};
   // Neither what is no message of a chat, nor what came live and is in the history, too.
   if (typeof text !== "string" || log.querySelector(`[data-position="${position}"]`)) return;
   const who = String(from ?? name ?? "somebody").slice(0, 30);
   const time = Math.abs(at) <= 8.64e15 ? new Date(Number(at)).toTimeString().slice(0, 5) : ""; // as far as dates go
-  const entry = show(make("li", {}, make("b", {}, who), text.slice(0, 2000), make("time", {}, time)));
+  const entry = make("li", {}, make("b", {}, who), text.slice(0, 2000), make("time", {}, time));
   entry.dataset.position = position;
+  show(entry, behind(position));
   typing.delete(who);
   showTyping();
 }
@@ -73,8 +81,8 @@ function listen(topic, signal, presence) {
     if (presence) client.presence(topic, { limit: 1000, signal }).then(meet, () => {});
     if (recovered !== false) return;
     tell("The broker does not know all that was said in between: it was restarted, or it keeps too little. Go on.");
-    // What others said to the new broker before we came back.
-    client.history(topic, { limit: 50, signal }).then(({ messages }) => messages.forEach(hear), () => {});
+    // What others said to the new broker before we came back. What is said now may be heard sooner.
+    client.history(topic, { limit: 50, reverse: true, signal }).then(({ messages }) => messages.forEach(hear), () => {});
   });
   subscription.on("end", (error) => {
     if (signal.aborted || !error) return;
