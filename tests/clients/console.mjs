@@ -28,6 +28,8 @@ test("the figures move, and are kept in bounds", async (t) => {
   const { page, wrong } = await visit(t, `http://${host}/`);
   await shows(page, "#state", /^live$/);
   assert.equal(await page.locator("#tiles .tile").count(), 8);
+  const astray = "dl > :not(div), dl > div > :not(dt, dd), :is(ol, ul)[role], :is(ol, ul) > :not(li)";
+  assert.equal(await page.locator(astray).count(), 0, "lists are lists to who hears the page");
   assert.equal(await page.locator("#shards tbody tr").count(), 2);
   const published = page.locator(".tile", { hasText: "Publications" }).locator(".small");
   const [before, line] = [await published.innerText(), await page.locator(".spark .line").first().getAttribute("d")];

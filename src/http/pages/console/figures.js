@@ -98,13 +98,13 @@ class Tile {
   #number = el("span", { class: "number" });
   #unit = el("span", { class: "unit" });
   #detail = el("span", { class: "detail" });
-  #peak = el("span", { class: "peak" });
+  #peak = el("dd", { class: "peak" });
 
   constructor([name, pick, format, per, about]) {
     Object.assign(this, { pick, format, per, about });
     const figure = el("dd", { class: "value" }, this.#number, this.#unit);
-    const head = el("div", { class: "head" }, el("dt", {}, name), this.#peak);
-    this.element = el("dl", { class: "tile panel" }, head, figure, this.#spark.element, el("dd", { class: "small" }, this.#detail));
+    const [chart, small] = [el("dd", {}, this.#spark.element), el("dd", { class: "small" }, this.#detail)];
+    this.element = el("div", { class: "tile panel" }, el("dt", {}, name), this.#peak, figure, chart, small);
   }
 
   take(data) {
