@@ -25,6 +25,10 @@ mod stats;
 mod target;
 mod verify;
 
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 use std::process::ExitCode;
 
 use cli::Failure;

@@ -7,6 +7,8 @@
     reason = "these tests are programs of their own: they wait in threads and hold ports; a helper that fails fails its test"
 )]
 
+mod common;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
@@ -15,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wirefan::config::Config;
-use wirefan::rules::{History, Rule};
 
 /// The load test with these words, and where the server is.
 fn loadtest(words: &str, server: Option<SocketAddr>) -> Command {
@@ -34,20 +35,13 @@ fn told(output: &Output) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// The broker itself on two shards of this process, which keeps `history` publications of each topic.
+/// The broker, which keeps `history` publications of each topic.
 fn with_broker<T>(history: Option<u32>, change: impl FnOnce(&mut Config), body: impl FnOnce(SocketAddr) -> T) -> T {
-    let mut config = Config::default();
-    config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
-    config.server.shards = 2;
-    config.server.pin = false;
-    let history = history.map(|count| History { count, age_s: 600 });
-    config.rules = vec![Rule { filter: "loadtest/#".to_owned(), history, ..Rule::default() }];
-    change(&mut config);
-    let broker = wirefan::net::Broker::start(config).unwrap();
-    let found = body(broker.addresses()[0].address);
-    broker.stop();
-    broker.join().unwrap();
-    found
+    let configure = |config: &mut Config| {
+        config.rules = vec![common::rule(history)];
+        change(config);
+    };
+    common::with_broker(configure, body)
 }
 
 /// A server that answers each connection's first bytes with these, and hangs up.

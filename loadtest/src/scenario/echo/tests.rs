@@ -3,6 +3,7 @@
 use wirefan::config::Config;
 
 use super::*;
+use crate::common;
 use crate::scenario::fanout::tests::with_floor;
 
 fn shape(content: Content, payload_bytes: usize) -> Shape {
@@ -18,17 +19,12 @@ fn shape(content: Content, payload_bytes: usize) -> Shape {
 }
 
 fn with_broker<T>(body: impl FnOnce(&Target) -> T) -> T {
-    let mut config = Config::default();
-    config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
-    config.server.pin = false;
-    config.server.echo = true;
-    config.limits.message_bytes_max = 1024 * 1024;
-    config.limits.outbound_bytes_max = 8 * 1024 * 1024;
-    let broker = wirefan::net::Broker::start(config).unwrap();
-    let found = body(&Target::at(broker.addresses()[0].address));
-    broker.stop();
-    broker.join().unwrap();
-    found
+    let configure = |config: &mut Config| {
+        config.server.echo = true;
+        config.limits.message_bytes_max = 1024 * 1024;
+        config.limits.outbound_bytes_max = 8 * 1024 * 1024;
+    };
+    common::with_broker(configure, |address| body(&Target::at(address)))
 }
 
 #[test]

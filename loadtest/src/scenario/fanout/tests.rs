@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wirefan::config::{Config, Flags};
-use wirefan::rules::{History, Rule};
 
 use super::*;
+use crate::common;
 use crate::floor::{Floor, Manner as FloorManner};
 use crate::scenario::crowd::Manner;
 use crate::scenario::idle;
@@ -184,19 +184,9 @@ fn a_server_that_is_no_websocket_is_a_sentence() {
     thread.join().unwrap();
 }
 
-/// The broker itself, on threads of this process.
+/// The broker, which keeps `history` publications of each topic.
 pub(crate) fn with_broker<T>(history: Option<u32>, body: impl FnOnce(&Target) -> T) -> T {
-    let mut config = wirefan::config::Config::default();
-    config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
-    config.server.shards = 2;
-    config.server.pin = false;
-    let history = history.map(|count| History { count, age_s: 600 });
-    config.rules = vec![Rule { filter: "loadtest/#".to_owned(), history, ..Rule::default() }];
-    let broker = wirefan::net::Broker::start(config).unwrap();
-    let found = body(&Target::at(broker.addresses()[0].address));
-    broker.stop();
-    broker.join().unwrap();
-    found
+    common::with_broker(|config| config.rules = vec![common::rule(history)], |address| body(&Target::at(address)))
 }
 
 #[test]
@@ -242,19 +232,17 @@ fn under_tls_everything_comes_once_and_in_order_too() {
     let mut configuration = Configuration::keeping(1_000).unwrap();
     let tls = Tls::trusting(&configuration.certify().unwrap(), "127.0.0.1").unwrap();
     let [_, path] = configuration.arguments();
-    let mut config = Config::load(Some(Path::new(&path)), std::iter::empty(), &Flags::default()).unwrap();
-    config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
-    config.server.pin = false;
-    let broker = wirefan::net::Broker::start(config).unwrap();
-    for transport in [Transport::Ws, Transport::Sse, Transport::Poll] {
-        let target = Target { transport, tls: Some(tls.clone()), ..Target::at(broker.addresses()[0].address) };
-        let shape = Shape { payload_bytes: 30_000, publications_max: 10, pace: Pace::UnderWay(4), ..shape() };
-        let measured = run(&target, &shape, None, &Progress::new(true)).unwrap();
-        assert_eq!(measured.faults, Faults::default(), "{transport:?}");
-        assert_eq!((measured.publications, measured.deliveries), (10, 500));
-    }
-    broker.stop();
-    broker.join().unwrap();
+    let config = Config::load(Some(Path::new(&path)), std::iter::empty(), &Flags::default()).unwrap();
+    let body = |address| {
+        for transport in [Transport::Ws, Transport::Sse, Transport::Poll] {
+            let target = Target { transport, tls: Some(tls.clone()), ..Target::at(address) };
+            let shape = Shape { payload_bytes: 30_000, publications_max: 10, pace: Pace::UnderWay(4), ..shape() };
+            let measured = run(&target, &shape, None, &Progress::new(true)).unwrap();
+            assert_eq!(measured.faults, Faults::default(), "{transport:?}");
+            assert_eq!((measured.publications, measured.deliveries), (10, 500));
+        }
+    };
+    common::with_broker(|defaults| *defaults = config, body);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use wirefan::rules::{Overflow, Rule};
 
 use super::*;
 use crate::client::{Message, Order, Scene};
+use crate::common;
 use crate::envelope::{Ack, Position, Stamp, write_message, write_payload};
 use crate::flight::Flight;
 use crate::scenario::layout::Layout;
@@ -34,20 +35,14 @@ const OUTBOUND_BYTES_MAX: u32 = 32_768;
 /// Publications of a run, those of the warm-up included.
 const PUBLISHED: u64 = 125;
 
-/// The broker on two shards of this process.
-fn over_broker(rule: Overflow, shape: &Shape) -> Measured {
-    let mut config = Config::default();
-    config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
-    config.server.shards = 2;
-    config.server.pin = false;
-    config.limits.outbound_bytes_max = OUTBOUND_BYTES_MAX as usize;
-    config.rules = vec![Rule { filter: "loadtest/#".to_owned(), overflow: rule, ..Rule::default() }];
-    let broker = wirefan::net::Broker::start(config).unwrap();
+fn over_broker(overflow: Overflow, shape: &Shape) -> Measured {
+    let configure = |config: &mut Config| {
+        config.limits.outbound_bytes_max = OUTBOUND_BYTES_MAX as usize;
+        config.rules = vec![Rule { overflow, ..common::rule(None) }];
+    };
     let own = Some(std::process::id());
-    let measured = run_once(&Target::at(broker.addresses()[0].address), shape, own, &Progress::new(true)).unwrap();
-    broker.stop();
-    broker.join().unwrap();
-    measured
+    let body = |address| run_once(&Target::at(address), shape, own, &Progress::new(true)).unwrap();
+    common::with_broker(configure, body)
 }
 
 #[test]

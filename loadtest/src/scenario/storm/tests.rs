@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wirefan::config::Config;
-use wirefan::rules::{History, Rule};
-
 use super::*;
 use crate::client::{Link, Message, Order, Scene};
 use crate::envelope::{Ack, Position, Stamp, write_message, write_payload};
 use crate::flight::{Flight, MEASURED};
+use crate::scenario::fanout::tests::with_broker;
 use crate::scenario::layout::Layout;
 use crate::scenario::listening::Listening;
 use crate::scenario::publishing::Pace;
@@ -271,20 +269,9 @@ fn a_reset_link_is_a_reset_to_its_peer() {
     assert_eq!(peer.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
-/// The broker on two shards of this process, which keeps `history` publications of each topic.
+/// A storm over the broker, which keeps `history` publications of each topic.
 fn storm_over_broker(history: Option<u32>, shape: &Shape) -> Measured {
-    let mut config = Config::default();
-    config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
-    config.server.shards = 2;
-    config.server.pin = false;
-    let history = history.map(|count| History { count, age_s: 600 });
-    config.rules = vec![Rule { filter: "loadtest/#".to_owned(), history, ..Rule::default() }];
-    let broker = wirefan::net::Broker::start(config).unwrap();
-    let own = Some(std::process::id());
-    let measured = run(&Target::at(broker.addresses()[0].address), shape, own, &Progress::new(true)).unwrap();
-    broker.stop();
-    broker.join().unwrap();
-    measured
+    with_broker(history, |target| run(target, shape, Some(std::process::id()), &Progress::new(true)).unwrap())
 }
 
 #[test]
@@ -314,7 +301,7 @@ fn a_storm_over_a_broker_without_history_is_seen_to_lose() {
 fn all_cut_off_at_once_come_back_at_once_and_miss_nothing() {
     let fanout = fanout::Shape { at_once: true, topics: 3, ..shape().fanout };
     let shape = Shape { fanout, away_ns_max: 0, ..shape() };
-    let measured = crate::scenario::fanout::tests::with_broker(Some(10_000), |target| {
+    let measured = with_broker(Some(10_000), |target| {
         run(target, &shape, Some(std::process::id()), &Progress::new(true)).unwrap()
     });
     assert_eq!(measured.fanout.faults, Faults::default());
@@ -328,9 +315,7 @@ fn all_cut_off_at_once_come_back_at_once_and_miss_nothing() {
 #[test]
 fn who_does_not_come_back_from_a_storm_of_all_fails_it() {
     let shape = shape();
-    let mut measured = crate::scenario::fanout::tests::with_broker(Some(10_000), |target| {
-        run(target, &shape, None, &Progress::new(true)).unwrap()
-    });
+    let mut measured = with_broker(Some(10_000), |target| run(target, &shape, None, &Progress::new(true)).unwrap());
     // Some were cut off now and then, but nobody in a moment of all.
     measured.fanout.faults = Faults::default();
     let outcome = crate::report::all_at_once_outcome(&shape, &measured, None, Vec::new());
