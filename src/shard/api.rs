@@ -98,8 +98,8 @@ impl Shard {
         self.admit(index, head, call)?;
         let query = Query::parse(head.query)?;
         match call {
-            Call::Publish => Asked::of(head, &query).map(drop),
-            Call::Batch => is_batch(head),
+            Call::Publish => Publishing::of(head, &query).map(drop),
+            Call::Batch => check_batch(head),
             _ => Ok(()),
         }
     }
@@ -165,7 +165,7 @@ impl Shard {
     ) -> Result<Next, Problem> {
         let user = known.map(Rc::as_ref);
         let (body, mut text) = (request.required_body()?, Vec::new());
-        let Asked { content, key, conflate, topics } = Asked::of(&request.head, query)?;
+        let Publishing { content, key, conflate, topics } = Publishing::of(&request.head, query)?;
         let payload = content.payload(body, &mut text)?;
         if let [topic] = topics[..]
             && !self.exchanges.contains_key(&index)
@@ -198,7 +198,7 @@ impl Shard {
         mut exchange: Exchange,
     ) -> Result<Next, Problem> {
         let body = request.required_body()?;
-        is_batch(&request.head)?;
+        check_batch(&request.head)?;
         if body.trim_ascii_start().first() != Some(&b'[') {
             return Err(Problem::bad_request("a batch is an array of publications"));
         }
@@ -365,14 +365,14 @@ pub(super) fn wrong(reason: &Reason) -> Problem {
 }
 
 /// What the head of `POST /v1/publish` asks for.
-struct Asked<'h> {
+struct Publishing<'h> {
     content: Content,
     key: Option<&'h str>,
     conflate: Option<&'h str>,
     topics: SmallVec<[Topic<'h>; 4]>,
 }
 
-impl<'h> Asked<'h> {
+impl<'h> Publishing<'h> {
     fn of(head: &http::Head<'h>, query: &'h Query<'_>) -> Result<Self, Problem> {
         let (content, key) = (Content::of(head)?, key(head)?);
         let conflate = query.single("conflate")?;
@@ -387,8 +387,8 @@ impl<'h> Asked<'h> {
     }
 }
 
-/// Whether the head is that of a batch.
-fn is_batch(head: &http::Head<'_>) -> Result<(), Problem> {
+/// Refuses a head that is not that of a batch.
+fn check_batch(head: &http::Head<'_>) -> Result<(), Problem> {
     match MediaType::of(head)? {
         Some(media) if media.is("application/json") => Ok(()),
         _ => Err(Problem::new(415, "a batch is application/json: an array of publications")),
