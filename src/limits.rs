@@ -155,6 +155,8 @@ pub const PARSER_KEPT_BYTES: usize = 64 * 1024;
 
 /// Connections up to which a broker stops at once, without a drain: as few can come back together.
 pub const STOP_AT_ONCE_MAX: usize = 1000;
+/// The time over which those are told to come back then, in milliseconds, unless `server.drain_s` is less.
+pub const STOP_AT_ONCE_RETRY_MS: u64 = 2000;
 
 /// Connections that one shard tells to go in each tick of a drain, at least.
 pub const DRAINS_PER_TICK_MIN: usize = 10;

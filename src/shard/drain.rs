@@ -93,7 +93,9 @@ impl Shard {
     pub(super) fn send_away(&mut self, index: u32) {
         match self.connections[index as usize].phase {
             Phase::Open => {
-                let most_ms = u64::from(self.settings.config.server.drain_s).max(1) * 1000;
+                // So few that all end at once can come back as soon: who waits for longer waits for nobody.
+                let at_once = if self.drain.is_some() { u64::MAX } else { limits::STOP_AT_ONCE_RETRY_MS };
+                let most_ms = (u64::from(self.settings.config.server.drain_s).max(1) * 1000).min(at_once);
                 let retry_ms = self.retry_ms(index, most_ms);
                 self.tell_retry(index, retry_ms);
                 self.close(index, CloseReason::Stopping, 1001, &format!("retry_ms={retry_ms}"));

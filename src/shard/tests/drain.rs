@@ -52,6 +52,17 @@ fn a_drain_sends_everybody_away_little_by_little_and_serves_the_others() {
 }
 
 #[test]
+fn who_ends_with_few_others_is_told_to_come_back_soon() {
+    let mut world = World::with(2, 4, |config| config.server.drain_s = 30);
+    let peers: Vec<usize> = (0..200).map(|number| world.open(number % 2)).collect();
+    world.shards.iter_mut().for_each(Shard::handle_stop);
+    world.settle();
+    let delays: BTreeSet<u64> = peers.iter().map(|&peer| retry_ms(&world, peer)).collect();
+    let last = *delays.last().expect("some");
+    assert!(delays.len() > 150 && last <= limits::STOP_AT_ONCE_RETRY_MS, "{} in {last} ms", delays.len());
+}
+
+#[test]
 fn who_does_not_answer_holds_no_drain_up_and_requests_are_answered_first() {
     let mut world = World::with(2, 4, |config| config.server.drain_s = 0);
     let (mute, asks, idle) = (world.open(0), world.accept(0), world.accept(1));
